@@ -1,0 +1,10 @@
+//! `lastmile`: a county's early-warning dissemination gateway.
+//!
+//! Rooms in reading order; arrows run one way only and `tests/it/walls.rs` holds them:
+//! `time, area, fault -> alert, registry -> matching, policy, message -> channel -> delivery -> store -> engine -> http, cli -> app -> main`.
+#![forbid(unsafe_code)]
+
+pub mod alert;
+pub mod area;
+pub mod fault;
+pub mod time;

@@ -1,0 +1,187 @@
+//! Owns instants and clocks: `Timestamp` (milliseconds, UTC inside, a fixed offset outside) and `Clock`.
+//! Refuses to know alerts, storage or schedules.
+//! Invariant: nothing else in the crate reads the machine's clock (`std::time` clocks are banned by lint outside this file).
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::tz::Offset;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Seconds east of UTC used for output; Beijing unless `[server] utc_offset` says otherwise.
+static OUTPUT_OFFSET_S: AtomicI32 = AtomicI32::new(8 * 3600);
+
+/// An instant, in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{text:?} is not an RFC 3339 time with an offset, such as 2026-07-23T10:15:00+08:00")]
+pub struct BadTimestamp {
+    text: String,
+}
+
+impl Timestamp {
+    pub const fn from_ms(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    pub const fn as_ms(self) -> i64 {
+        self.0
+    }
+
+    pub fn plus(self, delay: Duration) -> Self {
+        Self(self.0.saturating_add(duration_ms(delay)))
+    }
+
+    pub fn minus(self, delay: Duration) -> Self {
+        Self(self.0.saturating_sub(duration_ms(delay)))
+    }
+
+    /// Time from `earlier` to this instant; zero when this is not later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Whole seconds, in the offset of output: the only date form CAP 1.2 allows (`2026-07-23T10:15:00+08:00`).
+    pub fn to_seconds_string(self) -> String {
+        self.format("%Y-%m-%dT%H:%M:%S%:z")
+    }
+
+    /// `strftime` form in the offset of output, for texts that people read.
+    pub fn format(self, pattern: &str) -> String {
+        let instant = self.instant();
+        let zone = output_offset().to_time_zone();
+        instant.to_zoned_datetime(zone).strftime(pattern).to_string()
+    }
+
+    fn instant(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or(if self.0 < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX })
+    }
+}
+
+/// Sets the offset of every time that is printed; called once, when the configuration has been read.
+pub fn set_output_offset(seconds_east: i32) {
+    OUTPUT_OFFSET_S.store(seconds_east, Ordering::Relaxed);
+}
+
+fn output_offset() -> Offset {
+    Offset::from_seconds(OUTPUT_OFFSET_S.load(Ordering::Relaxed)).unwrap_or(Offset::UTC)
+}
+
+fn duration_ms(delay: Duration) -> i64 {
+    i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl FromStr for Timestamp {
+    type Err = BadTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Jiff also reads bracketed zones and a missing offset; the contract wants RFC 3339 alone.
+        let bad = || BadTimestamp { text: text.to_owned() };
+        if text.len() > 40 || text.contains('[') {
+            return Err(bad());
+        }
+        let instant: jiff::Timestamp = text.parse().map_err(|_| bad())?;
+        Ok(Self(instant.as_millisecond()))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pattern = if self.0 % 1000 == 0 { "%Y-%m-%dT%H:%M:%S%:z" } else { "%Y-%m-%dT%H:%M:%S%.3f%:z" };
+        f.write_str(&self.format(pattern))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where "now" comes from; passed in wherever a decision depends on it.
+pub trait Clock: Send + Sync + 'static {
+    fn now(&self) -> Timestamp;
+}
+
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The machine's clock.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    fn now(&self) -> Timestamp {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        // A clock before 1970 is a broken machine; the epoch keeps order and is visible in every log line.
+        Timestamp(since_epoch.map(duration_ms).unwrap_or(0))
+    }
+}
+
+/// A clock that stands still until it is moved; for tests and simulations.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    pub fn at(start: Timestamp) -> Self {
+        Self(AtomicI64::new(start.0))
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(duration_ms(by), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_printed_in_beijing_time_whatever_offset_it_came_with() {
+        let noon_utc: Timestamp = "2026-07-23T02:15:00-00:00".parse().expect("valid");
+        assert_eq!(noon_utc.to_string(), "2026-07-23T10:15:00+08:00");
+        assert_eq!("2026-07-23T10:15:00.250+08:00".parse::<Timestamp>().expect("valid").to_string(), "2026-07-23T10:15:00.250+08:00");
+    }
+
+    #[test]
+    fn a_time_without_offset_or_with_a_zone_name_is_refused() {
+        for text in ["2026-07-23T10:15:00", "2026-07-23", "2026-07-23T10:15:00+08:00[Asia/Shanghai]", "", "now"] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text:?} was read as a time");
+        }
+    }
+
+    #[test]
+    fn time_between_never_runs_backwards() {
+        let (early, late) = (Timestamp::from_ms(1_000), Timestamp::from_ms(3_500));
+        assert_eq!(late.since(early), Duration::from_millis(2_500));
+        assert_eq!(early.since(late), Duration::ZERO);
+    }
+}
