@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod area;
 pub mod channel;
+pub mod delivery;
 pub mod fault;
 pub mod message;
 pub mod time;

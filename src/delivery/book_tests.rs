@@ -1,0 +1,226 @@
+//! Tests of the book: counters against recounts, conservation of people and deliveries, calls.
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{
+    book::{Book, State},
+    call::{Answer, End},
+    counters::AreaCounters,
+    coverage::{View, coverage},
+    event::{Accepted, Choice, Fact, FactKind, Facts, Leased},
+    plan::{CallsDue, Lane, Leg, PlanPart, RecipientKind, Run},
+    slot::Phase,
+};
+use crate::{
+    alert::{AlertId, AlertNo},
+    area::AreaCode,
+    time::Timestamp,
+};
+
+const T0: Timestamp = Timestamp::from_ms(1_784_000_000_000);
+const NO: AlertNo = AlertNo(0);
+
+fn code(text: &str) -> AreaCode {
+    text.parse().expect("code")
+}
+
+fn after(ms: i64) -> Timestamp {
+    Timestamp::from_ms(T0.as_ms() + ms)
+}
+
+fn blank() -> Book {
+    let accepted = Accepted {
+        alert: NO,
+        id: AlertId(Uuid::from_u128(1)),
+        received: T0,
+        accepted: T0,
+        source: "met".into(),
+        by: "met".into(),
+        needs_approval: false,
+        format: "json".into(),
+        digest: String::new(),
+        document: serde_json::json!({"status": "Actual"}),
+        target: None,
+    };
+    Book::new(accepted, T0)
+}
+
+fn run(area: &str, kind: RecipientKind, role: &str, keys: std::ops::Range<u32>, unreachable: &[u32]) -> PlanPart {
+    PlanPart::Run(Run { area: code(area), kind, role: role.into(), keys: keys.collect(), unreachable: unreachable.to_vec() })
+}
+
+/// Two villages of one township: leaders, households (one without any address), speakers; two routes for people.
+fn planned() -> Book {
+    let mut book = blank();
+    let parts = [
+        PlanPart::Open { number: 0, at: after(5) },
+        run("510726102", RecipientKind::Person, "town_duty", 0..1, &[]),
+        run("510726102201", RecipientKind::Person, "village_leader", 1..2, &[]),
+        run("510726102201", RecipientKind::Person, "household", 2..7, &[4]),
+        run("510726102202", RecipientKind::Person, "household", 7..12, &[]),
+        run("510726102201", RecipientKind::Speaker, "", 0..2, &[]),
+        run("510726102202", RecipientKind::Speaker, "", 2..3, &[]),
+        PlanPart::Leg(Leg { route: "post/box".into(), lane: Lane::Act, recipients: vec![(0, 2)] }),
+        PlanPart::Leg(Leg { route: "text/phone".into(), lane: Lane::Public, recipients: vec![(0, 6), (7, 5)] }),
+        PlanPart::Leg(Leg { route: "horn/device".into(), lane: Lane::Act, recipients: vec![(12, 3)] }),
+        PlanPart::Calls(CallsDue { due: after(300_000), step: 0, recipients: vec![1], on_behalf: None }),
+        PlanPart::Seal { number: 0, recipients: 15, deliveries: 16 },
+    ];
+    for part in parts {
+        book.apply_plan(part).expect("a whole plan");
+    }
+    book
+}
+
+fn facts(list: Vec<(u32, FactKind, i64)>) -> Facts {
+    let list = list
+        .into_iter()
+        .map(|(index, kind, ms)| Fact { index, kind, code: 0, at_ms: u32::try_from(ms).expect("after the base") })
+        .collect();
+    Facts { alert: NO, base: T0, words: vec!["far-end".into()], list }
+}
+
+fn counted(book: &Book) -> Vec<AreaCounters> {
+    // Trailing zero rows come and go with the order of events; they mean nothing.
+    let trim = |mut counters: AreaCounters| {
+        while counters.people.last().is_some_and(|people| *people == Default::default()) {
+            counters.people.pop();
+        }
+        while counters.deliveries.last().is_some_and(|counts| counts.iter().all(|&count| count == 0)) {
+            counters.deliveries.pop();
+        }
+        counters
+    };
+    book.counters.iter().cloned().map(trim).collect()
+}
+
+fn parts_add_up(book: &Book) {
+    let name = |_: AreaCode| String::new();
+    let view = View { as_of: T0, area: code("510726"), by: None, name: &name, offline: &|_| false };
+    let document = coverage(book, &view);
+    let people = document.people;
+    assert_eq!(people.reached + people.pending + people.failed + people.unreachable, people.targeted);
+    assert!(people.acknowledged <= people.reached);
+    let progress = document.progress;
+    let parts = progress.queued + progress.in_flight + progress.accepted + progress.delivered + progress.answered;
+    assert_eq!(parts + progress.failed + progress.expired + progress.cancelled + progress.suppressed, progress.deliveries);
+    assert_eq!(progress.deliveries as usize, book.slots.len());
+    let children: u32 = document.children.iter().map(|child| child.people.targeted).sum();
+    assert_eq!(children + document.own.targeted, people.targeted);
+    assert_eq!(book.open as usize, book.slots.iter().filter(|slot| slot.phase.is_open()).count());
+}
+
+#[test]
+fn the_denominator_is_frozen_by_the_plan_and_counts_who_has_no_address() {
+    let book = planned();
+    let view = View { as_of: T0, area: code("510726102"), by: None, name: &|_| String::new(), offline: &|key| key == 2 };
+    let document = coverage(&book, &view);
+    assert_eq!((document.people.targeted, document.people.unreachable, document.people.pending), (12, 1, 11));
+    assert_eq!((document.households.targeted, document.villages.targeted, document.villages.blind.len()), (10, 2, 2));
+    assert_eq!((document.speakers.targeted, document.speakers.offline, document.own.targeted), (3, 1, 1));
+    assert_eq!(document.children.len(), 2);
+    parts_add_up(&book);
+}
+
+#[test]
+fn accepted_is_not_reached_and_a_receipt_is() {
+    let mut book = planned();
+    book.apply_lease(&Leased { alert: NO, at: after(10), account: "far-end".into(), ranges: vec![(2, 11)] });
+    book.apply_facts(&facts(vec![(2, FactKind::Accepted, 20), (3, FactKind::Accepted, 21)]));
+    assert_eq!(super::coverage::people(&book).reached, 0);
+    book.apply_facts(&facts(vec![(3, FactKind::Delivered, 900)]));
+    let people = super::coverage::people(&book);
+    assert_eq!((people.reached, people.acknowledged), (1, 0));
+    assert_eq!((book.state, book.timeline.first_sent), (State::Dispatching, Some(after(10))));
+    parts_add_up(&book);
+}
+
+#[test]
+fn an_answer_by_hand_reaches_the_person_and_proves_no_message() {
+    let mut book = planned();
+    book.apply_answer(1, Answer::by_hand(after(60_000), Choice::Received, "visit", "duty", "at home"));
+    let people = super::coverage::people(&book);
+    assert_eq!((people.reached, people.acknowledged), (1, 1));
+    assert!(book.slots.iter().all(|slot| !slot.crowned.is_set()));
+    assert!(matches!(book.calls[0].end, End::Answered(_)));
+    parts_add_up(&book);
+}
+
+#[test]
+fn a_late_answer_still_counts_after_the_call_went_on_to_others() {
+    let mut book = planned();
+    book.end_call(1, End::Escalated { at: after(300_000), to: vec![0] });
+    book.apply_answer(1, Answer::by_hand(after(400_000), Choice::Moved, "call", "duty", ""));
+    assert_eq!(book.calls[0].state(), "answered");
+}
+
+#[test]
+fn a_cancel_closes_what_is_queued_and_leaves_what_far_ends_hold() {
+    let mut book = planned();
+    book.apply_lease(&Leased { alert: NO, at: after(10), account: "far-end".into(), ranges: vec![(0, 3)] });
+    book.apply_facts(&facts(vec![(0, FactKind::Accepted, 20)]));
+    book.cancel(after(50), "duty".into(), "rain stopped".into());
+    let open: Vec<Phase> = book.slots.iter().map(|slot| slot.phase).filter(|phase| phase.is_open()).collect();
+    assert_eq!(open, [Phase::AwaitingProof, Phase::InFlight, Phase::InFlight]);
+    parts_add_up(&book);
+}
+
+#[test]
+fn a_plan_with_a_piece_missing_is_noticed() {
+    let mut book = blank();
+    for part in [PlanPart::Open { number: 0, at: T0 }, run("510726102", RecipientKind::Person, "household", 0..3, &[])] {
+        book.apply_plan(part).expect("staged");
+    }
+    assert!(book.recipients.is_empty(), "a plan without its seal counts already");
+    assert!(book.apply_plan(PlanPart::Seal { number: 0, recipients: 4, deliveries: 0 }).is_err());
+}
+
+#[test]
+fn a_book_reads_back_from_its_image() {
+    let mut book = planned();
+    book.apply_facts(&facts(vec![(4, FactKind::Accepted, 20), (4, FactKind::Delivered, 30)]));
+    let bytes = postcard::to_stdvec(&book).expect("image");
+    assert_eq!(postcard::from_bytes::<Book>(&bytes).expect("read back"), book);
+}
+
+fn any_kind() -> impl Strategy<Value = FactKind> {
+    proptest::sample::select(vec![
+        FactKind::Accepted,
+        FactKind::Delivered,
+        FactKind::Played,
+        FactKind::Answered,
+        FactKind::Retry,
+        FactKind::Throttled,
+        FactKind::Unknown,
+        FactKind::NextAccount,
+        FactKind::Failed,
+        FactKind::Unproven,
+        FactKind::Expired,
+        FactKind::Cancelled,
+        FactKind::Suppressed,
+        FactKind::Settled,
+    ])
+}
+
+proptest! {
+    #[test]
+    fn counters_equal_a_recount_after_any_events(
+        steps in proptest::collection::vec((0_u32..20, any_kind(), 0_i64..2_000_000, 0_u8..10), 0..60)
+    ) {
+        let mut book = planned();
+        for (index, kind, ms, step) in steps {
+            match step {
+                0 => book.apply_lease(&Leased { alert: NO, at: after(ms), account: "far-end".into(), ranges: vec![(index, 3)] }),
+                1 => book.apply_answer(index, Answer::by_hand(after(ms), Choice::Received, "text", "", "")),
+                2 => book.apply_answer(index, Answer::by_hand(after(ms), Choice::Received, "link", "", "")),
+                _ => book.apply_facts(&facts(vec![(index, kind, ms)])),
+            }
+        }
+        prop_assert_eq!(counted(&book), { let mut recounted = book.clone(); recounted.counters = book.recount(); counted(&recounted) });
+        parts_add_up(&book);
+        book.expire(after(3_000_000));
+        prop_assert_eq!(counted(&book), { let mut recounted = book.clone(); recounted.counters = book.recount(); counted(&recounted) });
+        parts_add_up(&book);
+    }
+}
