@@ -10,4 +10,5 @@ pub mod channel;
 pub mod delivery;
 pub mod fault;
 pub mod message;
+pub mod store;
 pub mod time;

@@ -1,0 +1,425 @@
+//! Owns backup to one file (a tar) and its restore into an empty directory, of a stopped store and of a running one.
+//! Refuses to copy sled's own files: values are read and written anew, so a backup is consistent, compact, and checked on the way.
+//! Invariant: a backup without its last member is no backup, and a restore that does not verify leaves nothing behind.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Component, Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    AppendError, Month, ReadError, Seq, checkpoint,
+    committer::Snapshot,
+    dir,
+    ledger::{Ledger, LedgerError},
+    lock,
+    month::{JOURNAL, TRAIL},
+    opening::begin_ledger,
+    trail::{Link, TrailRead},
+    values::{self, KEY_BYTES, Key, VALUE_BYTES_MAX},
+    verify,
+};
+
+/// Values of the journal that go into one member, and the most that a restore takes into memory.
+const MEMBER_BYTES: usize = 4 << 20;
+/// A trail of a month or a checkpoint; a larger member is not ours.
+const FILE_BYTES_MAX: u64 = 8 << 30;
+const SEAL: &str = "complete.json";
+const FORMAT: u32 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error(transparent)]
+    Store(AppendError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("{}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{} is not empty; a backup is restored into an empty directory", dir.display())]
+    NotEmpty { dir: PathBuf },
+    #[error("the file is no whole backup: {why}")]
+    BadBackup { why: String },
+    #[error("the backup was interrupted")]
+    Interrupted,
+}
+
+/// What a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupReport {
+    pub format: u32,
+    /// Number of the last entry in it.
+    pub end: u64,
+    pub months: Vec<String>,
+    pub bytes: u64,
+    /// SHA-256 over all members before the last.
+    pub sha256: String,
+}
+
+/// Backs up a stopped store.
+pub fn backup(data: &Path, file: &Path) -> Result<BackupReport, BackupError> {
+    let _lock = verify::lock_existing(data)?;
+    write(data, file, None)
+}
+
+/// Writes the file beside its place and gives it its name when it is whole. `running`: what the committer has made durable.
+pub(super) fn write(data: &Path, file: &Path, running: Option<&Snapshot>) -> Result<BackupReport, BackupError> {
+    let draft = with_ending(file, ".draft");
+    let written = Writer::create(&draft).and_then(|writer| writer.store(data, running));
+    match written {
+        Ok(report) => dir::rename(&draft, file).map(|()| report).map_err(|error| BackupError::Io { path: file.to_owned(), error }),
+        Err(error) => {
+            if let Err(left) = fs::remove_file(&draft) {
+                tracing::warn!(file = %draft.display(), error = %left, "the draft of a failed backup could not be removed");
+            }
+            Err(error)
+        }
+    }
+}
+
+struct Writer {
+    path: PathBuf,
+    tar: tar::Builder<File>,
+    digest: Sha256,
+    bytes: u64,
+}
+
+impl Writer {
+    fn create(path: &Path) -> Result<Self, BackupError> {
+        // It holds numbers, names and keys.
+        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
+        let file = file.map_err(|error| BackupError::Io { path: path.to_owned(), error })?;
+        Ok(Self { path: path.to_owned(), tar: tar::Builder::new(file), digest: Sha256::new(), bytes: 0 })
+    }
+
+    fn store(mut self, data: &Path, running: Option<&Snapshot>) -> Result<BackupReport, BackupError> {
+        let io = |error| BackupError::Io { path: data.to_owned(), error };
+        let last = running.map(|snapshot| snapshot.month);
+        let months: Vec<Month> = Month::all(data).map_err(io)?.into_iter().filter(|month| last.is_none_or(|last| *month <= last)).collect();
+        let mut end = 0;
+        for month in &months {
+            let current = running.filter(|snapshot| snapshot.month == *month);
+            end = self.month(data, *month, current)?.unwrap_or(end);
+        }
+        self.checkpoint(data, end)?;
+        self.other_files(data, Path::new(""))?;
+        let Self { path, mut tar, digest, bytes } = self;
+        let months = months.iter().map(ToString::to_string).collect();
+        let report = BackupReport { format: FORMAT, end, months, bytes, sha256: hex(&digest.finalize()) };
+        let seal = serde_json::to_vec(&report).map_err(|error| io(error.into()))?;
+        let io = |error| BackupError::Io { path: path.clone(), error };
+        append(&mut tar, SEAL, seal.len() as u64, &mut seal.as_slice()).map_err(io)?;
+        tar.into_inner().and_then(|file| file.sync_all()).map_err(io)?;
+        Ok(report)
+    }
+
+    /// Trail and journal of a month; the number of its last entry.
+    fn month(&mut self, data: &Path, month: Month, current: Option<&Snapshot>) -> Result<Option<u64>, BackupError> {
+        let place = format!("{JOURNAL}/{month}");
+        let damaged = |why: String| ReadError::Damaged { place: place.clone(), why };
+        let trail_path = month.trail_path(data);
+        let trail =
+            TrailRead::open(&trail_path).map_err(|error| damaged(error.to_string()))?.ok_or_else(|| damaged("it has no trail".into()))?;
+        let link = current.map_or(trail.link(), |snapshot| snapshot.link);
+        let length = trail.end_of(&link).ok_or_else(|| damaged("the trail does not reach as far as the journal".into()))?;
+        let mut file = File::open(&trail_path).map_err(|error| BackupError::Io { path: trail_path.clone(), error })?;
+        self.member(&format!("{TRAIL}/{month}.log"), length, &mut file)?;
+        let ledger_error = |error: LedgerError| BackupError::Read(damaged(error.to_string()));
+        let opened;
+        let ledger = match current {
+            Some(snapshot) => &snapshot.ledger,
+            None => {
+                opened = Ledger::open(&month.journal_path(data)).map_err(ledger_error)?;
+                &opened
+            }
+        };
+        let begin = Begin { start: trail.header.start, link };
+        self.bytes_member(&format!("{place}/begin"), &begin.to_bytes())?;
+        self.values(ledger, &place, begin.start, current.map_or(u64::MAX - 1, |snapshot| snapshot.end))
+    }
+
+    fn values(&mut self, ledger: &Ledger, place: &str, start: u64, end: u64) -> Result<Option<u64>, BackupError> {
+        let (mut members, mut buffer) = (0_u32, Vec::with_capacity(MEMBER_BYTES));
+        // Read on the way, so that no damage is carried into a backup.
+        let mut unpacker = values::Unpacker::new(place, Some(start));
+        ledger.scan::<BackupError>(0, |key, value| {
+            if values::read_key(key).is_some_and(|(seq, _)| seq > end) {
+                return Ok(());
+            }
+            unpacker.feed(key, value, &mut |_| Ok::<(), BackupError>(()))?;
+            if buffer.len() + value.len() + KEY_BYTES + 4 > MEMBER_BYTES {
+                members += 1;
+                self.bytes_member(&format!("{place}/{members:08}"), &buffer)?;
+                buffer.clear();
+            }
+            buffer.extend_from_slice(key);
+            buffer.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
+            buffer.extend_from_slice(value);
+            Ok(())
+        })?;
+        if !buffer.is_empty() {
+            self.bytes_member(&format!("{place}/{:08}", members + 1), &buffer)?;
+        }
+        let next = unpacker.next();
+        match unpacker.faults.into_list().first() {
+            Some(fault) => Err(ReadError::Damaged { place: place.to_owned(), why: fault.to_string() }.into()),
+            None => Ok(next.map(|next| next - 1)),
+        }
+    }
+
+    /// The newest whole checkpoint that the journal of this backup reaches.
+    fn checkpoint(&mut self, data: &Path, end: u64) -> Result<(), BackupError> {
+        let io = |error| BackupError::Io { path: data.join(checkpoint::FOLDER), error };
+        for seq in checkpoint::list(data).map_err(io)?.into_iter().filter(|seq| *seq <= end) {
+            // One that is spoilt, or replaced at this moment, is passed over: the journal has everything.
+            if let Ok(state) = checkpoint::read(data, seq) {
+                return self.bytes_member(&format!("{}/{seq}", checkpoint::FOLDER), &state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Documents and whatever else lies in the data directory; not what was moved aside.
+    fn other_files(&mut self, data: &Path, below: &Path) -> Result<(), BackupError> {
+        let folder = data.join(below);
+        let io = |error| BackupError::Io { path: folder.clone(), error };
+        for item in fs::read_dir(&folder).map_err(io)? {
+            let item = item.map_err(io)?;
+            let place = below.join(item.file_name());
+            let ours = [JOURNAL, TRAIL, checkpoint::FOLDER, lock::FILE].iter().any(|name| place == Path::new(name));
+            let kind = item.file_type().map_err(io)?;
+            if kind.is_dir() && !ours {
+                self.other_files(data, &place)?;
+            } else if kind.is_file() && !ours && !place.as_os_str().to_string_lossy().ends_with(".draft") && item.path() != self.path {
+                let mut file = File::open(item.path()).map_err(io)?;
+                let length = file.metadata().map_err(io)?.len();
+                self.member(&format!("files/{}", place.display()), length, &mut file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes_member(&mut self, name: &str, mut bytes: &[u8]) -> Result<(), BackupError> {
+        self.member(name, bytes.len() as u64, &mut bytes)
+    }
+
+    fn member(&mut self, name: &str, length: u64, source: &mut dyn Read) -> Result<(), BackupError> {
+        self.digest.update(name.as_bytes());
+        self.digest.update(length.to_le_bytes());
+        self.bytes += length;
+        let mut source = Digesting { source: source.take(length), digest: &mut self.digest };
+        append(&mut self.tar, name, length, &mut source).map_err(|error| BackupError::Io { path: self.path.clone(), error })
+    }
+}
+
+struct Digesting<'a, R> {
+    source: R,
+    digest: &'a mut Sha256,
+}
+
+impl<R: Read> Read for Digesting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.digest.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+fn append(tar: &mut tar::Builder<File>, name: &str, length: u64, source: &mut dyn Read) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(length);
+    header.set_mode(0o600);
+    tar.append_data(&mut header, name, source)
+}
+
+/// What a month's database begins with.
+struct Begin {
+    start: u64,
+    link: Link,
+}
+
+impl Begin {
+    fn to_bytes(&self) -> Vec<u8> {
+        [self.start.to_le_bytes().as_slice(), &self.link.to_bytes()].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (start, link) = bytes.split_first_chunk::<8>()?;
+        Some(Self { start: u64::from_le_bytes(*start), link: Link::from_bytes(link)? })
+    }
+}
+
+/// Restores a backup into a directory that is empty or not there yet; it is there only when the whole of it verifies.
+pub fn restore(file: &Path, data: &Path) -> Result<BackupReport, BackupError> {
+    let io = |error| BackupError::Io { path: data.to_owned(), error };
+    match fs::read_dir(data).map(|mut listing| listing.next().is_none()) {
+        Ok(false) => return Err(BackupError::NotEmpty { dir: data.to_owned() }),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+        Ok(true) | Err(_) => {}
+    }
+    let draft = with_ending(data, ".restoring");
+    if draft.exists() {
+        fs::remove_dir_all(&draft).map_err(io)?;
+    }
+    dir::make(&draft).map_err(io)?;
+    let restored = read_members(file, &draft).and_then(|report| check(&draft, report));
+    let report = match restored {
+        Ok(report) => report,
+        Err(error) => {
+            fs::remove_dir_all(&draft).map_err(io)?;
+            return Err(error);
+        }
+    };
+    if data.exists() {
+        fs::remove_dir(data).map_err(io)?;
+    }
+    dir::rename(&draft, data).map_err(io)?;
+    Ok(report)
+}
+
+fn check(draft: &Path, report: BackupReport) -> Result<BackupReport, BackupError> {
+    let bad = |why: String| BackupError::BadBackup { why };
+    if report.end == 0 && report.months.is_empty() {
+        return Ok(report);
+    }
+    let found = verify::verify_unlocked(draft)?;
+    match found.faults.first() {
+        Some(fault) => Err(bad(fault.to_string())),
+        None if found.last != report.end => Err(bad(format!("it should end with entry {} and ends with {}", report.end, found.last))),
+        None => Ok(report),
+    }
+}
+
+fn read_members(file: &Path, draft: &Path) -> Result<BackupReport, BackupError> {
+    let io = |error| BackupError::Io { path: file.to_owned(), error };
+    let bad = |why: String| BackupError::BadBackup { why };
+    let mut archive = tar::Archive::new(File::open(file).map_err(io)?);
+    let mut digest = Sha256::new();
+    let mut filling: Option<(PathBuf, Ledger)> = None;
+    for member in archive.entries().map_err(io)? {
+        let mut member = member.map_err(|error| bad(error.to_string()))?;
+        let name = member.path().map_err(|error| bad(error.to_string()))?.into_owned();
+        let plain = name.components().all(|part| matches!(part, Component::Normal(_)));
+        let length = member.size();
+        if !plain || length > FILE_BYTES_MAX || !member.header().entry_type().is_file() {
+            return Err(bad(format!("it has a member {} that is not ours", name.display())));
+        }
+        if name == Path::new(SEAL) {
+            let mut seal = Vec::new();
+            member.take(MEMBER_BYTES as u64).read_to_end(&mut seal).map_err(io)?;
+            let report: BackupReport = serde_json::from_slice(&seal).map_err(|error| bad(error.to_string()))?;
+            let whole = report.format == FORMAT && report.sha256 == hex(&digest.finalize());
+            finish(filling).map_err(|error| bad(error.to_string()))?;
+            return whole.then_some(report).ok_or_else(|| bad("its digest does not match".into()));
+        }
+        digest.update(name.as_os_str().as_encoded_bytes());
+        digest.update(length.to_le_bytes());
+        let mut source = Digesting { source: &mut member, digest: &mut digest };
+        take_member(&name, length, &mut source, draft, &mut filling)?;
+    }
+    Err(bad("its last member is missing".into()))
+}
+
+/// Puts one member in its place.
+fn take_member(
+    name: &Path,
+    length: u64,
+    source: &mut dyn Read,
+    draft: &Path,
+    filling: &mut Option<(PathBuf, Ledger)>,
+) -> Result<(), BackupError> {
+    let bad = |why: String| BackupError::BadBackup { why: format!("{}: {why}", name.display()) };
+    let path = draft.join(name);
+    if let Ok(place) = name.strip_prefix("files") {
+        return copy(source, &draft.join(place)).map_err(|error| BackupError::Io { path, error });
+    }
+    if name.starts_with(TRAIL) {
+        return copy(source, &path).map_err(|error| BackupError::Io { path, error });
+    }
+    if let Ok(seq) = name.strip_prefix(checkpoint::FOLDER) {
+        let seq = seq.to_string_lossy().parse().map_err(|_| bad("is no number".into()))?;
+        let mut state = Vec::new();
+        source.read_to_end(&mut state).map_err(|error| bad(error.to_string()))?;
+        return checkpoint::write(draft, seq, &state).map_err(|error| BackupError::Io { path, error });
+    }
+    let Some(folder) = path.parent().filter(|_| name.starts_with(JOURNAL) && length <= 2 * MEMBER_BYTES as u64) else {
+        return Err(bad("is not ours".into()));
+    };
+    let mut bytes = Vec::new();
+    source.read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
+    if name.ends_with("begin") {
+        finish(filling.take()).map_err(|error| bad(error.to_string()))?;
+        let begin = Begin::from_bytes(&bytes).ok_or_else(|| bad("says no beginning".into()))?;
+        let ledger = begin_ledger(folder, begin.start, &begin.link).map_err(|error| bad(error.to_string()))?;
+        *filling = Some((folder.to_owned(), ledger));
+        return Ok(());
+    }
+    let Some((_, ledger)) = filling.as_ref().filter(|(filled, _)| filled == folder) else {
+        return Err(bad("stands before its beginning".into()));
+    };
+    let values = split_values(&bytes).ok_or_else(|| bad("is cut".into()))?;
+    ledger.write(values, None).map_err(|error| bad(error.to_string()))
+}
+
+fn split_values(mut bytes: &[u8]) -> Option<Vec<(Key, Vec<u8>)>> {
+    let mut values = Vec::new();
+    while !bytes.is_empty() {
+        let (key, rest) = bytes.split_first_chunk::<KEY_BYTES>()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (value, rest) = rest.split_at_checked(length).filter(|_| length <= VALUE_BYTES_MAX)?;
+        values.push((*key, value.to_vec()));
+        bytes = rest;
+    }
+    Some(values)
+}
+
+fn finish(filling: Option<(PathBuf, Ledger)>) -> Result<(), LedgerError> {
+    match filling {
+        Some((_, ledger)) => ledger.sync(&ledger.disk()?),
+        None => Ok(()),
+    }
+}
+
+fn copy(source: &mut dyn Read, path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        dir::make(folder)?;
+    }
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    io::copy(source, &mut file)?;
+    file.flush()?;
+    file.sync_all()?;
+    dir::sync_parent(path)
+}
+
+impl From<LedgerError> for BackupError {
+    fn from(error: LedgerError) -> Self {
+        let place = JOURNAL.to_owned();
+        Self::Read(match error {
+            LedgerError::Io(error) => ReadError::Io { place, error },
+            LedgerError::Damaged(why) => ReadError::Damaged { place, why },
+        })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+impl BackupReport {
+    /// Number of the last entry in the backup.
+    pub fn end(&self) -> Seq {
+        Seq(self.end)
+    }
+}

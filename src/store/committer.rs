@@ -1,0 +1,340 @@
+//! Owns all writes: one thread that takes what waits, makes it durable in one go, folds it, and only then wakes those who wait.
+//! Refuses to know what entries mean and how a store is repaired.
+//! Invariant: no promise before `sync`; after the first failure every answer is `Unavailable`, because sled after an I/O error, and
+//! a file after a failed fsync, cannot be trusted until they have been opened and checked again.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering, mpsc as sync_mpsc},
+    thread,
+};
+
+use tokio::sync::mpsc;
+
+use crate::time::SharedClock;
+
+use super::{
+    AppendError, Durable, Entry, Fold, Month, Opened, Options, Seq, checkpoint,
+    journal::{Answer, Request, State},
+    ledger::{Disk, Ledger, LedgerError},
+    lock::DirLock,
+    opening::{Recovered, begin_ledger},
+    trail::{Header, Link, Trail},
+    values::Packer,
+};
+
+/// One commit: as much as sled takes in one batch, so that a commit is one fsync and a short stall.
+const COMMIT_BYTES_MAX: usize = 4 << 20;
+/// And so many waiters that waking them does not hold up the next commit for long.
+const COMMIT_APPENDS_MAX: usize = 16_384;
+
+/// A state of the store that a backup can read while writing goes on.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) month: Month,
+    pub(super) ledger: Ledger,
+    pub(super) link: Link,
+    pub(super) end: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CommitError {
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("entry {seq} cannot be folded: {why}")]
+    Fold { seq: u64, why: String },
+}
+
+pub(super) struct Committer<F> {
+    data: PathBuf,
+    options: Options,
+    clock: SharedClock,
+    fold: F,
+    _lock: DirLock,
+    month: Month,
+    ledger: Ledger,
+    disk: Disk,
+    trail: Trail,
+    next: u64,
+    /// Last number in the newest checkpoint that is on disk.
+    checkpointed: u64,
+    bytes_since_checkpoint: u64,
+    /// The checkpoint that another thread is writing.
+    writing: Option<(u64, sync_mpsc::Receiver<io::Result<()>>)>,
+    state: Arc<State>,
+}
+
+struct Waiter {
+    entries: Vec<Entry>,
+    answer: Answer,
+}
+
+impl<F: Fold> Committer<F> {
+    pub(super) fn new(
+        data: PathBuf,
+        options: Options,
+        clock: SharedClock,
+        fold: F,
+        recovered: Recovered,
+        opened: &Opened,
+        state: Arc<State>,
+    ) -> Self {
+        let Recovered { lock, month, ledger, disk, trail, next, bytes_since_checkpoint } = recovered;
+        let checkpointed = opened.from_checkpoint.unwrap_or_default().0;
+        Self {
+            data,
+            options,
+            clock,
+            fold,
+            _lock: lock,
+            month,
+            ledger,
+            disk,
+            trail,
+            next,
+            checkpointed,
+            bytes_since_checkpoint,
+            writing: None,
+            state,
+        }
+    }
+
+    pub(super) fn spawn(self, waiting: mpsc::Receiver<Request>) -> io::Result<()> {
+        let thread = thread::Builder::new().name("committer".into());
+        thread.spawn(move || {
+            let guard = Guard(Arc::clone(&self.state));
+            self.run(waiting);
+            // Reached only without a panic.
+            std::mem::forget(guard);
+        })?;
+        Ok(())
+    }
+
+    fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
+        while let Some(request) = waiting.blocking_recv() {
+            let (other, result) = match request {
+                Request::Append { entries, bytes, answer, room } => {
+                    let (mut rooms, mut waiters) = (vec![room], vec![Waiter { entries, answer }]);
+                    let other = self.gather(&mut waiting, bytes, &mut waiters, &mut rooms);
+                    (other, self.commit(waiters))
+                }
+                request => (Some(request), Ok(())),
+            };
+            if let Err(error) = result {
+                return fail_for_ever(&self.state, &error.to_string(), other, waiting);
+            }
+            match other {
+                Some(Request::Close { answer }) => return self.close(answer, waiting),
+                Some(Request::Snapshot { answer }) => self.snapshot(answer),
+                Some(Request::Append { .. }) | None => {}
+            }
+        }
+    }
+
+    /// Takes what waits already, up to one commit; a request that is no append ends the gathering.
+    fn gather(
+        &self,
+        waiting: &mut mpsc::Receiver<Request>,
+        mut bytes: usize,
+        waiters: &mut Vec<Waiter>,
+        rooms: &mut Vec<tokio::sync::OwnedSemaphorePermit>,
+    ) -> Option<Request> {
+        if !self.options.linger.is_zero() {
+            thread::park_timeout(self.options.linger);
+        }
+        while bytes < COMMIT_BYTES_MAX && waiters.len() < COMMIT_APPENDS_MAX {
+            match waiting.try_recv() {
+                Ok(Request::Append { entries, bytes: more, answer, room }) => {
+                    bytes += more;
+                    rooms.push(room);
+                    waiters.push(Waiter { entries, answer });
+                }
+                Ok(other) => return Some(other),
+                Err(_) => break,
+            }
+        }
+        None
+    }
+
+    fn commit(&mut self, waiters: Vec<Waiter>) -> Result<(), CommitError> {
+        let result = self.make_durable(&waiters);
+        let first = match result {
+            Ok(first) => first,
+            Err(error) => {
+                self.refuse(waiters, &error);
+                return Err(error);
+            }
+        };
+        let mut seq = first;
+        let mut waiters = waiters.into_iter();
+        while let Some(Waiter { entries, answer }) = waiters.next() {
+            let promised = Seq(seq);
+            for entry in &entries {
+                if let Err(error) = self.fold.apply(Seq(seq), &entry.bytes) {
+                    let error = CommitError::Fold { seq, why: error.to_string() };
+                    self.refuse(std::iter::once(Waiter { entries, answer }).chain(waiters), &error);
+                    return Err(error);
+                }
+                seq += 1;
+            }
+            self.state.end.store(seq - 1, Ordering::Release);
+            // Whoever does not wait any more has lost nothing: the entry is kept.
+            drop(answer.send(Ok(Durable(promised))));
+        }
+        self.checkpoint_if_due();
+        Ok(())
+    }
+
+    fn refuse(&self, waiters: impl IntoIterator<Item = Waiter>, error: &CommitError) {
+        let why = error.to_string();
+        mark_failed(&self.state, &why);
+        for waiter in waiters {
+            // Whoever does not wait any more asked for nothing.
+            drop(waiter.answer.send(Err(AppendError::Unavailable { why: why.clone() })));
+        }
+    }
+
+    /// Trail first: what the journal knows of the trail must be on disk before the journal says so.
+    fn make_durable(&mut self, waiters: &[Waiter]) -> Result<u64, CommitError> {
+        self.turn_month()?;
+        let first = self.next;
+        let mut packer = Packer::new(first);
+        let mut on_trail = Vec::new();
+        for entry in waiters.iter().flat_map(|waiter| &waiter.entries) {
+            if entry.trail {
+                on_trail.push((packer.next(), entry.bytes.as_slice()));
+            }
+            self.bytes_since_checkpoint += entry.bytes.len() as u64;
+            packer.add(&entry.bytes, entry.trail);
+        }
+        let head = if on_trail.is_empty() {
+            None
+        } else {
+            self.trail.append(first, on_trail.into_iter())?;
+            Some(self.trail.link())
+        };
+        self.ledger.write(packer.take(), head.as_ref())?;
+        self.ledger.sync(&self.disk)?;
+        self.next = packer.next();
+        Ok(first)
+    }
+
+    /// Begins a new month when the clock says so; never goes back when the clock does.
+    fn turn_month(&mut self) -> Result<(), CommitError> {
+        let month = Month::of(self.clock.now());
+        if month <= self.month {
+            return Ok(());
+        }
+        let header = Header { month, start: self.next, before: self.trail.link().hash };
+        let trail = Trail::create(&month.trail_path(&self.data), header)?;
+        let ledger = begin_ledger(&month.journal_path(&self.data), self.next, &trail.link())?;
+        self.disk = ledger.disk()?;
+        (self.trail, self.ledger, self.month) = (trail, ledger, month);
+        tracing::info!(%month, first = self.next, "began a new month of the journal");
+        Ok(())
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        if let Some((seq, done)) = &self.writing {
+            match done.try_recv() {
+                Err(sync_mpsc::TryRecvError::Empty) => return,
+                Ok(Ok(())) => self.checkpointed = *seq,
+                // The journal holds everything; without a checkpoint the next start only takes longer.
+                Ok(Err(error)) => tracing::error!(%error, "a checkpoint could not be written"),
+                Err(sync_mpsc::TryRecvError::Disconnected) => tracing::error!("the thread that wrote a checkpoint died"),
+            }
+            self.writing = None;
+        }
+        if self.bytes_since_checkpoint < self.options.checkpoint_after_bytes {
+            return;
+        }
+        self.bytes_since_checkpoint = 0;
+        let (seq, state, data) = (self.next - 1, self.fold.checkpoint(), self.data.clone());
+        let (done, wait) = sync_mpsc::sync_channel(1);
+        let spawned = thread::Builder::new().name("checkpoint".into()).spawn(move || {
+            // The committer may have ended meanwhile, and needs no answer then.
+            drop(done.send(checkpoint::write(&data, seq, &state)));
+        });
+        match spawned {
+            Ok(_) => self.writing = Some((seq, wait)),
+            Err(error) => tracing::error!(%error, "no thread could be made to write a checkpoint"),
+        }
+    }
+
+    fn snapshot(&self, answer: tokio::sync::oneshot::Sender<Result<Snapshot, AppendError>>) {
+        let snapshot = Snapshot { month: self.month, ledger: self.ledger.clone(), link: self.trail.link(), end: self.next - 1 };
+        drop(answer.send(Ok(snapshot)));
+    }
+
+    fn close(mut self, answer: tokio::sync::oneshot::Sender<Result<(), AppendError>>, mut waiting: mpsc::Receiver<Request>) {
+        waiting.close();
+        let result = self.last_writes(&mut waiting);
+        let state = Arc::clone(&self.state);
+        // Files and the lock are given back before the answer, so that the caller may open the store again.
+        drop(self);
+        match result {
+            Ok(()) => drop(answer.send(Ok(()))),
+            Err(error) => {
+                let why = error.to_string();
+                drop(answer.send(Err(AppendError::Unavailable { why: why.clone() })));
+                fail_for_ever(&state, &why, None, waiting);
+            }
+        }
+    }
+
+    fn last_writes(&mut self, waiting: &mut mpsc::Receiver<Request>) -> Result<(), CommitError> {
+        while let Some(request) = waiting.blocking_recv() {
+            if let Request::Append { entries, bytes, answer, room } = request {
+                let (mut rooms, mut waiters) = (vec![room], vec![Waiter { entries, answer }]);
+                // Another close or a backup at this moment is answered by the end of the channel.
+                self.gather(waiting, bytes, &mut waiters, &mut rooms);
+                self.commit(waiters)?;
+            }
+        }
+        if let Some((seq, done)) = self.writing.take()
+            && let Ok(written) = done.recv()
+        {
+            written?;
+            self.checkpointed = seq;
+        }
+        let end = self.next - 1;
+        if end > self.checkpointed {
+            checkpoint::write(&self.data, end, &self.fold.checkpoint())?;
+        }
+        Ok(self.ledger.sync(&self.disk)?)
+    }
+}
+
+/// Marks the store as failed when the committer dies of a panic.
+struct Guard(Arc<State>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        mark_failed(&self.0, "the committer died");
+    }
+}
+
+fn mark_failed(state: &State, why: &str) {
+    if state.failed.set(why.to_owned()).is_ok() {
+        tracing::error!(why, "the store cannot write any more");
+    }
+}
+
+/// Answers everyone, now and from now on, until the last handle is gone.
+fn fail_for_ever(state: &State, why: &str, other: Option<Request>, mut waiting: mpsc::Receiver<Request>) {
+    mark_failed(state, why);
+    waiting.close();
+    let mut next = other;
+    while let Some(request) = next.or_else(|| waiting.blocking_recv()) {
+        let unavailable = AppendError::Unavailable { why: why.to_owned() };
+        match request {
+            Request::Append { answer, .. } => drop(answer.send(Err(unavailable))),
+            Request::Snapshot { answer } => drop(answer.send(Err(unavailable))),
+            Request::Close { answer } => drop(answer.send(Err(unavailable))),
+        }
+        next = None;
+    }
+}

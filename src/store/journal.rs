@@ -1,0 +1,158 @@
+//! Owns the handle through which the house appends: bounds what waits, and hands each caller its promise.
+//! Refuses to write; the committer thread alone does.
+//! Invariant: an append is answered with a promise only by the committer, and with `Unavailable` for ever after the first failure.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::time::SharedClock;
+
+use super::{
+    BackupError, BackupReport, Durable, ENTRY_BYTES_MAX, Entry, Fold, Health, OpenError, Opened, Options, Seq, backup,
+    committer::{Committer, Snapshot},
+    opening,
+};
+
+/// Appends that wait; each is a request or task that already waits elsewhere.
+const QUEUE_APPENDS_MAX: usize = 32_768;
+/// Bytes that wait: two of the largest plans, or a second of receipts many times over.
+const QUEUE_BYTES_MAX: usize = 32 << 20;
+/// What an entry costs in the queue besides its bytes.
+const ENTRY_OVERHEAD_BYTES: usize = 32;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The store failed and stays so until the process is started again.
+    #[error("the store cannot write: {why}")]
+    Unavailable { why: String },
+    #[error("an append of {bytes} bytes is over the {max} that one may have")]
+    TooLarge { bytes: usize, max: usize },
+    #[error("nothing was given to append")]
+    Empty,
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Handle on the journal; clones are the same journal.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    data: PathBuf,
+    room: Arc<Semaphore>,
+    state: Arc<State>,
+    one_backup: Semaphore,
+}
+
+/// What the committer lets everyone see.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) failed: OnceLock<String>,
+    pub(super) end: AtomicU64,
+}
+
+pub(super) enum Request {
+    Append { entries: Vec<Entry>, bytes: usize, answer: Answer, room: OwnedSemaphorePermit },
+    Snapshot { answer: oneshot::Sender<Result<Snapshot, AppendError>> },
+    Close { answer: oneshot::Sender<Result<(), AppendError>> },
+}
+
+pub(super) type Answer = oneshot::Sender<Result<Durable<Seq>, AppendError>>;
+
+impl Journal {
+    /// Opens, checks, where needed rebuilds, and replays a store; call it off the async threads when the store may be large.
+    pub fn open<F: Fold>(dir: &Path, options: Options, clock: SharedClock, mut fold: F) -> Result<(Self, Opened), OpenError> {
+        let (recovered, opened) = opening::open(dir, &clock, &mut fold)?;
+        let state = Arc::new(State::default());
+        state.end.store(opened.end.0, Ordering::Release);
+        let (requests, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let committer = Committer::new(dir.to_owned(), options, clock, fold, recovered, &opened, Arc::clone(&state));
+        committer.spawn(waiting).map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
+        let shared = Shared { data: dir.to_owned(), room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), state, one_backup: Semaphore::new(1) };
+        Ok((Self { shared: Arc::new(shared), requests }, opened))
+    }
+
+    /// Resolves when the entries are durable and folded; gives the number of the first. An append of up to 4 MB is there whole or
+    /// not at all after a crash; of a larger one a prefix of entries may be (each of them whole).
+    pub async fn append(&self, entries: Vec<Entry>) -> Result<Durable<Seq>, AppendError> {
+        let bytes = entries.iter().map(|entry| entry.bytes.len() + ENTRY_OVERHEAD_BYTES).sum();
+        if entries.is_empty() {
+            return Err(AppendError::Empty);
+        }
+        if bytes > ENTRY_BYTES_MAX {
+            return Err(AppendError::TooLarge { bytes, max: ENTRY_BYTES_MAX });
+        }
+        self.check()?;
+        // An append larger than the room takes all of it and goes alone.
+        let wanted = u32::try_from(bytes.min(QUEUE_BYTES_MAX)).expect("the room is under 4 GiB");
+        let room = Arc::clone(&self.shared.room).acquire_many_owned(wanted).await.map_err(|_| AppendError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Append { entries, bytes, answer, room }).await?;
+        // A closing committer answers everyone first; only a dying one drops an answer.
+        answered.await.unwrap_or_else(|_| Err(AppendError::Unavailable { why: "the committer died".into() }))
+    }
+
+    pub fn health(&self) -> Health {
+        match self.shared.state.failed.get() {
+            Some(why) => Health::Failed { why: why.clone() },
+            None => Health::Writable,
+        }
+    }
+
+    /// Number of the last entry that is durable and folded.
+    pub fn end(&self) -> Seq {
+        Seq(self.shared.state.end.load(Ordering::Acquire))
+    }
+
+    /// Writes what waits, a checkpoint, and closes the files. Later appends are answered `Closed`; closing again is fine.
+    pub async fn close(&self) -> Result<(), AppendError> {
+        let (answer, answered) = oneshot::channel();
+        match self.send(Request::Close { answer }).await {
+            Err(AppendError::Closed) => return Ok(()),
+            other => other?,
+        }
+        match answered.await {
+            Ok(closed) => closed,
+            // Someone else's close came first.
+            Err(_) => self.check(),
+        }
+    }
+
+    /// Writes everything up to the present end into one new file, while appends go on.
+    pub async fn backup(&self, file: &Path) -> Result<BackupReport, BackupError> {
+        let _alone = self.shared.one_backup.acquire().await.map_err(|_| BackupError::Store(AppendError::Closed))?;
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Snapshot { answer }).await.map_err(BackupError::Store)?;
+        let snapshot = answered.await.unwrap_or_else(|_| Err(self.gone())).map_err(BackupError::Store)?;
+        let (data, file) = (self.shared.data.clone(), file.to_owned());
+        tokio::task::spawn_blocking(move || backup::write(&data, &file, Some(&snapshot))).await.map_err(|_| BackupError::Interrupted)?
+    }
+
+    async fn send(&self, request: Request) -> Result<(), AppendError> {
+        self.check()?;
+        self.requests.send(request).await.map_err(|_| self.gone())
+    }
+
+    fn check(&self) -> Result<(), AppendError> {
+        match self.shared.state.failed.get() {
+            Some(why) => Err(AppendError::Unavailable { why: why.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Why nobody answers any more.
+    fn gone(&self) -> AppendError {
+        self.check().err().unwrap_or(AppendError::Closed)
+    }
+}

@@ -1,0 +1,122 @@
+//! Owns durability: an ordered journal of opaque entries, the audit trail, checkpoints of the fold, small documents, backup and check.
+//! Refuses to know alerts, deliveries or their encoding; `delivery` gives the bytes and the fold.
+//! Invariant: whoever holds a `Durable<T>` can pull the plug; `T` is on disk, and in the fold (I1, I7). A store that cannot write says so for ever (I15).
+
+use std::{fmt, time::Duration};
+
+pub mod backup;
+mod checkpoint;
+mod committer;
+#[cfg(test)]
+mod conformance;
+pub mod dir;
+pub mod documents;
+mod inspect;
+mod journal;
+mod ledger;
+mod lock;
+mod mend;
+mod month;
+mod opening;
+mod trail;
+mod values;
+pub mod verify;
+
+pub use backup::{BackupError, BackupReport, backup, restore};
+pub use journal::{AppendError, Journal};
+pub use lock::LockError;
+pub use month::Month;
+pub use opening::{OpenError, Opened};
+pub use verify::{ReadError, Stats, VerifyReport, read_all, stats, verify};
+
+/// Place of an entry in the journal; the first is 1, and no number is given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Seq(pub u64);
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub bytes: Vec<u8>,
+    /// Also written to the append-only, hash-chained log: the audit trail, and what a rebuild reads.
+    pub trail: bool,
+}
+
+impl Entry {
+    pub fn plain(bytes: Vec<u8>) -> Self {
+        Self { bytes, trail: false }
+    }
+
+    pub fn on_trail(bytes: Vec<u8>) -> Self {
+        Self { bytes, trail: true }
+    }
+}
+
+/// The state that the journal folds into. Called by the committer alone (and at open), in order, after durability.
+pub trait Fold: Send + 'static {
+    /// Must tolerate a replay of what it already knows, and numbers that are left out (a rebuilt journal has holes).
+    fn apply(&mut self, seq: Seq, bytes: &[u8]) -> Result<(), FoldError>;
+
+    /// The whole state as bytes; tens of megabytes are fine.
+    fn checkpoint(&self) -> Vec<u8>;
+
+    /// Takes the state of a checkpoint; on an error the state must be as it was before, because an older one is tried next.
+    fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FoldError>;
+}
+
+/// What a fold says when it cannot read an entry or a checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct FoldError(pub String);
+
+/// A promise kept: `T` is on disk and folded. Only the committer makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durable<T>(T);
+
+impl<T> Durable<T> {
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+
+    /// Says in the caller's words what became durable; the promise itself stays the committer's.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Durable<U> {
+        Durable(f(self.0))
+    }
+}
+
+/// Whether the store still takes entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    Writable,
+    /// For ever, until a new process has opened and checked the store.
+    Failed {
+        why: String,
+    },
+}
+
+/// How a journal is run; the defaults are what production uses.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A checkpoint is written when this much has been journaled since the last: a start replays at most about as much, well under a second.
+    pub checkpoint_after_bytes: u64,
+    /// How long the committer waits for company before it writes. Zero: whoever arrives during one fsync shares the next, and nobody waits for nobody.
+    pub linger: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { checkpoint_after_bytes: 32 << 20, linger: Duration::ZERO }
+    }
+}
+
+/// An entry is held whole in memory by whoever writes, reads or folds it; a plan of a million deliveries takes under 16 MB.
+pub const ENTRY_BYTES_MAX: usize = 64 << 20;
