@@ -82,7 +82,10 @@ fn entry(number: u64, size: usize, trail: bool) -> Entry {
 
 /// The entries that a fresh opening folds.
 fn kept(data: &Path) -> BTreeMap<u64, Vec<u8>> {
-    open_store(data).kept.entries()
+    let open = open_store(data);
+    let entries = open.kept.entries();
+    crash(open, data);
+    entries
 }
 
 /// Ends a journal as a crash does: nothing is written after the last commit.
