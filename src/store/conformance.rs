@@ -433,6 +433,40 @@ fn a_truncated_database_is_rebuilt_with_an_alarm() {
 }
 
 #[test]
+fn damage_to_journal_and_trail_at_once_saves_what_either_has() {
+    let data = tempfile::tempdir().expect("temporary directory");
+    let entries = closed_store(data.path());
+    let whole = fs::read(trail_file(data.path())).expect("read");
+    fs::write(trail_file(data.path()), &whole[..whole.len() / 2]).expect("cut");
+    let file = fs::OpenOptions::new().write(true).open(journal_file(data.path())).expect("there");
+    file.write_all_at(&[0xff; 64], 9_000).expect("spoilt");
+    let again = open_store(data.path());
+    assert!(!again.opened.alarms.is_empty());
+    assert_eq!(again.kept.entries(), entries, "the checkpoint has all of them");
+    assert_eq!(again.opened.end, Seq(60));
+    crash(again, data.path());
+    let report = verify(data.path()).expect("verified");
+    assert!(report.ok, "{:?}", report.faults);
+}
+
+#[test]
+fn a_repair_that_a_crash_interrupted_is_ended_or_begun_again() {
+    let data = tempfile::tempdir().expect("temporary directory");
+    let entries = closed_store(data.path());
+    let (journal, draft) = (data.path().join("journal/2026-11"), data.path().join("journal/2026-11.rebuilding"));
+    // The draft was not complete: the old one still has its name.
+    fs::create_dir(&draft).expect("made");
+    fs::write(draft.join("db"), b"half").expect("written");
+    assert_eq!(kept(data.path()), entries);
+    assert!(!draft.exists());
+    // The draft was complete: the old one was moved away, the new one has not got its name yet.
+    fs::rename(&journal, &draft).expect("renamed");
+    let again = open_store(data.path());
+    assert_eq!((again.opened.alarms.len(), again.opened.replayed), (0, 0));
+    assert_eq!(again.kept.entries(), entries);
+}
+
+#[test]
 fn a_spoilt_checkpoint_is_passed_over_for_the_one_before() {
     let data = tempfile::tempdir().expect("temporary directory");
     closed_store(data.path());

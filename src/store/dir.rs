@@ -5,6 +5,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::DirBuilderExt,
     path::Path,
 };
 
@@ -16,7 +17,8 @@ pub fn make(path: &Path) -> io::Result<()> {
     if let Some(parent) = parent_of(path) {
         make(parent)?;
     }
-    match fs::create_dir(path) {
+    // What a store holds is nobody's but the gateway's own user's.
+    match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         other => other?,
     }

@@ -84,7 +84,7 @@ impl Journal {
     }
 
     /// Resolves when the entries are durable and folded; gives the number of the first. An append of up to 4 MB is there whole or
-    /// not at all after a crash; of a larger one a prefix of entries may be (each of them whole).
+    /// not at all after a crash; of a larger one a prefix of entries may be (each of them whole). Not waiting for the answer takes nothing back.
     pub async fn append(&self, entries: Vec<Entry>) -> Result<Durable<Seq>, AppendError> {
         let bytes = entries.iter().map(|entry| entry.bytes.len() + ENTRY_OVERHEAD_BYTES).sum();
         if entries.is_empty() {

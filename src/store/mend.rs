@@ -79,7 +79,7 @@ pub(super) fn journal(plan: Journal<'_>) -> Result<Saved, MendError> {
         let end = damaged.scan::<MendError>(0, |key, value| {
             unpacker.feed(key, value, &mut |found| match found {
                 Found::Entry { seq, trail, bytes } => writer.salvaged(seq, trail, bytes),
-                Found::Hole { .. } => Ok(()),
+                Found::Hole { to, .. } => writer.known_hole(to),
             })
         });
         match end {
@@ -154,6 +154,15 @@ impl Writer<'_> {
             self.saved.lost += seq - self.packer.next();
             self.packer.hole_up_to(seq - 1);
         }
+    }
+
+    /// Numbers of which an earlier repair told already.
+    fn known_hole(&mut self, to: u64) -> Result<(), MendError> {
+        self.frames_before(to.saturating_add(1))?;
+        if to >= self.packer.next() {
+            self.packer.hole_up_to(to);
+        }
+        Ok(())
     }
 
     fn end(mut self, at_least: u64) -> Result<Saved, MendError> {

@@ -292,45 +292,32 @@ impl Opening<'_> {
 
     /// Rebuilds what is damaged, says so, and looks again.
     fn mend(&mut self, patient: Patient) -> Result<Sound, OpenError> {
-        let Patient { header, mut ledger, trail, at_least, damage, mut trail_faults, beyond, next } = patient;
+        let Patient { header, mut ledger, trail, at_least, damage, mut trail_faults, mut beyond, mut next } = patient;
         let month = header.month;
-        let (path, trail_path) = (month.journal_path(self.data), month.trail_path(self.data));
+        let path = month.journal_path(self.data);
         let broken = |error| ledger_error(&path, error);
-        let failed = |error| match error {
-            MendError::Io(error) => broken(LedgerError::Io(error)),
-            MendError::Ledger(error) => broken(error),
-        };
         let head = ledger.as_ref().and_then(|ledger| ledger.head().ok().flatten());
         if let Some(why) = damage {
-            // A database that would not open could not be held against the trail; its own ending is all there is to judge.
-            if let Some(Ending::Broken { why }) = trail.as_ref().map(|trail| &trail.ending).filter(|_| trail_faults.is_empty()) {
-                trail_faults.add(format!("trail/{month}.log"), "trail-broken", why.as_str());
-            }
             let plan = mend::Journal { path: &path, header, damaged: ledger.take(), trail: trail.as_ref(), at_least, now: self.now };
-            let mend::Saved { from_journal, from_trail, lost } = mend::journal(plan).map_err(failed)?;
-            self.opened.alarms.push(format!(
-                "journal/{month} was damaged ({why}); what was there was moved aside and the journal rebuilt: {from_journal} entries from what of it was whole, {from_trail} from the trail, {lost} numbers are without an entry"
-            ));
+            self.mend_journal(plan, &why)?;
         }
-        let ledger = match (ledger, &trail) {
-            (None, _) => Ledger::open(&path).map_err(broken)?,
-            (Some(ledger), None) => ledger,
-            (Some(ledger), Some(read)) => {
-                adopt(&ledger, read, &beyond, next).map_err(broken)?;
+        let ledger = match ledger {
+            Some(ledger) => ledger,
+            None => {
+                // Rebuilt; only now can the trail be held against all that was saved.
+                let ledger = Ledger::open(&path).map_err(broken)?;
+                let found = inspect(month, header.start, None, &ledger, trail.as_ref()).map_err(broken)?;
+                trail_faults.extend(found.trail.into_list());
+                (beyond, next) = (found.beyond, found.next);
                 ledger
             }
         };
+        if let Some(read) = &trail {
+            adopt(&ledger, read, &beyond, next).map_err(broken)?;
+        }
         if trail.is_none() || !trail_faults.is_empty() {
             drop(trail);
-            let trail = mend::trail(&trail_path, header, &ledger, self.now).map_err(failed)?;
-            let proof = if head == Some(trail.link()) {
-                "its chain ends in the hash that the journal holds"
-            } else {
-                "the journal holds no hash that proves it"
-            };
-            let why = words(trail_faults);
-            self.opened.alarms.push(format!("trail/{month}.log was damaged, cut or changed ({why}); what was there was moved aside and the trail rewritten from the journal: {proof}"));
-            ledger.write(Vec::new(), Some(&trail.link())).and_then(|()| ledger.sync(&ledger.disk()?)).map_err(broken)?;
+            self.mend_trail(header, &ledger, head, &words(trail_faults))?;
         }
         let mut faults = Faults::default();
         let trail = self.read_trail(month, &mut faults)?;
@@ -343,6 +330,32 @@ impl Opening<'_> {
             }
             _ => Err(OpenError::Unrepairable { path, why: words(faults) }),
         }
+    }
+
+    fn mend_journal(&mut self, plan: mend::Journal<'_>, why: &str) -> Result<(), OpenError> {
+        let (path, month) = (plan.path, plan.header.month);
+        let mend::Saved { from_journal, from_trail, lost } = mend::journal(plan).map_err(|error| mend_error(path, error))?;
+        self.opened.alarms.push(format!(
+            "journal/{month} was damaged ({why}); what was there was moved aside and the journal rebuilt: {from_journal} entries from what of it \
+             was whole, {from_trail} from the trail, {lost} numbers are without an entry"
+        ));
+        Ok(())
+    }
+
+    fn mend_trail(&mut self, header: Header, ledger: &Ledger, head: Option<Link>, why: &str) -> Result<(), OpenError> {
+        let path = header.month.trail_path(self.data);
+        let trail = mend::trail(&path, header, ledger, self.now).map_err(|error| mend_error(&path, error))?;
+        let proof = if head == Some(trail.link()) {
+            "its chain ends in the hash that the journal holds"
+        } else {
+            "the journal holds no hash that proves it"
+        };
+        self.opened.alarms.push(format!(
+            "trail/{}.log was damaged, cut or changed ({why}); what was there was moved aside and the trail rewritten from the journal: {proof}",
+            header.month
+        ));
+        let written = ledger.write(Vec::new(), Some(&trail.link())).and_then(|()| ledger.sync(&ledger.disk()?));
+        written.map_err(|error| ledger_error(&path, error))
     }
 
     fn replay<F: Fold>(&mut self, ledger: &Ledger, month: Month, known: u64, fold: &mut F) -> Result<(), OpenError> {
@@ -436,6 +449,13 @@ fn ledger_error(path: &Path, error: LedgerError) -> OpenError {
     match error {
         LedgerError::Io(error) => OpenError::Io { path, error },
         LedgerError::Damaged(why) => OpenError::Unrepairable { path, why },
+    }
+}
+
+fn mend_error(path: &Path, error: MendError) -> OpenError {
+    match error {
+        MendError::Io(error) => ledger_error(path, LedgerError::Io(error)),
+        MendError::Ledger(error) => ledger_error(path, error),
     }
 }
 

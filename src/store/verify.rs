@@ -13,7 +13,7 @@ use super::{
     inspect::{inspect, open_trail},
     ledger::{Ledger, LedgerError},
     lock::{DirLock, LockError},
-    trail::{Link, TrailRead},
+    trail::{Ending, Link, TrailRead},
     values::{Found, Unpacker},
 };
 
@@ -162,6 +162,9 @@ fn verify_month(
     }
     if !found.beyond.is_empty() {
         report.notes.push(format!("{place}: {} entries of an interrupted commit are in the trail alone", found.beyond.len()));
+    }
+    if let Some(Ending::Torn { bytes }) = trail.map(|trail| &trail.ending) {
+        report.notes.push(format!("trail/{month}.log: {bytes} bytes at its end are no whole frame"));
     }
     let trail_frames = trail.map_or(0, |trail| trail.frames.len() as u64);
     let (entries, entry_bytes, holes) = (found.entries, found.entry_bytes, found.holes);
