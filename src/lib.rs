@@ -9,4 +9,5 @@ pub mod area;
 pub mod channel;
 pub mod fault;
 pub mod message;
+pub mod registry;
 pub mod time;
