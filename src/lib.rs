@@ -8,6 +8,7 @@ pub mod alert;
 pub mod area;
 pub mod channel;
 pub mod fault;
+pub mod matching;
 pub mod message;
 pub mod registry;
 pub mod time;

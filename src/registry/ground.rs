@@ -33,6 +33,23 @@ impl PlaceBox {
         }
     }
 
+    /// The smallest box around both.
+    #[must_use]
+    pub fn around(self, other: &Self) -> Self {
+        let corner = |lon_e7, lat_e7| Place { lon_e7, lat_e7 };
+        self.with(corner(other.west, other.south)).with(corner(other.east, other.north))
+    }
+
+    /// What both have in common.
+    pub fn overlap(&self, other: &Self) -> Option<Self> {
+        self.meets(other).then(|| Self {
+            west: self.west.max(other.west),
+            south: self.south.max(other.south),
+            east: self.east.min(other.east),
+            north: self.north.min(other.north),
+        })
+    }
+
     pub fn meets(&self, other: &Self) -> bool {
         self.west <= other.east && other.west <= self.east && self.south <= other.north && other.south <= self.north
     }

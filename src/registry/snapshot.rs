@@ -13,7 +13,7 @@ use super::{
     place::Place,
     speaker::{Speaker, SpeakerFacts},
     subscriber::{ADDRESS_TEXTS, Subscriber, SubscriberFacts},
-    table::{Table, hash, same_hash, slice, sorted_by_hash},
+    table::{Facts, Table, hash, same_hash, slice, sorted_by_hash},
     tree::AreaTree,
 };
 use crate::area::AreaCode;
@@ -201,9 +201,29 @@ impl Snapshot {
         &self.ground
     }
 
-    /// Own coordinates of a range of subscribers, `None` hidden as a place off the globe; see [`Snapshot::place_or_area`].
+    /// Own coordinates of a range of subscribers, unknown ones hidden; see [`Place::known`].
     pub(crate) fn subscriber_places(&self, positions: &Range<u32>) -> &[Place] {
         slice(self.subscribers.places(), positions)
+    }
+
+    /// Positions of the subscribers registered at exactly the area of this index.
+    pub(crate) fn subscribers_of(&self, node: u32) -> Range<u32> {
+        self.subscribers.range(&(node..node + 1))
+    }
+
+    /// Position, area index and place (its own, else its area's) of every speaker.
+    pub(crate) fn speaker_stands(&self) -> impl Iterator<Item = (u32, u32, Option<Place>)> {
+        self.stands(&self.speakers)
+    }
+
+    /// The same of every hazard point.
+    pub(crate) fn hazard_point_stands(&self) -> impl Iterator<Item = (u32, u32, Option<Place>)> {
+        self.stands(&self.hazard_points)
+    }
+
+    fn stands<F: Facts>(&self, table: &Table<F>) -> impl Iterator<Item = (u32, u32, Option<Place>)> {
+        let rows = table.rows().iter().zip(table.places());
+        (0..).zip(rows).map(|(position, (row, place))| (position, row.node, place.known().or(self.areas.node(row.node).place)))
     }
 
     /// Bytes that the snapshot holds on the heap.
