@@ -8,9 +8,9 @@ use super::{
     merge::{Import, Mode, Placed, merge},
     place::Datum,
     record::{Cells, Record},
+    row_faults::RowFaults,
     snapshot::Snapshot,
 };
-use crate::fault::Faults;
 
 const BEICHUAN: &str = include_str!("../../fixtures/beichuan/areas.csv");
 
@@ -18,7 +18,7 @@ const BEICHUAN: &str = include_str!("../../fixtures/beichuan/areas.csv");
 pub fn beichuan_areas() -> Vec<AreaRecord> {
     let read = |line: &str| {
         let values: Vec<&str> = line.split(',').collect();
-        let mut faults = Faults::default();
+        let mut faults = RowFaults::default();
         let place = |column: &str| column.to_owned();
         let record = AreaRecord::read(&mut Cells::new(Kind::Areas, &values, Datum::Wgs84, &place, &mut faults));
         record.expect("the built-in county is sound: a test reads it")

@@ -3,7 +3,7 @@
 //! Invariant: all or nothing. A new snapshot has no dangling reference and no two records of one id; every fault is named.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
 };
 
@@ -16,16 +16,14 @@ use super::{
     hazard_point::{self, HazardFacts, HazardPointRecord},
     role,
     roll::{Context, Roll, replaces},
+    row_faults::RowFaults,
     snapshot::{Parts, Snapshot, Words},
     speaker::{SpeakerFacts, SpeakerRecord},
     subscriber::{self, SubscriberFacts, SubscriberRecord},
     table::TooMuchText,
     tree::{AREAS_MAX, AreaNode, AreaTree},
 };
-use crate::{
-    area::AreaCode,
-    fault::{Fault, Faults},
-};
+use crate::{area::AreaCode, fault::Fault};
 
 /// What happens to kept records that an import does not name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,9 +58,15 @@ pub struct Import {
     pub endpoints: Vec<Placed<EndpointRecord>>,
     /// Ids that are to go.
     pub removed: Vec<(Kind, Box<str>)>,
+    /// Ids of rows that could not be read: naming them is not a second fault.
+    pub unread: HashSet<(Kind, Box<str>)>,
 }
 
 impl Import {
+    pub(crate) fn is_unread(&self, kind: Kind, id: &str) -> bool {
+        !self.unread.is_empty() && self.unread.contains(&(kind, id.into()))
+    }
+
     pub(crate) fn place<R>(&self, placed: &Placed<R>, column: &str) -> String {
         match self.files.get(usize::from(placed.file)) {
             Some(file) if placed.line > 0 => format!("{file} line {}, {column}", placed.line),
@@ -96,7 +100,7 @@ pub struct Merged {
 
 /// The state after `import`; or everything that is wrong with it.
 pub fn merge(old: &Snapshot, import: &Import, mode: Mode) -> Result<Merged, Vec<Fault>> {
-    let mut faults = Faults::default();
+    let mut faults = RowFaults::default();
     let (areas, area_counts) = merge_areas(old, import, mode, &mut faults);
     let context = Context { old, import, mode, areas: &areas };
     let hazards = Roll::new(&context, old.hazard_table(), &import.hazard_points, &mut faults);
@@ -109,7 +113,7 @@ pub fn merge(old: &Snapshot, import: &Import, mode: Mode) -> Result<Merged, Vec<
     check_kept_links(old, &hazards, &subscribers, &mut faults);
     faults.into_result(())?;
 
-    let mut warnings = Faults::default();
+    let mut warnings = RowFaults::default();
     let speaker_facts: Vec<_> = import.speakers.iter().map(|placed| SpeakerFacts { radius_m: placed.record.radius_m }).collect();
     let endpoint_facts = vec![EndpointFacts; import.endpoints.len()];
     let nodes = areas.len();
@@ -131,7 +135,7 @@ pub fn merge(old: &Snapshot, import: &Import, mode: Mode) -> Result<Merged, Vec<
     Ok(Merged { snapshot, counts, warnings: warnings.into_list() })
 }
 
-fn merge_areas(old: &Snapshot, import: &Import, mode: Mode, faults: &mut Faults) -> (AreaTree, Counts) {
+fn merge_areas(old: &Snapshot, import: &Import, mode: Mode, faults: &mut RowFaults) -> (AreaTree, Counts) {
     let mut counts = Counts::default();
     let mut nodes: BTreeMap<AreaCode, AreaNode> = BTreeMap::new();
     let mut named: HashMap<AreaCode, u32> = HashMap::new();
@@ -168,16 +172,22 @@ fn merge_areas(old: &Snapshot, import: &Import, mode: Mode, faults: &mut Faults)
 }
 
 /// A parent that a file names must be the nearest area above; and only one area may have nobody above it.
-fn check_parents(tree: &AreaTree, import: &Import, faults: &mut Faults) {
+fn check_parents(tree: &AreaTree, import: &Import, faults: &mut RowFaults) {
     for placed in &import.areas {
         let Some(named) = placed.record.parent else { continue };
         let nearest = tree.get(placed.record.code).and_then(|node| node.parent);
         let place = || import.place(placed, "parent");
+        if import.is_unread(Kind::Areas, &named.to_string()) {
+            continue;
+        }
         if tree.get(named).is_none() {
             faults.add(place(), "unknown-area", format!("{named} is not in the area tree"));
         } else if let Some(nearest) = nearest.filter(|&nearest| nearest != named) {
             faults.add(place(), "wrong-parent", format!("{} lies in {nearest}, which lies in {named}", placed.record.code));
         }
+    }
+    if import.unread.iter().any(|(kind, _)| *kind == Kind::Areas) {
+        return;
     }
     let mut tops = tree.iter().filter(|node| node.parent.is_none());
     if let (Some(first), Some(second)) = (tops.next(), tops.next()) {
@@ -191,12 +201,14 @@ fn link_hazard_points(
     context: &Context<'_>,
     hazards: &Roll<'_, HazardPointRecord>,
     subscribers: &Roll<'_, SubscriberRecord>,
-    faults: &mut Faults,
+    faults: &mut RowFaults,
 ) -> Vec<HazardFacts> {
     let link = |placed: &Placed<HazardPointRecord>| {
         let monitor = placed.record.monitor.as_deref();
         let key = monitor.map(|id| (id, subscribers.key_of(id)));
-        if let Some((id, None)) = key {
+        if let Some((id, None)) = key
+            && !context.import.is_unread(Kind::Subscribers, id)
+        {
             let place = context.import.place(placed, hazard_point::MONITOR);
             faults.add(place, "unknown-subscriber", format!("there is no subscriber {id:?}"));
         }
@@ -210,17 +222,21 @@ fn link_subscribers(
     subscribers: &Roll<'_, SubscriberRecord>,
     hazards: &Roll<'_, HazardPointRecord>,
     words: &mut Words,
-    faults: &mut Faults,
+    faults: &mut RowFaults,
 ) -> Vec<SubscriberFacts> {
     let link = |(at, placed): (usize, &Placed<SubscriberRecord>)| {
         let record = &placed.record;
         let place = |column| context.import.place(placed, column);
         let backup = record.backup.as_deref().map(|id| (id, subscribers.key_of(id)));
-        if let Some((id, None)) = backup {
+        if let Some((id, None)) = backup
+            && !context.import.is_unread(Kind::Subscribers, id)
+        {
             faults.add(place(subscriber::BACKUP), "unknown-subscriber", format!("there is no subscriber {id:?}"));
         }
         let hazard = record.hazard_point.as_deref().map(|code| (code, hazards.key_of(code)));
-        if let Some((code, None)) = hazard {
+        if let Some((code, None)) = hazard
+            && !context.import.is_unread(Kind::HazardPoints, code)
+        {
             faults.add(place(subscriber::HAZARD_POINT), "unknown-hazard-point", format!("there is no hazard point {code:?}"));
         }
         let role_number = number_of(&mut words.roles, &record.role).unwrap_or_else(|| {
@@ -258,7 +274,12 @@ fn number_of<N: TryFrom<usize>>(words: &mut Vec<Box<str>>, word: &str) -> Option
 }
 
 /// Kept records must not name removed ones.
-fn check_kept_links(old: &Snapshot, hazards: &Roll<'_, HazardPointRecord>, subscribers: &Roll<'_, SubscriberRecord>, faults: &mut Faults) {
+fn check_kept_links(
+    old: &Snapshot,
+    hazards: &Roll<'_, HazardPointRecord>,
+    subscribers: &Roll<'_, SubscriberRecord>,
+    faults: &mut RowFaults,
+) {
     let any_gone = hazards.any_gone() || subscribers.any_gone();
     if !any_gone {
         return;
@@ -284,7 +305,7 @@ fn check_kept_links(old: &Snapshot, hazards: &Roll<'_, HazardPointRecord>, subsc
 }
 
 /// A chain of backups that comes back to its start never reaches anybody new.
-fn warn_of_cycles(snapshot: &Snapshot, warnings: &mut Faults) {
+fn warn_of_cycles(snapshot: &Snapshot, warnings: &mut RowFaults) {
     /// A chain longer than this is as good as endless to the person who waits.
     const STEPS_MAX: usize = 16;
     for start in (0..snapshot.subscriber_count()).map(|position| snapshot.subscriber_at(position)) {

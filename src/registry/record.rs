@@ -10,11 +10,9 @@ use super::{
     columns::{Form, Kind},
     phone::PhoneNumber,
     place::{Datum, Place, gcj02_to_wgs84},
+    row_faults::RowFaults,
 };
-use crate::{
-    area::AreaCode,
-    fault::{Fault, Faults},
-};
+use crate::{area::AreaCode, fault::Fault};
 
 /// Letters in an id; it stands in addresses, topics and file names.
 const ID_LETTERS_MAX: usize = 64;
@@ -40,7 +38,7 @@ pub trait Record: Sized {
     /// From JSON as `PUT` takes it: fields named as the columns; unknown fields are refused by name.
     fn from_json(value: &Value) -> Result<Self, Vec<Fault>> {
         let columns = Self::KIND.columns();
-        let mut faults = Faults::default();
+        let mut faults = RowFaults::default();
         let Value::Object(object) = value else {
             return Err(vec![Fault::new("", "not-an-object", "expected a JSON object of one record")]);
         };
@@ -100,12 +98,12 @@ pub struct Cells<'a> {
     datum: Datum,
     /// How a column of this row is named in a fault: `subscribers.csv line 7, phone`.
     place: &'a dyn Fn(&str) -> String,
-    faults: &'a mut Faults,
+    faults: &'a mut RowFaults,
     sound: bool,
 }
 
 impl<'a> Cells<'a> {
-    pub fn new(kind: Kind, values: &'a [&'a str], datum: Datum, place: &'a dyn Fn(&str) -> String, faults: &'a mut Faults) -> Self {
+    pub fn new(kind: Kind, values: &'a [&'a str], datum: Datum, place: &'a dyn Fn(&str) -> String, faults: &'a mut RowFaults) -> Self {
         debug_assert_eq!(values.len(), kind.columns().len());
         Self { kind, values, datum, place, faults, sound: true }
     }

@@ -13,13 +13,14 @@ use super::{
     merge::{Counts, Import, Mode, Placed},
     place::Place,
     record::Record,
+    row_faults::RowFaults,
     snapshot::Snapshot,
     speaker::{SpeakerFacts, SpeakerRecord},
     subscriber::{SubscriberFacts, SubscriberRecord},
     table::{Entry, Facts, KeyBook, ROWS_MAX, Retired, Source, Table, TooMuchText, count, put_text},
     tree::AreaTree,
 };
-use crate::{area::AreaCode, fault::Faults};
+use crate::area::AreaCode;
 
 /// A record that a table is built from.
 pub(crate) trait Stored: Record {
@@ -104,7 +105,7 @@ pub(crate) struct Roll<'a, R: Stored> {
 }
 
 impl<'a, R: Stored> Roll<'a, R> {
-    pub(crate) fn new(context: &Context<'a>, old: &'a Table<R::Facts>, drafts: &'a [Placed<R>], faults: &mut Faults) -> Self {
+    pub(crate) fn new(context: &Context<'a>, old: &'a Table<R::Facts>, drafts: &'a [Placed<R>], faults: &mut RowFaults) -> Self {
         let mut roll = Self {
             old,
             drafts,
@@ -133,7 +134,7 @@ impl<'a, R: Stored> Roll<'a, R> {
         roll
     }
 
-    fn take_draft(&mut self, context: &Context<'a>, at: u32, placed: &Placed<R>, faults: &mut Faults) {
+    fn take_draft(&mut self, context: &Context<'a>, at: u32, placed: &Placed<R>, faults: &mut RowFaults) {
         let (id, area) = (placed.record.id_text(), placed.record.area());
         let before = self.old.find(id);
         let key = match before {
@@ -152,11 +153,12 @@ impl<'a, R: Stored> Roll<'a, R> {
         self.moved.push(before.is_some_and(|position| area_of(context.old, self.old, position) != area));
         match context.areas.index_of(area) {
             Some(node) => self.entries.push(Entry { node, key, source: Source::Draft(at) }),
+            None if context.import.is_unread(Kind::Areas, &area.to_string()) => {}
             None => faults.add(context.import.place(placed, "area"), "unknown-area", format!("{area} is not in the area tree")),
         }
     }
 
-    fn keep_others(&mut self, context: &Context<'a>, faults: &mut Faults) {
+    fn keep_others(&mut self, context: &Context<'a>, faults: &mut RowFaults) {
         let all_go = context.replaces(R::KIND);
         let removed: Vec<&str> = context.import.removed.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, id)| &**id).collect();
         let redrafted: RoaringBitmap = self.before.iter().flatten().collect();

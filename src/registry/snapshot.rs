@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::{
     endpoint::{Endpoint, EndpointFacts},
+    file::Marks,
     ground::Ground,
     hazard_point::{HazardFacts, HazardPoint},
     key::{EndpointKey, HazardKey, SpeakerKey, SubscriberKey},
@@ -272,14 +273,26 @@ impl Snapshot {
         &self.by_phone
     }
 
-    /// The next state, in which these subscribers have opted out (or in again).
-    pub(crate) fn with_opt_outs(&self, keys: &[SubscriberKey], opted_out: bool) -> Self {
-        let mut next = self.clone();
-        next.generation += 1;
-        for position in keys.iter().filter_map(|key| self.subscriber_position(*key)) {
+    /// The same registry as the next state, for changes that touch no record's text.
+    pub(crate) fn next_generation(&self) -> Self {
+        Self { generation: self.generation + 1, ..self.clone() }
+    }
+
+    pub(crate) fn set_opt_outs(&mut self, keys: &[SubscriberKey], opted_out: bool) {
+        for key in keys {
+            let Some(position) = self.subscribers.position(key.0) else { continue };
             let facts = self.subscribers.row(position).facts;
-            next.subscribers.set_facts(position, SubscriberFacts { opted_out, ..facts });
+            self.subscribers.set_facts(position, SubscriberFacts { opted_out, ..facts });
         }
-        next
+    }
+
+    /// Goes on behind the marks of a state that was lost: its generation and its keys are not used again.
+    pub(crate) fn skip_to(&mut self, lost: Marks) {
+        self.generation = self.generation.max(lost.generation);
+        let [subscriber, speaker, hazard_point, endpoint] = lost.next_keys;
+        self.subscribers.skip_keys(subscriber);
+        self.speakers.skip_keys(speaker);
+        self.hazard_points.skip_keys(hazard_point);
+        self.endpoints.skip_keys(endpoint);
     }
 }

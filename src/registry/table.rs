@@ -227,6 +227,12 @@ impl<F: Facts> Table<F> {
         self.rows[position as usize].facts = facts;
     }
 
+    /// Leaves out keys that were given away in a state that is lost.
+    pub(crate) fn skip_keys(&mut self, next: u32) {
+        self.keys.next = self.keys.next.max(next);
+        self.by_key.resize(self.keys.next as usize, GONE);
+    }
+
     /// Bytes held on the heap, for the memory figure.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of::<Row<F>>() * self.rows.capacity()
