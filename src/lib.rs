@@ -9,6 +9,8 @@ pub mod area;
 pub mod channel;
 pub mod delivery;
 pub mod fault;
+pub mod matching;
 pub mod message;
+pub mod registry;
 pub mod store;
 pub mod time;

@@ -1,0 +1,243 @@
+//! Owns the way from files to records: encodings, headings, rows, and each bad cell by file, line and column.
+//! Refuses to know what is kept, but for the cells that a file leaves out; references are the merge's business.
+//! Invariant: a row is read whole or named; nothing is guessed from a heading that is not known.
+
+use std::borrow::Cow;
+
+use super::{
+    area_record::AreaRecord,
+    columns::Kind,
+    endpoint::EndpointRecord,
+    hazard_point::HazardPointRecord,
+    merge::{Import, Mode, Placed},
+    place::Datum,
+    record::{Cells, Record},
+    row_faults::RowFaults,
+    snapshot::Snapshot,
+    speaker::SpeakerRecord,
+    subscriber::SubscriberRecord,
+    table::{ROWS_MAX, TEXT_BYTES_MAX},
+};
+use crate::area::AreaCode;
+
+/// A million subscribers take about 100 MB as CSV.
+pub const FILE_BYTES_MAX: usize = 512 << 20;
+/// One of each kind, for each of a few townships that send their own.
+pub const FILES_MAX: usize = 64;
+
+/// A file as it was handed in.
+#[derive(Clone, Copy, Debug)]
+pub struct ImportFile<'a> {
+    pub name: &'a str,
+    pub bytes: &'a [u8],
+}
+
+/// How an import is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ImportOptions {
+    pub mode: Mode,
+    pub datum: Datum,
+}
+
+/// The records of all files, and everything that is wrong with single rows.
+pub(crate) fn read_files(files: &[ImportFile<'_>], options: ImportOptions, kept: &Snapshot) -> (Import, RowFaults) {
+    let mut reading = Reading { import: Import::default(), faults: RowFaults::default(), options, kept };
+    if files.is_empty() {
+        reading.faults.add("", "no-files", "there is no file to import");
+    }
+    if files.len() > FILES_MAX {
+        reading.faults.add("", "too-many-files", format!("more than {FILES_MAX} files in one import"));
+        return (reading.import, reading.faults);
+    }
+    for file in files {
+        reading.read_file(file);
+    }
+    (reading.import, reading.faults)
+}
+
+struct Reading<'a> {
+    import: Import,
+    faults: RowFaults,
+    options: ImportOptions,
+    kept: &'a Snapshot,
+}
+
+/// Where the columns of a kind stand in a file.
+struct Layout {
+    kind: Kind,
+    file: u16,
+    name: String,
+    /// Per column of the kind, the cell of the file.
+    cells: Vec<Option<usize>>,
+    width: usize,
+}
+
+impl Reading<'_> {
+    fn read_file(&mut self, file: &ImportFile<'_>) {
+        let name = file.name.rsplit(['/', '\\']).next().unwrap_or(file.name).to_owned();
+        if file.bytes.len() > FILE_BYTES_MAX {
+            return self.faults.add(name, "too-large", format!("larger than {} MB", FILE_BYTES_MAX >> 20));
+        }
+        let Some(text) = decode(file.bytes) else {
+            return self.faults.add(name, "bad-encoding", "neither UTF-8 nor GB18030");
+        };
+        let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+        let mut row = csv::StringRecord::new();
+        let mut layout: Option<Layout> = None;
+        loop {
+            match rows.read_record(&mut row) {
+                Ok(false) => break,
+                Ok(true) if row.iter().all(|cell| cell.trim().is_empty()) => {}
+                Ok(true) => match &layout {
+                    Some(layout) => self.read_row(layout, line_of(&row), &row),
+                    None => match self.lay_out(&name, &row) {
+                        Some(found) => layout = Some(found),
+                        None => return,
+                    },
+                },
+                // The text is UTF-8 and rows may differ in length, so only a broken reader is left.
+                Err(error) => return self.faults.add(name, "bad-csv", error.to_string()),
+            }
+        }
+        if layout.is_none() {
+            self.faults.add(name, "empty-file", "there is no row of headings");
+        }
+    }
+
+    fn lay_out(&mut self, name: &str, headings: &csv::StringRecord) -> Option<Layout> {
+        let headings: Vec<&str> = headings.iter().map(str::trim).collect();
+        // Spreadsheets leave empty columns behind the last one.
+        let width = headings.len();
+        let used = headings.iter().rposition(|heading| !heading.is_empty()).map_or(0, |last| last + 1);
+        let headings = &headings[..used];
+        let Some(kind) = Kind::of_file(name, headings) else {
+            let message = "the headings are not those of areas, subscribers, speakers, hazard points or endpoints";
+            self.faults.add(format!("{name} line 1"), "unknown-kind", message);
+            return None;
+        };
+        let before = self.faults.len();
+        let mut cells = vec![None; kind.columns().len()];
+        for (at, heading) in headings.iter().enumerate() {
+            let path = || format!("{name} line 1, {heading}");
+            match kind.column(heading) {
+                None => self.faults.add(path(), "unknown-column", format!("{} have no column {heading:?}", kind.name())),
+                Some(column) if cells[column].is_some() => self.faults.add(path(), "double-column", "the column stands there twice"),
+                Some(column) => cells[column] = Some(at),
+            }
+        }
+        for (column, _) in kind.columns().iter().zip(&cells).filter(|(column, cell)| column.required && cell.is_none()) {
+            self.faults.add(format!("{name} line 1, {}", column.name), "missing-column", format!("the column {} is needed", column.name));
+        }
+        if self.faults.len() > before {
+            return None;
+        }
+        if !self.import.kinds.contains(&kind) {
+            self.import.kinds.push(kind);
+        }
+        self.import.files.push(name.to_owned());
+        let file = u16::try_from(self.import.files.len() - 1).expect("at most FILES_MAX files");
+        Some(Layout { kind, file, name: name.to_owned(), cells, width })
+    }
+
+    fn read_row(&mut self, layout: &Layout, line: u32, row: &csv::StringRecord) {
+        match layout.kind {
+            Kind::Areas => self.read_record(layout, line, row, |import| &mut import.areas),
+            Kind::HazardPoints => self.read_record(layout, line, row, |import| &mut import.hazard_points),
+            Kind::Subscribers => self.read_record(layout, line, row, |import| &mut import.subscribers),
+            Kind::Speakers => self.read_record(layout, line, row, |import| &mut import.speakers),
+            Kind::Endpoints => self.read_record(layout, line, row, |import| &mut import.endpoints),
+        }
+    }
+
+    fn read_record<R: Record + Kept>(
+        &mut self,
+        layout: &Layout,
+        line: u32,
+        row: &csv::StringRecord,
+        list: impl Fn(&mut Import) -> &mut Vec<Placed<R>>,
+    ) {
+        let place = |column: &str| format!("{} line {line}, {column}", layout.name);
+        let id_at = layout.cells[0].unwrap_or(0);
+        let id = row.get(id_at).unwrap_or("").trim();
+        if row.len() != layout.width {
+            let message = format!("{} cells where the headings have {}", row.len(), layout.width);
+            self.faults.add(format!("{} line {line}", layout.name), "wrong-cell-count", message);
+            return self.leave_out::<R>(id);
+        }
+        let is_long = |cell: &&str| cell.len() > TEXT_BYTES_MAX;
+        if row.iter().any(|cell| is_long(&cell)) {
+            self.faults.add(format!("{} line {line}", layout.name), "too-long", "a cell is longer than any field may be");
+            return self.leave_out::<R>(id);
+        }
+        if list(&mut self.import).len() >= ROWS_MAX {
+            return self.faults.add(format!("{} line {line}", layout.name), "too-many-rows", format!("more than {ROWS_MAX} rows"));
+        }
+        // A column that the file does not have leaves the kept value alone.
+        let lacks_columns = layout.cells.iter().any(Option::is_none);
+        let kept = (lacks_columns && self.options.mode == Mode::Upsert).then(|| R::kept(self.kept, id)).flatten();
+        let kept_cells = kept.as_ref().map(Record::cells);
+        let kept_cell = |column: usize| kept_cells.as_ref().map_or("", |cells| &*cells[column]);
+        let cell = |(column, at): (usize, &Option<usize>)| at.map_or_else(|| kept_cell(column), |at| row.get(at).unwrap_or(""));
+        let values: Vec<&str> = layout.cells.iter().enumerate().map(cell).collect();
+        let has_places = R::KIND.column("lon").is_some_and(|lon| layout.cells[lon].is_some());
+        let datum = if has_places { self.options.datum } else { Datum::Wgs84 };
+        match R::read(&mut Cells::new(R::KIND, &values, datum, &place, &mut self.faults)) {
+            Some(record) => list(&mut self.import).push(Placed { file: layout.file, line, record }),
+            None => self.leave_out::<R>(id),
+        }
+    }
+
+    fn leave_out<R: Record>(&mut self, id: &str) {
+        // Areas are compared in their short form.
+        let short = if R::KIND == Kind::Areas { id.parse().ok().map(|code: AreaCode| code.to_string()) } else { None };
+        self.import.unread.insert((R::KIND, short.as_deref().unwrap_or(id).into()));
+    }
+}
+
+/// The record of an id as it is kept now.
+trait Kept: Sized {
+    fn kept(snapshot: &Snapshot, id: &str) -> Option<Self>;
+}
+
+impl Kept for AreaRecord {
+    fn kept(snapshot: &Snapshot, id: &str) -> Option<Self> {
+        id.parse().ok().and_then(|code| snapshot.areas().get(code)).map(Self::of)
+    }
+}
+
+impl Kept for HazardPointRecord {
+    fn kept(snapshot: &Snapshot, id: &str) -> Option<Self> {
+        snapshot.hazard_point_by_code(id).map(|point| point.record())
+    }
+}
+
+impl Kept for SubscriberRecord {
+    fn kept(snapshot: &Snapshot, id: &str) -> Option<Self> {
+        snapshot.subscriber_by_id(id).map(|subscriber| subscriber.record())
+    }
+}
+
+impl Kept for SpeakerRecord {
+    fn kept(snapshot: &Snapshot, id: &str) -> Option<Self> {
+        snapshot.speaker_by_id(id).map(|speaker| speaker.record())
+    }
+}
+
+impl Kept for EndpointRecord {
+    fn kept(snapshot: &Snapshot, id: &str) -> Option<Self> {
+        snapshot.endpoint_by_id(id).map(|endpoint| endpoint.record())
+    }
+}
+
+fn line_of(row: &csv::StringRecord) -> u32 {
+    row.position().map_or(0, |position| u32::try_from(position.line()).unwrap_or(u32::MAX))
+}
+
+/// UTF-8 with or without its mark; else GB18030, the spreadsheet's habit here; `None` if it is neither.
+fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Some(Cow::Borrowed(text));
+    }
+    encoding_rs::GB18030.decode_without_bom_handling_and_without_replacement(bytes)
+}

@@ -1,0 +1,54 @@
+//! Owns who and what is out there: areas, subscribers, speakers, hazard points, endpoints; how they are imported, checked, kept and read.
+//! Refuses to know alerts, messages and channels.
+//! Invariant: readers see one whole, sound state; a change is taken in completely, or refused with everything that is wrong.
+
+mod address;
+mod area_record;
+mod columns;
+mod endpoint;
+mod export;
+mod file;
+pub mod fixture;
+mod generate;
+mod ground;
+mod hazard_point;
+mod import;
+#[cfg(test)]
+mod import_tests;
+mod key;
+mod made_up;
+mod merge;
+mod phone;
+mod place;
+mod record;
+pub mod role;
+mod roll;
+mod row_faults;
+mod snapshot;
+mod speaker;
+mod store;
+mod subscriber;
+mod table;
+mod tree;
+
+pub use address::{AddressKind, BadMailAddress, MailAddress};
+pub use area_record::AreaRecord;
+pub use columns::{Column, Form, Kind};
+pub use endpoint::{Endpoint, EndpointRecord};
+pub use export::{export, export_dir};
+pub use file::FileError;
+pub use generate::generate;
+pub use ground::{Ground, PlaceBox, Stand};
+pub use hazard_point::{HazardPoint, HazardPointRecord};
+pub use import::{FILE_BYTES_MAX, FILES_MAX, ImportFile, ImportOptions};
+pub use key::{EndpointKey, HazardKey, SpeakerKey, SubscriberKey};
+pub use merge::{Counts, Import, Merged, Mode, Placed, merge};
+pub use phone::{BadPhoneNumber, PhoneNumber};
+pub use place::{BadDatum, Datum, Place, STEPS, gcj02_to_wgs84, to_steps, wgs84_to_gcj02};
+pub use record::{Cells, Record, Shown};
+pub use row_faults::{ROW_FAULTS_MAX, RowFaults};
+pub use snapshot::Snapshot;
+pub use speaker::{Speaker, SpeakerRecord};
+pub use store::{CHANGES_MAX, Change, Damaged, ImportReport, KindCounts, OpenError, Opened, Registry, RegistryError};
+pub use subscriber::{DEFAULT_LANGUAGE, Subscriber, SubscriberRecord};
+pub use tree::{AREAS_MAX, AreaNode, AreaTree};
