@@ -2,6 +2,10 @@
 //! Refuses to know alerts' meaning, storage, retry and who is told: it takes sealed `Outgoing`s and gives verdicts.
 //! Invariant: no secret or whole phone number leaves a driver in an error, a log line or a metric.
 
+pub mod email;
+mod keys;
+mod tls;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
