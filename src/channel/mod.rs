@@ -4,6 +4,7 @@
 
 pub mod email;
 mod keys;
+pub mod speaker;
 mod tls;
 
 use std::{sync::Arc, time::Duration};
