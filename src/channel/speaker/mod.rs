@@ -1,5 +1,20 @@
-//! Owns the way to village loudspeakers over MQTT, and a broker of our own (`broker`).
+//! Owns the way to village loudspeakers over MQTT: the gateway's end (`mqtt`), a broker of our own (`broker`),
+//! the reference loudspeaker (`device`) and fleets of them (`fleet`).
 //! Refuses to know alerts' meaning, who is told, and retries.
 //! Invariant: a broker's acknowledgement is never taken for a speaker's.
 
 pub mod broker;
+mod command;
+pub mod device;
+pub mod fleet;
+pub mod jws;
+pub mod line;
+mod mqtt;
+mod player;
+mod reports;
+
+pub use mqtt::DRIVER as MQTT;
+pub use player::Voice;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Owns the command to a loudspeaker: its fields, and how an `Outgoing` becomes one.
+//! Refuses to know topics, signatures and brokers. Pure.
+//! Invariant: `msg_id` is the alert's id, so the same alert by area topic, by speaker topic and by a retry is one thing to a speaker.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    alert::{EventCode, Level, MsgType, Status},
+    message::Outgoing,
+    time::Timestamp,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Action {
+    Play,
+    /// Ends what plays of `alert` and forgets what waits of it; then says `text` once, when there is one.
+    Stop,
+    Config,
+    Ping,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Audio {
+    pub(super) url: String,
+    pub(super) sha256: String,
+    pub(super) mime: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Command {
+    pub(super) msg_id: String,
+    pub(super) action: Action,
+    /// The alert that this is about: for `stop` the one that is ended, else the same as `msg_id`.
+    pub(super) alert: String,
+    pub(super) status: Status,
+    pub(super) level: Level,
+    pub(super) event: EventCode,
+    pub(super) headline: String,
+    pub(super) text: String,
+    #[serde(default)]
+    pub(super) audio: Option<Audio>,
+    pub(super) repeat: u8,
+    pub(super) interval_s: u32,
+    /// Percent; the speaker's own setting when absent.
+    #[serde(default)]
+    pub(super) volume: Option<u8>,
+    #[serde(default)]
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) expires: Timestamp,
+    /// Whether it may cut off what plays at the same level; what is more urgent always may.
+    pub(super) preempt: bool,
+}
+
+/// How this account's speakers are to say things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    pub(super) interval_s: u32,
+    pub(super) volume: Option<u8>,
+}
+
+pub(super) fn command(message: &Outgoing, manner: Manner, now: Timestamp) -> Command {
+    let facts = &message.facts;
+    let is_end = facts.msg_type == MsgType::Cancel;
+    let ended = facts.replaces.filter(|_| is_end).unwrap_or(facts.alert);
+    Command {
+        msg_id: facts.alert.to_string(),
+        action: if is_end { Action::Stop } else { Action::Play },
+        alert: ended.to_string(),
+        status: facts.status,
+        level: facts.level,
+        event: facts.event.clone(),
+        headline: facts.headline.clone(),
+        text: message.text.clone(),
+        audio: None,
+        // The all-clear is said once.
+        repeat: if is_end { 1 } else { facts.repeat.max(1) },
+        interval_s: manner.interval_s,
+        volume: manner.volume,
+        not_before: Some(facts.effective).filter(|&effective| effective > now),
+        expires: facts.expires,
+        preempt: is_end || facts.msg_type == MsgType::Update || matches!(facts.level, Level::Red | Level::Orange),
+    }
+}

@@ -1,0 +1,174 @@
+//! Owns one kept MQTT connection: where the broker is, reconnecting with back-off and jitter, and its state for others to see.
+//! Refuses to know commands and reports.
+//! Invariant: after a lost connection nothing is sent again behind the caller's back; the caller decides.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::{RngExt as _, rngs::StdRng};
+use rumqttc::{
+    Broker, ConnectReturnCode, ConnectionError, Incoming, MqttOptions, NetworkOptions, PersistedAckMode, PersistedSession, SessionMode,
+    SessionStore, SessionStoreError, SessionStoreKey, TlsConfiguration, Transport,
+};
+use rustls::ClientConfig;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::channel::tls;
+
+/// First and longest pause between tries to connect; a county's speakers coming back at once must not fell the broker again.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_LONGEST: Duration = Duration::from_secs(15);
+/// Larger than anything the protocol sends, so that no message can make a client refuse its own session for ever.
+const PACKET_BYTES_MAX: u32 = 64 * 1024;
+
+/// Where a broker listens, and who we are to it.
+#[derive(Clone, Debug)]
+pub struct Far {
+    pub host: String,
+    pub port: u16,
+    pub tls: Option<Arc<ClientConfig>>,
+    pub login: Option<(String, SecretString)>,
+    pub keep_alive: Duration,
+}
+
+impl Far {
+    /// A broker in the clear, without a login.
+    pub fn at(address: std::net::SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port(), tls: None, login: None, keep_alive: Duration::from_secs(30) }
+    }
+
+    /// Options of a client that starts afresh with each connection.
+    pub(super) fn passing(&self, client_id: &str) -> MqttOptions {
+        let mut options = MqttOptions::new(client_id, Broker::tcp(&self.host, self.port));
+        options.set_keep_alive(u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX).max(1));
+        options.set_session_mode(SessionMode::Clean);
+        options.set_max_packet_size(Some(PACKET_BYTES_MAX));
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
+        if let Some((user, password)) = &self.login {
+            options.set_credentials(user.clone(), password.expose_secret().to_owned());
+        }
+        if let Some(config) = &self.tls {
+            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(config))));
+        }
+        options
+    }
+
+    /// Options of a client whose session the broker keeps, so that what is sent to it meanwhile waits there.
+    /// It has at most `window` publishes of its own unacknowledged, and memory for no more.
+    pub(super) fn lasting(&self, client_id: &str, window: u16) -> MqttOptions {
+        let mut options = self.passing(client_id);
+        options.set_session_mode(SessionMode::Persistent);
+        options.set_outgoing_inflight_upper_limit(window);
+        options.set_session_store(NothingOutstanding { window });
+        options
+    }
+}
+
+/// Tells the client that it holds nothing unacknowledged from an earlier run, which is true of us:
+/// what was on its way then is a debt of the journal, not of a packet number.
+/// Without it the client refuses to resume the broker's session after a restart.
+#[derive(Debug)]
+struct NothingOutstanding {
+    window: u16,
+}
+
+impl SessionStore for NothingOutstanding {
+    fn load<'a>(
+        &'a self,
+        key: &'a SessionStoreKey,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Option<PersistedSession>, SessionStoreError>> + Send + 'a>> {
+        let session = PersistedSession {
+            format_version: 1,
+            client_id: key.client_id().to_owned(),
+            clean_start: false,
+            session_expiry_interval: Some(u32::MAX),
+            outgoing_inflight_upper_limit: Some(self.window),
+            ack_mode: PersistedAckMode::Automatic,
+            last_pkid: 0,
+            last_puback: 0,
+            replay: Vec::new(),
+            incoming_qos2: Vec::new(),
+        };
+        Box::pin(std::future::ready(Ok(Some(session))))
+    }
+
+    fn save<'a>(
+        &'a self,
+        _key: &'a SessionStoreKey,
+        _session: &'a PersistedSession,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), SessionStoreError>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn clear<'a>(
+        &'a self,
+        _key: &'a SessionStoreKey,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), SessionStoreError>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Whether a kept connection stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Up,
+    Down {
+        reason: &'static str,
+        /// Our account is wrong; waiting will not mend it.
+        ours: bool,
+    },
+}
+
+impl Standing {
+    pub(super) const NOT_YET: Self = Self::Down { reason: "not-connected", ours: false };
+
+    pub(super) fn after(error: &ConnectionError) -> Self {
+        let (reason, ours) = match error {
+            ConnectionError::ConnectionRefused(code) => match code {
+                ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadAuthenticationMethod => {
+                    ("bad-login", true)
+                }
+                ConnectReturnCode::Banned => ("banned", true),
+                ConnectReturnCode::BadClientId | ConnectReturnCode::ClientIdentifierNotValid => ("bad-client-id", true),
+                _ => ("refused", false),
+            },
+            ConnectionError::Tls(rumqttc::TlsError::Io(error)) | ConnectionError::Io(error) if tls::is_distrust(error) => {
+                ("certificate", true)
+            }
+            ConnectionError::Tls(rumqttc::TlsError::TLS(_) | rumqttc::TlsError::DNSName(_)) => ("certificate", true),
+            ConnectionError::Timeout(_) => ("timeout", false),
+            ConnectionError::MqttState(_) => ("lost", false),
+            _ => ("connect", false),
+        };
+        Self::Down { reason, ours }
+    }
+}
+
+/// Pauses that double up to a bound, each between half of itself and whole.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    rng: StdRng,
+    next: Duration,
+}
+
+impl Backoff {
+    pub(super) const fn new(rng: StdRng) -> Self {
+        Self { rng, next: PAUSE_FIRST }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.next = PAUSE_FIRST;
+    }
+
+    pub(super) fn pause(&mut self) -> Duration {
+        let whole = self.next;
+        self.next = (whole * 2).min(PAUSE_LONGEST);
+        let least = u64::try_from(whole.as_millis() / 2).unwrap_or(0);
+        Duration::from_millis(self.rng.random_range(least..=least * 2))
+    }
+}
+
+pub(super) const fn is_connack(packet: &Incoming) -> bool {
+    matches!(packet, Incoming::ConnAck(_))
+}
