@@ -2,7 +2,7 @@
 //! Refuses to know commands and reports.
 //! Invariant: after a lost connection nothing is sent again behind the caller's back; the caller decides.
 
-use std::{sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use rand::{RngExt as _, rngs::StdRng};
 use rumqttc::{
@@ -12,13 +12,47 @@ use rumqttc::{
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::channel::tls;
+use crate::channel::tls::{self, Trust};
 
 /// First and longest pause between tries to connect; a county's speakers coming back at once must not fell the broker again.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_LONGEST: Duration = Duration::from_secs(15);
+/// Mobile networks forget a silent connection after a few minutes.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Larger than anything the protocol sends, so that no message can make a client refuse its own session for ever.
 const PACKET_BYTES_MAX: u32 = 64 * 1024;
+
+/// `mqtt://host:1883` or `mqtts://host:8883`; the port may be left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerAddress {
+    pub host: String,
+    pub port: u16,
+    pub encrypted: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("not an address such as mqtt://host:1883 or mqtts://host:8883")]
+pub struct BadBrokerAddress;
+
+impl FromStr for BrokerAddress {
+    type Err = BadBrokerAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (rest, encrypted) = match (text.strip_prefix("mqtts://"), text.strip_prefix("mqtt://")) {
+            (Some(rest), _) => (rest, true),
+            (None, rest) => (rest.ok_or(BadBrokerAddress)?, false),
+        };
+        let default_port = if encrypted { 8_883 } else { 1_883 };
+        let bracketed = rest.starts_with('[');
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !bracketed || host.ends_with(']') => (host, port.parse().map_err(|_| BadBrokerAddress)?),
+            _ => (rest, default_port),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let sound = !host.is_empty() && port > 0 && !host.contains(['/', '@', ' ']) && (bracketed || !host.contains(':'));
+        if sound { Ok(Self { host: host.to_owned(), port, encrypted }) } else { Err(BadBrokerAddress) }
+    }
+}
 
 /// Where a broker listens, and who we are to it.
 #[derive(Clone, Debug)]
@@ -31,9 +65,16 @@ pub struct Far {
 }
 
 impl Far {
+    /// A broker that was named by its address; `ca` is the PEM of a county's own authority.
+    pub fn new(address: &BrokerAddress, ca: Option<&[u8]>, login: Option<(String, SecretString)>) -> Result<Self, String> {
+        let trust = ca.map_or(Trust::WebRoots, Trust::Only);
+        let tls = if address.encrypted { Some(tls::client_config(&trust)?) } else { None };
+        Ok(Self { host: address.host.clone(), port: address.port, tls, login, keep_alive: KEEP_ALIVE })
+    }
+
     /// A broker in the clear, without a login.
     pub fn at(address: std::net::SocketAddr) -> Self {
-        Self { host: address.ip().to_string(), port: address.port(), tls: None, login: None, keep_alive: Duration::from_secs(30) }
+        Self { host: address.ip().to_string(), port: address.port(), tls: None, login: None, keep_alive: KEEP_ALIVE }
     }
 
     /// Options of a client that starts afresh with each connection.

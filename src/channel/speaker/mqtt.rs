@@ -24,16 +24,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     command::{Manner, command},
     jws,
-    line::{Backoff, Far, Standing, is_connack},
+    line::{Backoff, BrokerAddress, Far, KEEP_ALIVE, Standing, is_connack},
     reports,
 };
 use crate::{
     area::AreaCode,
     channel::{
         Batching, BuildError, Callback, Channel, Class, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink,
-        Verdict,
-        keys::Keys,
-        tls::{self, Trust},
+        Verdict, keys::Keys,
     },
     fault::Fault,
     message::{Form, Outgoing},
@@ -57,7 +55,7 @@ const PAYLOAD_BYTES_MAX: usize = 60 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Builtin,
-    At { host: String, port: u16, encrypted: bool },
+    At(BrokerAddress),
 }
 
 struct Settings {
@@ -113,7 +111,7 @@ fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
 
 fn settings(keys: &mut Keys<'_>, name: &str, timeout: Duration) -> Settings {
     let broker = keys.required("broker");
-    let place = place(&broker);
+    let place = if broker == "builtin" { Some(Place::Builtin) } else { broker.parse().ok().map(Place::At) };
     if place.is_none() && !broker.is_empty() {
         keys.fault("broker", "bad-address", "must be \"mqtt://host:1883\", \"mqtts://host:8883\" or \"builtin\"");
     }
@@ -148,7 +146,7 @@ fn settings(keys: &mut Keys<'_>, name: &str, timeout: Duration) -> Settings {
         prefix,
         signing_key,
         client_id,
-        keep_alive: keys.duration("keep_alive", Duration::from_secs(30)),
+        keep_alive: keys.duration("keep_alive", KEEP_ALIVE),
         ca: keys.text("ca"),
         ack_within: keys.duration("ack_within", ACK_WITHIN),
         manner: Manner {
@@ -159,42 +157,22 @@ fn settings(keys: &mut Keys<'_>, name: &str, timeout: Duration) -> Settings {
     }
 }
 
-fn place(broker: &str) -> Option<Place> {
-    if broker == "builtin" {
-        return Some(Place::Builtin);
-    }
-    let (rest, encrypted) = match (broker.strip_prefix("mqtts://"), broker.strip_prefix("mqtt://")) {
-        (Some(rest), _) => (rest, true),
-        (None, rest) => (rest?, false),
-    };
-    let default_port = if encrypted { 8_883 } else { 1_883 };
-    let bracketed = rest.starts_with('[');
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !bracketed || host.ends_with(']') => (host, port.parse().ok()?),
-        _ => (rest, default_port),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let sound = !host.is_empty() && port > 0 && !host.contains(['/', '@', ' ']) && (bracketed || !host.contains(':'));
-    sound.then(|| Place::At { host: host.to_owned(), port, encrypted })
-}
-
 fn build(name: String, settings: Settings, context: Context) -> Result<Arc<dyn Channel>, BuildError> {
     let failed = |message: String| BuildError { name: name.clone(), message };
-    let (host, port, encrypted) = match settings.place {
-        Place::At { host, port, encrypted } => (host, port, encrypted),
+    let address = match settings.place {
+        Place::At(address) => address,
         Place::Builtin => {
-            let address = context.builtin_broker.ok_or_else(|| failed("broker = \"builtin\" needs a [builtin_broker] table".to_owned()))?;
-            (address.ip().to_string(), address.port(), false)
+            let bound = context.builtin_broker.ok_or_else(|| failed("broker = \"builtin\" needs a [builtin_broker] table".to_owned()))?;
+            BrokerAddress { host: bound.ip().to_string(), port: bound.port(), encrypted: false }
         }
     };
     let pem = match &settings.ca {
         Some(path) => Some(std::fs::read(context.base_dir.join(path)).map_err(|error| failed(format!("ca {path}: {error}")))?),
         None => None,
     };
-    let trust = pem.as_deref().map_or(Trust::WebRoots, Trust::Only);
-    let tls = if encrypted { Some(tls::client_config(&trust).map_err(|error| failed(format!("ca: {error}")))?) } else { None };
+    let far = Far::new(&address, pem.as_deref(), settings.login).map_err(|error| failed(format!("ca: {error}")))?;
     Ok(Arc::new(Mqtt {
-        far: Far { host, port, tls, login: settings.login, keep_alive: settings.keep_alive },
+        far: Far { keep_alive: settings.keep_alive, ..far },
         client_id: settings.client_id,
         prefix: settings.prefix,
         signing_key: settings.signing_key,
