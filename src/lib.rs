@@ -9,6 +9,7 @@ pub mod area;
 pub mod channel;
 pub mod delivery;
 pub mod fault;
+mod keys;
 pub mod matching;
 pub mod message;
 pub mod registry;

@@ -2,8 +2,9 @@
 //! Refuses to know alerts' meaning, storage, retry and who is told: it takes sealed `Outgoing`s and gives verdicts.
 //! Invariant: no secret or whole phone number leaves a driver in an error, a log line or a metric.
 
+mod common;
+pub mod drivers;
 pub mod email;
-mod keys;
 pub mod speaker;
 mod tls;
 

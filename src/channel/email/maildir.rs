@@ -14,10 +14,10 @@ use futures::future::BoxFuture;
 use super::{REACHES, compose};
 use crate::{
     channel::{
-        Batching, Callback, Channel, Class, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink, Verdict,
-        keys::Keys,
+        Batching, Callback, Channel, Class, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink, Verdict, common,
     },
     fault::Fault,
+    keys::Keys,
     message::{Form, Outgoing},
     time::SharedClock,
 };
@@ -32,8 +32,8 @@ struct Maildir {
 }
 
 fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
-    let mut keys = Keys::read(name, table);
-    let common = keys.common();
+    let mut keys = common::keys(name, table);
+    let common = common::common(&mut keys);
     let path = keys.required("path");
     let sender = super::smtp::sender(&mut keys);
     let name = name.to_owned();

@@ -31,9 +31,10 @@ use crate::{
     area::AreaCode,
     channel::{
         Batching, BuildError, Callback, Channel, Class, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink,
-        Verdict, keys::Keys,
+        Verdict, common,
     },
     fault::Fault,
+    keys::Keys,
     message::{Form, Outgoing},
     time::SharedClock,
 };
@@ -96,8 +97,8 @@ struct Commands {
 }
 
 fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
-    let mut keys = Keys::read(name, table);
-    let common = keys.common();
+    let mut keys = common::keys(name, table);
+    let common = common::common(&mut keys);
     let settings = settings(&mut keys, name, common.timeout);
     let name = name.to_owned();
     keys.finish(settings).map(|settings| Prepared {

@@ -26,10 +26,11 @@ use super::{REACHES, compose, dsn};
 use crate::{
     channel::{
         Batching, BuildError, Callback, Channel, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink, Verdict,
-        keys::Keys,
+        common,
         tls::{self, Trust},
     },
     fault::Fault,
+    keys::Keys,
     message::{Form, Outgoing},
     time::SharedClock,
 };
@@ -65,8 +66,8 @@ struct Settings {
 }
 
 fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
-    let mut keys = Keys::read(name, table);
-    let common = keys.common();
+    let mut keys = common::keys(name, table);
+    let common = common::common(&mut keys);
     let settings = settings(&mut keys, common.timeout);
     let name = name.to_owned();
     keys.finish(settings).map(|settings| Prepared {

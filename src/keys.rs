@@ -1,5 +1,5 @@
-//! Owns reading an account's table: each key once, typed, with every fault under its key path.
-//! Refuses to know which keys a provider has; the provider asks for them, and what nobody asked for is a fault.
+//! Owns reading a TOML table: each key once, typed, with every fault under its key path.
+//! Refuses to know which keys there are; whoever owns the section asks for them, and what nobody asked for is a fault.
 //! Invariant: a value that was at fault is replaced by a default that is never used, because `finish` then fails.
 
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
@@ -7,42 +7,84 @@ use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 use secrecy::SecretString;
 use toml::{Table, Value};
 
-use super::Common;
 use crate::fault::{Fault, Faults};
 
-/// Delays between tries when the table names none: a warning that is a quarter of an hour late is no warning.
-const RETRY: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
-/// Enough to keep a far end busy over a slow line without holding hundreds of connections.
-const CONCURRENCY: u64 = 8;
-const TIMEOUT: Duration = Duration::from_secs(15);
-
 pub(crate) struct Keys<'a> {
-    account: &'a str,
+    /// Path of the table, such as `channel.mas-1`.
+    path: String,
     table: &'a Table,
     asked: BTreeSet<&'static str>,
     faults: Faults,
 }
 
 impl<'a> Keys<'a> {
-    pub(crate) fn read(account: &'a str, table: &'a Table) -> Self {
-        // These two chose the driver before it was asked.
-        Self { account, table, asked: BTreeSet::from(["kind", "provider"]), faults: Faults::default() }
+    pub(crate) fn read(path: impl Into<String>, table: &'a Table) -> Self {
+        Self { path: path.into(), table, asked: BTreeSet::new(), faults: Faults::default() }
     }
 
-    /// The keys that every account may have.
-    pub(crate) fn common(&mut self) -> Common {
-        let optional = |keys: &mut Self, key| {
-            keys.value(key).is_some().then(|| keys.number(key, 1..=1_000_000, 1)).and_then(|n| u32::try_from(n).ok())
-        };
-        Common {
-            priority: u8::try_from(self.number("priority", 1..=255, 1)).unwrap_or(1),
-            per_second: optional(self, "per_second"),
-            per_minute: optional(self, "per_minute"),
-            burst: optional(self, "burst"),
-            concurrency: usize::try_from(self.number("concurrency", 1..=1_024, CONCURRENCY)).unwrap_or(1),
-            timeout: self.duration("timeout", TIMEOUT),
-            retry: self.durations("retry", &RETRY),
+    /// Keys that somebody else reads.
+    pub(crate) fn leave(mut self, keys: &[&'static str]) -> Self {
+        self.asked.extend(keys);
+        self
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    pub(crate) fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    pub(crate) fn add_faults(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.extend(faults);
+    }
+
+    /// A list of texts; empty when the key is not there.
+    pub(crate) fn texts(&mut self, key: &'static str) -> Vec<String> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let list = value.as_array().map(|list| list.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
+        list.flatten().unwrap_or_else(|| {
+            self.fault(key, "wrong-type", "must be a list of texts");
+            Vec::new()
+        })
+    }
+
+    /// A list in which each text is read as `T`; each that cannot be is a fault with its place.
+    pub(crate) fn parsed<T>(&mut self, key: &'static str) -> Vec<T>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        let texts = self.texts(key);
+        let mut list = Vec::with_capacity(texts.len());
+        for (place, text) in texts.iter().enumerate() {
+            match text.parse() {
+                Ok(value) => list.push(value),
+                Err(error) => self.fault(&format!("{key}[{place}]"), "bad-value", format!("{error}")),
+            }
         }
+        list
+    }
+
+    pub(crate) fn table(&mut self, key: &'static str) -> Option<&'a Table> {
+        match self.value(key)? {
+            Value::Table(table) => Some(table),
+            _ => {
+                self.fault(key, "wrong-type", "must be a table");
+                None
+            }
+        }
+    }
+
+    /// The tables of `[[key]]`.
+    pub(crate) fn tables(&mut self, key: &'static str) -> Vec<&'a Table> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let list = value.as_array().map(|list| list.iter().map(Value::as_table).collect::<Option<Vec<_>>>());
+        list.flatten().unwrap_or_else(|| {
+            self.fault(key, "wrong-type", format!("must be a list of tables, [[{key}]]"));
+            Vec::new()
+        })
     }
 
     pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
@@ -108,7 +150,7 @@ impl<'a> Keys<'a> {
         })
     }
 
-    fn durations(&mut self, key: &'static str, default: &[Duration]) -> Vec<Duration> {
+    pub(crate) fn durations(&mut self, key: &'static str, default: &[Duration]) -> Vec<Duration> {
         let Some(value) = self.value(key) else { return default.to_vec() };
         let list = value.as_array().map(|list| list.iter().map(|item| item.as_str().and_then(parse_duration)).collect::<Option<Vec<_>>>());
         list.flatten().unwrap_or_else(|| {
@@ -118,16 +160,26 @@ impl<'a> Keys<'a> {
     }
 
     pub(crate) fn fault(&mut self, key: &str, rule: &'static str, message: impl Into<String>) {
-        self.faults.add(format!("channel.{}.{key}", self.account), rule, message);
+        self.faults.add(self.path_of(key), rule, message);
     }
 
     /// `value`, unless any key was at fault or unknown.
     pub(crate) fn finish<T>(mut self, value: T) -> Result<T, Vec<Fault>> {
         let unknown: Vec<&String> = self.table.keys().filter(|key| !self.asked.contains(key.as_str())).collect();
         for key in unknown {
-            self.faults.add(format!("channel.{}.{key}", self.account), "unknown-key", "is not a key of this kind of account");
+            let path = self.path_of(key);
+            let message = match self.nearest(key) {
+                Some(known) => format!("is not a key here; did you mean {known}?"),
+                None => "is not a key here".to_owned(),
+            };
+            self.faults.add(path, "unknown-key", message);
         }
         self.faults.into_result(value)
+    }
+
+    /// A key that was asked for and is at most two letters away.
+    fn nearest(&self, key: &str) -> Option<&'static str> {
+        self.asked.iter().copied().map(|known| (distance(known, key), known)).min().filter(|&(far, _)| far <= 2).map(|(_, known)| known)
     }
 
     fn value(&mut self, key: &'static str) -> Option<&'a Value> {
@@ -136,8 +188,24 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// Letters to change, add or leave out to get from one word to the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, letter) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &against) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != against);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[other.len()]
+}
+
 /// `90s`, `5m`, `24h`, `250ms`; more than zero.
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
     let number: u64 = text[..digits].parse().ok()?;
     let ms = match &text[digits..] {
@@ -157,14 +225,17 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_table_is_named_by_its_key() {
-        let table: Table = "kind = \"email\"\nport = \"x\"\nretry = [\"5s\", \"soon\"]\ntimout = \"5s\"".parse().expect("toml");
-        let mut keys = Keys::read("post", &table);
-        let common = keys.common();
+        let table: Table = "port = \"x\"\nretry = [\"5s\", \"soon\"]\ntimout = \"5s\"".parse().expect("toml");
+        let mut keys = Keys::read("channel.post", &table);
+        keys.duration("timeout", Duration::from_secs(1));
+        keys.durations("retry", &[]);
         keys.required("host");
         keys.number("port", 1..=65_535, 25);
-        let faults = keys.finish(common).expect_err("faults");
+        let faults = keys.finish(()).expect_err("faults");
         let paths: BTreeSet<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
         assert_eq!(paths, BTreeSet::from(["channel.post.retry", "channel.post.host", "channel.post.port", "channel.post.timout"]));
+        let unknown = faults.iter().find(|fault| fault.rule == "unknown-key").expect("unknown key");
+        assert_eq!(unknown.message, "is not a key here; did you mean timeout?");
     }
 
     #[test]

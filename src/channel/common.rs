@@ -1,0 +1,33 @@
+//! Owns the keys that every `[channel.NAME]` table may have, and their defaults.
+//! Refuses to know providers. Invariant: an account without a stated pace, patience or schedule gets one that a county can live with.
+
+use std::time::Duration;
+
+use toml::Table;
+
+use super::Common;
+use crate::keys::Keys;
+
+/// Delays between tries when the table names none: a warning that is a quarter of an hour late is no warning.
+const RETRY: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
+/// Enough to keep a far end busy over a slow line without holding hundreds of connections.
+const CONCURRENCY: u64 = 8;
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The account's table, with the keys that chose its driver already read.
+pub(super) fn keys<'a>(account: &str, table: &'a Table) -> Keys<'a> {
+    Keys::read(format!("channel.{account}"), table).leave(&["kind", "provider"])
+}
+
+pub(super) fn common(keys: &mut Keys<'_>) -> Common {
+    let optional = |keys: &mut Keys<'_>, key| keys.has(key).then(|| keys.number(key, 1..=1_000_000, 1)).and_then(|n| u32::try_from(n).ok());
+    Common {
+        priority: u8::try_from(keys.number("priority", 1..=255, 1)).unwrap_or(1),
+        per_second: optional(keys, "per_second"),
+        per_minute: optional(keys, "per_minute"),
+        burst: optional(keys, "burst"),
+        concurrency: usize::try_from(keys.number("concurrency", 1..=1_024, CONCURRENCY)).unwrap_or(1),
+        timeout: keys.duration("timeout", TIMEOUT),
+        retry: keys.durations("retry", &RETRY),
+    }
+}
