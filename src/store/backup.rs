@@ -193,7 +193,11 @@ impl Writer {
             if kind.is_dir() && !ours {
                 self.other_files(data, &place)?;
             } else if kind.is_file() && !ours && !place.as_os_str().to_string_lossy().ends_with(".draft") && item.path() != self.path {
-                let mut file = File::open(item.path()).map_err(io)?;
+                let mut file = match File::open(item.path()) {
+                    // Replaced or dropped by its owner since it was listed.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    other => other.map_err(io)?,
+                };
                 let length = file.metadata().map_err(io)?.len();
                 self.member(&format!("files/{}", place.display()), length, &mut file)?;
             }
