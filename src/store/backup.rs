@@ -3,7 +3,6 @@
 //! Invariant: the file has its name only when it is whole, and a backup without its last member is no backup.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Read},
     os::unix::fs::OpenOptionsExt,
@@ -18,7 +17,7 @@ use super::{
     committer::Snapshot,
     dir,
     ledger::{Ledger, LedgerError},
-    lock,
+    lock, mend,
     month::{JOURNAL, TRAIL},
     trail::{Link, TrailRead},
     values::{self, KEY_BYTES},
@@ -66,7 +65,7 @@ pub fn backup(data: &Path, file: &Path) -> Result<BackupReport, BackupError> {
 
 /// Writes the file beside its place and gives it its name when it is whole. `running`: what the committer has made durable.
 pub(super) fn write(data: &Path, file: &Path, running: Option<&Snapshot>) -> Result<BackupReport, BackupError> {
-    let draft = with_ending(file, ".draft");
+    let draft = mend::with_ending(file, ".draft");
     let written = Writer::create(&draft).and_then(|writer| writer.store(data, running));
     match written {
         Ok(report) => dir::rename(&draft, file).map(|()| report).map_err(|error| BackupError::Io { path: file.to_owned(), error }),
@@ -267,12 +266,6 @@ impl From<LedgerError> for BackupError {
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }
 
 impl BackupReport {

@@ -13,9 +13,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     BackupError, BackupReport,
-    backup::{Begin, Digesting, FORMAT, MEMBER_BYTES, SEAL, hex, with_ending},
+    backup::{Begin, Digesting, FORMAT, MEMBER_BYTES, SEAL, hex},
     checkpoint, dir,
     ledger::{Ledger, LedgerError},
+    mend,
     month::{JOURNAL, TRAIL},
     sound::begin_ledger,
     values::{KEY_BYTES, Key, VALUE_BYTES_MAX},
@@ -33,7 +34,7 @@ pub fn restore(file: &Path, data: &Path) -> Result<BackupReport, BackupError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
         Ok(true) | Err(_) => {}
     }
-    let draft = with_ending(data, ".restoring");
+    let draft = mend::with_ending(data, ".restoring");
     if draft.exists() {
         fs::remove_dir_all(&draft).map_err(io)?;
     }

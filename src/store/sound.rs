@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::fault::Faults;
 
 use super::{
-    Month, OpenError,
+    Month, OpenError, dir,
     inspect::inspect,
     ledger::{Ledger, LedgerError},
     mend::{self, MendError},
@@ -272,12 +272,22 @@ fn adopt(ledger: &Ledger, read: &TrailRead, beyond: &[FrameAt], next: u64) -> Re
     Ok(packer.next())
 }
 
-/// Makes the database of a month, durably begun.
+/// Makes the database of a month, durably begun; it gets its name when it is whole, so that a crash leaves no half of one.
 pub(super) fn begin_ledger(path: &Path, start: u64, link: &Link) -> Result<Ledger, LedgerError> {
-    let ledger = Ledger::open(path)?;
+    let draft = mend::with_ending(path, mend::BEGINNING);
+    if draft.exists() {
+        std::fs::remove_dir_all(&draft)?;
+    }
+    let ledger = Ledger::open(&draft)?;
     ledger.begin(start, link)?;
     ledger.sync(&ledger.disk()?)?;
-    Ok(ledger)
+    drop(ledger);
+    if path.is_dir() {
+        // Only ever an empty one: databases are not begun twice.
+        std::fs::remove_dir_all(path)?;
+    }
+    dir::rename(&draft, path)?;
+    Ledger::open(path)
 }
 
 pub(super) fn ledger_error(path: &Path, error: LedgerError) -> OpenError {
