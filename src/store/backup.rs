@@ -1,13 +1,12 @@
-//! Owns backup to one file (a tar) and its restore into an empty directory, of a stopped store and of a running one.
+//! Owns backup to one file (a tar), of a stopped store and of a running one; `restore` is the way back.
 //! Refuses to copy sled's own files: values are read and written anew, so a backup is consistent, compact, and checked on the way.
-//! Invariant: a backup without its last member is no backup, and a restore that does not verify leaves nothing behind.
+//! Invariant: the file has its name only when it is whole, and a backup without its last member is no backup.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::fs::OpenOptionsExt,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,20 +17,17 @@ use super::{
     committer::Snapshot,
     dir,
     ledger::{Ledger, LedgerError},
-    lock,
+    lock, mend,
     month::{JOURNAL, TRAIL},
-    opening::begin_ledger,
     trail::{Link, TrailRead},
-    values::{self, KEY_BYTES, Key, VALUE_BYTES_MAX},
+    values::{self, KEY_BYTES},
     verify,
 };
 
 /// Values of the journal that go into one member, and the most that a restore takes into memory.
-const MEMBER_BYTES: usize = 4 << 20;
-/// A trail of a month or a checkpoint; a larger member is not ours.
-const FILE_BYTES_MAX: u64 = 8 << 30;
-const SEAL: &str = "complete.json";
-const FORMAT: u32 = 1;
+pub(super) const MEMBER_BYTES: usize = 4 << 20;
+pub(super) const SEAL: &str = "complete.json";
+pub(super) const FORMAT: u32 = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
@@ -69,7 +65,7 @@ pub fn backup(data: &Path, file: &Path) -> Result<BackupReport, BackupError> {
 
 /// Writes the file beside its place and gives it its name when it is whole. `running`: what the committer has made durable.
 pub(super) fn write(data: &Path, file: &Path, running: Option<&Snapshot>) -> Result<BackupReport, BackupError> {
-    let draft = with_ending(file, ".draft");
+    let draft = mend::with_ending(file, ".draft");
     let written = Writer::create(&draft).and_then(|writer| writer.store(data, running));
     match written {
         Ok(report) => dir::rename(&draft, file).map(|()| report).map_err(|error| BackupError::Io { path: file.to_owned(), error }),
@@ -196,7 +192,11 @@ impl Writer {
             if kind.is_dir() && !ours {
                 self.other_files(data, &place)?;
             } else if kind.is_file() && !ours && !place.as_os_str().to_string_lossy().ends_with(".draft") && item.path() != self.path {
-                let mut file = File::open(item.path()).map_err(io)?;
+                let mut file = match File::open(item.path()) {
+                    // Replaced or dropped by its owner since it was listed.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    other => other.map_err(io)?,
+                };
                 let length = file.metadata().map_err(io)?.len();
                 self.member(&format!("files/{}", place.display()), length, &mut file)?;
             }
@@ -217,9 +217,9 @@ impl Writer {
     }
 }
 
-struct Digesting<'a, R> {
-    source: R,
-    digest: &'a mut Sha256,
+pub(super) struct Digesting<'a, R> {
+    pub(super) source: R,
+    pub(super) digest: &'a mut Sha256,
 }
 
 impl<R: Read> Read for Digesting<'_, R> {
@@ -238,9 +238,9 @@ fn append(tar: &mut tar::Builder<File>, name: &str, length: u64, source: &mut dy
 }
 
 /// What a month's database begins with.
-struct Begin {
-    start: u64,
-    link: Link,
+pub(super) struct Begin {
+    pub(super) start: u64,
+    pub(super) link: Link,
 }
 
 impl Begin {
@@ -248,153 +248,10 @@ impl Begin {
         [self.start.to_le_bytes().as_slice(), &self.link.to_bytes()].concat()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (start, link) = bytes.split_first_chunk::<8>()?;
         Some(Self { start: u64::from_le_bytes(*start), link: Link::from_bytes(link)? })
     }
-}
-
-/// Restores a backup into a directory that is empty or not there yet; it is there only when the whole of it verifies.
-pub fn restore(file: &Path, data: &Path) -> Result<BackupReport, BackupError> {
-    let io = |error| BackupError::Io { path: data.to_owned(), error };
-    match fs::read_dir(data).map(|mut listing| listing.next().is_none()) {
-        Ok(false) => return Err(BackupError::NotEmpty { dir: data.to_owned() }),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-        Ok(true) | Err(_) => {}
-    }
-    let draft = with_ending(data, ".restoring");
-    if draft.exists() {
-        fs::remove_dir_all(&draft).map_err(io)?;
-    }
-    dir::make(&draft).map_err(io)?;
-    let restored = read_members(file, &draft).and_then(|report| check(&draft, report));
-    let report = match restored {
-        Ok(report) => report,
-        Err(error) => {
-            fs::remove_dir_all(&draft).map_err(io)?;
-            return Err(error);
-        }
-    };
-    if data.exists() {
-        fs::remove_dir(data).map_err(io)?;
-    }
-    dir::rename(&draft, data).map_err(io)?;
-    Ok(report)
-}
-
-fn check(draft: &Path, report: BackupReport) -> Result<BackupReport, BackupError> {
-    let bad = |why: String| BackupError::BadBackup { why };
-    if report.end == 0 && report.months.is_empty() {
-        return Ok(report);
-    }
-    let found = verify::verify_unlocked(draft)?;
-    match found.faults.first() {
-        Some(fault) => Err(bad(fault.to_string())),
-        None if found.last != report.end => Err(bad(format!("it should end with entry {} and ends with {}", report.end, found.last))),
-        None => Ok(report),
-    }
-}
-
-fn read_members(file: &Path, draft: &Path) -> Result<BackupReport, BackupError> {
-    let io = |error| BackupError::Io { path: file.to_owned(), error };
-    let bad = |why: String| BackupError::BadBackup { why };
-    let mut archive = tar::Archive::new(File::open(file).map_err(io)?);
-    let mut digest = Sha256::new();
-    let mut filling: Option<(PathBuf, Ledger)> = None;
-    for member in archive.entries().map_err(io)? {
-        let mut member = member.map_err(|error| bad(error.to_string()))?;
-        let name = member.path().map_err(|error| bad(error.to_string()))?.into_owned();
-        let plain = name.components().all(|part| matches!(part, Component::Normal(_)));
-        let length = member.size();
-        if !plain || length > FILE_BYTES_MAX || !member.header().entry_type().is_file() {
-            return Err(bad(format!("it has a member {} that is not ours", name.display())));
-        }
-        if name == Path::new(SEAL) {
-            let mut seal = Vec::new();
-            member.take(MEMBER_BYTES as u64).read_to_end(&mut seal).map_err(io)?;
-            let report: BackupReport = serde_json::from_slice(&seal).map_err(|error| bad(error.to_string()))?;
-            let whole = report.format == FORMAT && report.sha256 == hex(&digest.finalize());
-            finish(filling).map_err(|error| bad(error.to_string()))?;
-            return whole.then_some(report).ok_or_else(|| bad("its digest does not match".into()));
-        }
-        digest.update(name.as_os_str().as_encoded_bytes());
-        digest.update(length.to_le_bytes());
-        let mut source = Digesting { source: &mut member, digest: &mut digest };
-        take_member(&name, length, &mut source, draft, &mut filling)?;
-    }
-    Err(bad("its last member is missing".into()))
-}
-
-/// Puts one member in its place.
-fn take_member(
-    name: &Path,
-    length: u64,
-    source: &mut dyn Read,
-    draft: &Path,
-    filling: &mut Option<(PathBuf, Ledger)>,
-) -> Result<(), BackupError> {
-    let bad = |why: String| BackupError::BadBackup { why: format!("{}: {why}", name.display()) };
-    let path = draft.join(name);
-    if let Ok(place) = name.strip_prefix("files") {
-        return copy(source, &draft.join(place)).map_err(|error| BackupError::Io { path, error });
-    }
-    if name.starts_with(TRAIL) {
-        return copy(source, &path).map_err(|error| BackupError::Io { path, error });
-    }
-    if let Ok(seq) = name.strip_prefix(checkpoint::FOLDER) {
-        let seq = seq.to_string_lossy().parse().map_err(|_| bad("is no number".into()))?;
-        let mut state = Vec::new();
-        source.read_to_end(&mut state).map_err(|error| bad(error.to_string()))?;
-        return checkpoint::write(draft, seq, &state).map_err(|error| BackupError::Io { path, error });
-    }
-    let Some(folder) = path.parent().filter(|_| name.starts_with(JOURNAL) && length <= 2 * MEMBER_BYTES as u64) else {
-        return Err(bad("is not ours".into()));
-    };
-    let mut bytes = Vec::new();
-    source.read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
-    if name.ends_with("begin") {
-        finish(filling.take()).map_err(|error| bad(error.to_string()))?;
-        let begin = Begin::from_bytes(&bytes).ok_or_else(|| bad("says no beginning".into()))?;
-        let ledger = begin_ledger(folder, begin.start, &begin.link).map_err(|error| bad(error.to_string()))?;
-        *filling = Some((folder.to_owned(), ledger));
-        return Ok(());
-    }
-    let Some((_, ledger)) = filling.as_ref().filter(|(filled, _)| filled == folder) else {
-        return Err(bad("stands before its beginning".into()));
-    };
-    let values = split_values(&bytes).ok_or_else(|| bad("is cut".into()))?;
-    ledger.write(values, None).map_err(|error| bad(error.to_string()))
-}
-
-fn split_values(mut bytes: &[u8]) -> Option<Vec<(Key, Vec<u8>)>> {
-    let mut values = Vec::new();
-    while !bytes.is_empty() {
-        let (key, rest) = bytes.split_first_chunk::<KEY_BYTES>()?;
-        let (length, rest) = rest.split_first_chunk::<4>()?;
-        let length = u32::from_le_bytes(*length) as usize;
-        let (value, rest) = rest.split_at_checked(length).filter(|_| length <= VALUE_BYTES_MAX)?;
-        values.push((*key, value.to_vec()));
-        bytes = rest;
-    }
-    Some(values)
-}
-
-fn finish(filling: Option<(PathBuf, Ledger)>) -> Result<(), LedgerError> {
-    match filling {
-        Some((_, ledger)) => ledger.sync(&ledger.disk()?),
-        None => Ok(()),
-    }
-}
-
-fn copy(source: &mut dyn Read, path: &Path) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        dir::make(folder)?;
-    }
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
-    io::copy(source, &mut file)?;
-    file.flush()?;
-    file.sync_all()?;
-    dir::sync_parent(path)
 }
 
 impl From<LedgerError> for BackupError {
@@ -407,14 +264,8 @@ impl From<LedgerError> for BackupError {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }
 
 impl BackupReport {

@@ -19,7 +19,8 @@ use super::{
     journal::{Answer, Request, State},
     ledger::{Disk, Ledger, LedgerError},
     lock::DirLock,
-    opening::{Recovered, begin_ledger},
+    opening::Recovered,
+    sound::begin_ledger,
     trail::{Header, Link, Trail},
     values::Packer,
 };

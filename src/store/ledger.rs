@@ -83,6 +83,13 @@ impl Ledger {
         // sled panics on some damage instead of answering.
         let db =
             catch_unwind(AssertUnwindSafe(|| config.open())).map_err(|_| LedgerError::Damaged("sled panicked while opening".into()))??;
+        // sled never syncs its `conf`, and one that a power cut has torn it takes for corruption.
+        for item in std::fs::read_dir(path)? {
+            let item = item?;
+            if item.file_type()?.is_file() {
+                File::open(item.path())?.sync_all()?;
+            }
+        }
         dir::sync(path)?;
         Ok(Self { db, path: path.to_owned() })
     }

@@ -18,7 +18,10 @@ use super::{
     values::{Found, Packer, Unpacker},
 };
 
+/// A journal that is being rebuilt.
 const DRAFT: &str = ".rebuilding";
+/// The database of a new month that is being made.
+pub(super) const BEGINNING: &str = ".beginning";
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MendError {
@@ -48,7 +51,7 @@ pub(super) struct Journal<'a> {
     pub(super) now: Timestamp,
 }
 
-/// Ends or undoes a repair that a crash interrupted.
+/// Ends or undoes a repair, or the beginning of a month, that a crash interrupted.
 pub(super) fn finish_interrupted(data: &Path) -> io::Result<()> {
     let listing = match fs::read_dir(data.join(JOURNAL)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -56,6 +59,10 @@ pub(super) fn finish_interrupted(data: &Path) -> io::Result<()> {
     };
     for item in listing {
         let draft = item?.path();
+        if draft.as_os_str().to_string_lossy().ends_with(BEGINNING) {
+            fs::remove_dir_all(&draft)?;
+            continue;
+        }
         let Some(name) = draft.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(DRAFT)) else { continue };
         let target = draft.with_file_name(name);
         // The old one is moved away only when the draft is complete.
@@ -211,7 +218,7 @@ pub(super) fn aside_name(path: &Path, now: Timestamp) -> PathBuf {
     }
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(ending);
     name.into()

@@ -18,15 +18,18 @@ mod lock;
 mod mend;
 mod month;
 mod opening;
+mod restore;
+mod sound;
 mod trail;
 mod values;
 pub mod verify;
 
-pub use backup::{BackupError, BackupReport, backup, restore};
+pub use backup::{BackupError, BackupReport, backup};
 pub use journal::{AppendError, Journal};
 pub use lock::LockError;
 pub use month::Month;
 pub use opening::{OpenError, Opened};
+pub use restore::restore;
 pub use verify::{ReadError, Stats, VerifyReport, read_all, stats, verify};
 
 /// Place of an entry in the journal; the first is 1, and no number is given twice.
