@@ -4,11 +4,13 @@
 
 mod address;
 mod area_record;
+mod check;
 mod columns;
 mod endpoint;
 mod export;
 mod file;
 pub mod fixture;
+mod gaps;
 mod generate;
 mod ground;
 mod hazard_point;
@@ -16,6 +18,7 @@ mod import;
 #[cfg(test)]
 mod import_tests;
 mod key;
+mod listing;
 mod made_up;
 mod merge;
 mod phone;
@@ -33,15 +36,18 @@ mod tree;
 
 pub use address::{AddressKind, BadMailAddress, MailAddress};
 pub use area_record::AreaRecord;
+pub use check::check;
 pub use columns::{Column, Form, Kind};
 pub use endpoint::{Endpoint, EndpointRecord};
 pub use export::{export, export_dir};
 pub use file::FileError;
+pub use gaps::{AreaGaps, DutyGaps, GAP_NAMES_MAX, Gaps, HazardGaps, Names, PeopleGaps, VillageGaps, gaps};
 pub use generate::generate;
 pub use ground::{Ground, PlaceBox, Stand};
 pub use hazard_point::{HazardPoint, HazardPointRecord};
 pub use import::{FILE_BYTES_MAX, FILES_MAX, ImportFile, ImportOptions};
 pub use key::{EndpointKey, HazardKey, SpeakerKey, SubscriberKey};
+pub use listing::{ListQuery, PAGE_ITEMS_MAX, Page, change_from_json, list, subscriber_json, view};
 pub use merge::{Counts, Import, Merged, Mode, Placed, merge};
 pub use phone::{BadPhoneNumber, PhoneNumber};
 pub use place::{BadDatum, Datum, Place, STEPS, gcj02_to_wgs84, to_steps, wgs84_to_gcj02};
