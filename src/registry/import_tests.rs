@@ -1,8 +1,10 @@
 //! Imports, exports and the registry on disk, by what their users see.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
-use super::*;
+use proptest::prelude::*;
+
+use super::{workbook::tests::workbook, *};
 use crate::fault::Fault;
 
 const AREAS: &str = "code,name,level,parent,lon,lat\n510726,北川,county,,104.2,31.9\n510726100,曲山镇,township,510726,,\n\
@@ -121,6 +123,24 @@ fn gb18030_a_byte_order_mark_and_gcj02_coordinates_are_understood() {
         let (lon, lat) = gcj02_to_wgs84(104.4, 31.8);
         assert_eq!((h9.name(), point), ("吴洋", Place::new(lon, lat).expect("on the globe")));
     }
+}
+
+#[test]
+fn a_workbook_is_read_like_a_file_and_its_faults_name_the_sheet() {
+    let (_dir, registry) = filled();
+    let headings: &[&str] = &["编号", "行政区划代码", "姓名", "角色", "手机", "人口"];
+    let sound =
+        workbook("人员", &[headings, &["x1", "510726100201", "赵宁", "农户", "13800138000", "4"], &["x2", "510726100202", "周安", "农户"]]);
+    let file = |bytes| [ImportFile { name: "名册.xlsx", bytes }];
+    let report = registry.import(&file(&sound), ImportOptions::default()).expect("a sound workbook");
+    let x1 = report.snapshot.subscriber_by_id("x1").expect("imported");
+    assert_eq!((x1.address(AddressKind::Phone), x1.people(), x1.name()), (Some("13800138000"), 4, "赵宁"));
+
+    let bad = workbook("人员", &[headings, &["x3", "510726100201", "a", "农户", "138"]]);
+    let faults = refusal(registry.import(&file(&bad), ImportOptions::default()));
+    assert_eq!(named(&faults), [("名册.xlsx [人员] line 2, phone", "bad-phone")]);
+    let torn = refusal(registry.import(&file(&sound[..200]), ImportOptions::default()));
+    assert_eq!(named(&torn), [("名册.xlsx", "bad-workbook")]);
 }
 
 #[test]
@@ -331,4 +351,46 @@ fn a_record_put_as_json_is_checked_whole_and_reads_back_with_the_phone_masked() 
         (&"138******00".into(), &"grid_worker".into(), &2.into(), &104.2.into())
     );
     assert_eq!(SubscriberRecord::from_json(&record.to_json(Shown::Whole)).expect("sound"), record);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_damage_to_a_file_breaks_the_reader(at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<prop::sample::Index>()) {
+        let (_dir, registry) = filled();
+        for (name, text) in [("areas.csv", AREAS), ("subscribers.csv", SUBSCRIBERS), ("hazard_points.csv", HAZARDS)] {
+            let mut bytes = text.as_bytes().to_vec();
+            at.iter().for_each(|(index, byte)| *index.get_mut(&mut bytes) = *byte);
+            bytes.truncate(cut.index(text.len()) + 1);
+            match registry.dry_run(&[ImportFile { name, bytes: &bytes }], ImportOptions::default()) {
+                Ok(_) => {}
+                Err(RegistryError::Refused(faults)) => prop_assert!(!faults.is_empty()),
+                Err(error) => prop_assert!(false, "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn keys_stay_with_their_ids_whatever_comes_and_goes(steps in prop::collection::vec((0..8_u32, 0..3_u32, any::<bool>()), 1..25)) {
+        let (_dir, registry) = filled();
+        let mut given: HashMap<String, SubscriberKey> = HashMap::new();
+        for (id, village, replaces) in steps {
+            let area = ["510726100201", "510726100202", "510726100"][village as usize];
+            let text = format!("id,area,role\np{id},{area},household\ng1,510726100201,monitor\n");
+            let mode = if replaces { Mode::Replace } else { Mode::Upsert };
+            let options = ImportOptions { mode, ..ImportOptions::default() };
+            let now = registry.import(&[file("subscribers.csv", &text)], options).expect("sound").snapshot;
+            for position in 0..now.subscriber_count() {
+                let subscriber = now.subscriber_at(position);
+                let key = *given.entry(subscriber.id().to_owned()).or_insert(subscriber.key());
+                prop_assert_eq!(key, subscriber.key());
+                prop_assert_eq!(now.subscriber_position(key), Some(position));
+            }
+            let mut keys: Vec<SubscriberKey> = given.values().copied().collect();
+            keys.sort_unstable();
+            keys.dedup();
+            prop_assert_eq!(keys.len(), given.len());
+        }
+    }
 }

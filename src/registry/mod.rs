@@ -33,6 +33,7 @@ mod store;
 mod subscriber;
 mod table;
 mod tree;
+mod workbook;
 
 pub use address::{AddressKind, BadMailAddress, MailAddress};
 pub use area_record::AreaRecord;
