@@ -239,8 +239,10 @@ fn same(a: &Snapshot, b: &Snapshot) -> bool {
 }
 
 fn registry_files(dir: &Path) -> Vec<String> {
+    let is_generation = |name: &String| name.starts_with("registry-");
     let mut names: Vec<String> =
         fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.retain(is_generation);
     names.sort();
     names
 }
@@ -255,6 +257,7 @@ fn a_reopened_registry_is_the_one_that_was_left_with_the_same_keys() {
         registry.edit(&[Change::Delete(Kind::Speakers, registry.current().speaker_at(0).id().into())]).expect("nothing names a speaker");
     }
     let left = registry.current();
+    drop(registry);
     let reopened = Registry::open(&dir.path().join("registry")).expect("sound");
     assert!(reopened.damaged.is_empty() && same(&left, &reopened.snapshot));
     for position in 0..left.subscriber_count() {
@@ -262,7 +265,7 @@ fn a_reopened_registry_is_the_one_that_was_left_with_the_same_keys() {
         assert_eq!((a.key(), a.id(), a.opted_out()), (b.key(), b.id(), b.opted_out()));
         assert!(a.phone().is_none_or(|phone| reopened.snapshot.subscribers_by_phone(&phone).any(|owner| owner.key() == a.key())));
     }
-    assert_eq!(registry_files(&dir.path().join("registry")).len(), 3);
+    assert_eq!(registry_files(&dir.path().join("registry")).len(), 3, "three generations are kept");
 }
 
 #[test]
@@ -271,6 +274,7 @@ fn a_damaged_newest_file_is_told_and_the_one_before_is_used_without_giving_its_k
     let good = registry.current();
     registry.import(&[file("s.csv", "id,area,role\nlost,510726100201,household\n")], ImportOptions::default()).expect("sound");
     let lost = registry.current().subscriber_by_id("lost").expect("imported").key();
+    drop(registry);
     let dir = dir.path().join("registry");
     let newest = dir.join("registry-000000000002.bin");
     let bytes = fs::read(&newest).expect("readable");
@@ -299,6 +303,15 @@ fn a_registry_of_which_nothing_can_be_read_does_not_start_empty() {
     let dir = dir.path().join("registry");
     fs::write(dir.join("registry-000000000001.bin"), b"lm-reg").expect("writable");
     assert!(matches!(Registry::open(&dir), Err(OpenError::AllDamaged { count: 1, .. })));
+}
+
+#[test]
+fn a_registry_that_is_open_cannot_be_opened_again() {
+    let (dir, registry) = filled();
+    let dir = dir.path().join("registry");
+    assert!(matches!(Registry::open(&dir), Err(OpenError::InUse { .. })));
+    drop(registry);
+    assert!(Registry::open(&dir).is_ok());
 }
 
 #[test]

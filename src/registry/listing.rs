@@ -10,13 +10,13 @@ use serde_json::Value;
 use super::{
     area_record::AreaRecord,
     columns::Kind,
+    edit::Change,
     endpoint::EndpointRecord,
     hazard_point::HazardPointRecord,
     phone::PhoneNumber,
     record::{OPTED_OUT, Record, Shown},
     snapshot::Snapshot,
     speaker::SpeakerRecord,
-    store::Change,
     subscriber::{Subscriber, SubscriberRecord},
 };
 use crate::{area::AreaCode, fault::Fault};
