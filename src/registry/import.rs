@@ -17,6 +17,7 @@ use super::{
     speaker::SpeakerRecord,
     subscriber::SubscriberRecord,
     table::{ROWS_MAX, TEXT_BYTES_MAX},
+    workbook,
 };
 use crate::area::AreaCode;
 
@@ -62,6 +63,23 @@ struct Reading<'a> {
     kept: &'a Snapshot,
 }
 
+/// A file or a sheet while it is read.
+struct Sheet {
+    /// As faults name it.
+    name: String,
+    /// What may tell the kind when the headings do not.
+    hint: String,
+    layout: Option<Layout>,
+    /// Its headings were at fault: its rows cannot be read.
+    is_refused: bool,
+}
+
+impl Sheet {
+    fn named(name: String) -> Self {
+        Self { hint: name.clone(), name, layout: None, is_refused: false }
+    }
+}
+
 /// Where the columns of a kind stand in a file.
 struct Layout {
     kind: Kind,
@@ -78,47 +96,86 @@ impl Reading<'_> {
         if file.bytes.len() > FILE_BYTES_MAX {
             return self.faults.add(name, "too-large", format!("larger than {} MB", FILE_BYTES_MAX >> 20));
         }
+        if file.bytes.starts_with(workbook::SIGNATURE) {
+            return self.read_workbook(&name, file.bytes);
+        }
         let Some(text) = decode(file.bytes) else {
             return self.faults.add(name, "bad-encoding", "neither UTF-8 nor GB18030");
         };
         let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
         let mut row = csv::StringRecord::new();
-        let mut layout: Option<Layout> = None;
+        let mut sheet = Sheet::named(name);
         loop {
             match rows.read_record(&mut row) {
                 Ok(false) => break,
-                Ok(true) if row.iter().all(|cell| cell.trim().is_empty()) => {}
-                Ok(true) => match &layout {
-                    Some(layout) => self.read_row(layout, line_of(&row), &row),
-                    None => match self.lay_out(&name, &row) {
-                        Some(found) => layout = Some(found),
-                        None => return,
-                    },
-                },
+                Ok(true) => self.take_row(&mut sheet, line_of(&row), &row),
                 // The text is UTF-8 and rows may differ in length, so only a broken reader is left.
-                Err(error) => return self.faults.add(name, "bad-csv", error.to_string()),
+                Err(error) => return self.faults.add(sheet.name, "bad-csv", error.to_string()),
             }
         }
-        if layout.is_none() {
-            self.faults.add(name, "empty-file", "there is no row of headings");
+        self.end_sheet(&sheet);
+    }
+
+    /// Every sheet is a file of its own; sheets without a single cell are passed over.
+    fn read_workbook(&mut self, file: &str, bytes: &[u8]) {
+        let mut open: Option<(String, Sheet)> = None;
+        let result = workbook::read_rows(bytes, |name, line, mut cells| {
+            if open.as_ref().is_none_or(|(current, _)| current != name) {
+                // The sheet's name tells the kind; the file's is needed to find it.
+                open = Some((name.to_owned(), Sheet { hint: name.to_owned(), ..Sheet::named(format!("{file} [{name}]")) }));
+            }
+            let Some((_, sheet)) = &mut open else { return };
+            if let Some(layout) = &sheet.layout
+                && cells.iter().skip(layout.width).all(|cell| cell.trim().is_empty())
+            {
+                // A workbook does not store the empty cells at the end of a row.
+                cells.resize(layout.width, String::new());
+            }
+            self.take_row(sheet, line, &csv::StringRecord::from(cells));
+        });
+        match result {
+            Ok(()) if open.is_none() => self.faults.add(file, "empty-file", "there is no row of headings"),
+            Ok(()) => {}
+            Err(error) => self.faults.add(file, "bad-workbook", error.to_string()),
         }
     }
 
-    fn lay_out(&mut self, name: &str, headings: &csv::StringRecord) -> Option<Layout> {
+    fn take_row(&mut self, sheet: &mut Sheet, line: u32, row: &csv::StringRecord) {
+        let is_blank = row.iter().all(|cell| cell.trim().is_empty());
+        if is_blank || sheet.is_refused {
+            return;
+        }
+        match &sheet.layout {
+            Some(layout) => self.read_row(layout, line, row),
+            None => {
+                sheet.layout = self.lay_out(sheet, line, row);
+                sheet.is_refused = sheet.layout.is_none();
+            }
+        }
+    }
+
+    fn end_sheet(&mut self, sheet: &Sheet) {
+        if sheet.layout.is_none() && !sheet.is_refused {
+            self.faults.add(sheet.name.clone(), "empty-file", "there is no row of headings");
+        }
+    }
+
+    fn lay_out(&mut self, sheet: &Sheet, line: u32, headings: &csv::StringRecord) -> Option<Layout> {
+        let name = &sheet.name;
         let headings: Vec<&str> = headings.iter().map(str::trim).collect();
         // Spreadsheets leave empty columns behind the last one.
         let width = headings.len();
         let used = headings.iter().rposition(|heading| !heading.is_empty()).map_or(0, |last| last + 1);
         let headings = &headings[..used];
-        let Some(kind) = Kind::of_file(name, headings) else {
+        let Some(kind) = Kind::of_file(&sheet.hint, headings) else {
             let message = "the headings are not those of areas, subscribers, speakers, hazard points or endpoints";
-            self.faults.add(format!("{name} line 1"), "unknown-kind", message);
+            self.faults.add(format!("{name} line {line}"), "unknown-kind", message);
             return None;
         };
         let before = self.faults.len();
         let mut cells = vec![None; kind.columns().len()];
         for (at, heading) in headings.iter().enumerate() {
-            let path = || format!("{name} line 1, {heading}");
+            let path = || format!("{name} line {line}, {heading}");
             match kind.column(heading) {
                 None => self.faults.add(path(), "unknown-column", format!("{} have no column {heading:?}", kind.name())),
                 Some(column) if cells[column].is_some() => self.faults.add(path(), "double-column", "the column stands there twice"),
@@ -126,7 +183,11 @@ impl Reading<'_> {
             }
         }
         for (column, _) in kind.columns().iter().zip(&cells).filter(|(column, cell)| column.required && cell.is_none()) {
-            self.faults.add(format!("{name} line 1, {}", column.name), "missing-column", format!("the column {} is needed", column.name));
+            self.faults.add(
+                format!("{name} line {line}, {}", column.name),
+                "missing-column",
+                format!("the column {} is needed", column.name),
+            );
         }
         if self.faults.len() > before {
             return None;
@@ -134,9 +195,9 @@ impl Reading<'_> {
         if !self.import.kinds.contains(&kind) {
             self.import.kinds.push(kind);
         }
-        self.import.files.push(name.to_owned());
-        let file = u16::try_from(self.import.files.len() - 1).expect("at most FILES_MAX files");
-        Some(Layout { kind, file, name: name.to_owned(), cells, width })
+        self.import.files.push(name.clone());
+        let file = u16::try_from(self.import.files.len() - 1).unwrap_or(u16::MAX);
+        Some(Layout { kind, file, name: name.clone(), cells, width })
     }
 
     fn read_row(&mut self, layout: &Layout, line: u32, row: &csv::StringRecord) {

@@ -1,8 +1,10 @@
 //! Imports, exports and the registry on disk, by what their users see.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
-use super::*;
+use proptest::prelude::*;
+
+use super::{workbook::tests::workbook, *};
 use crate::fault::Fault;
 
 const AREAS: &str = "code,name,level,parent,lon,lat\n510726,北川,county,,104.2,31.9\n510726100,曲山镇,township,510726,,\n\
@@ -124,6 +126,24 @@ fn gb18030_a_byte_order_mark_and_gcj02_coordinates_are_understood() {
 }
 
 #[test]
+fn a_workbook_is_read_like_a_file_and_its_faults_name_the_sheet() {
+    let (_dir, registry) = filled();
+    let headings: &[&str] = &["编号", "行政区划代码", "姓名", "角色", "手机", "人口"];
+    let sound =
+        workbook("人员", &[headings, &["x1", "510726100201", "赵宁", "农户", "13800138000", "4"], &["x2", "510726100202", "周安", "农户"]]);
+    let file = |bytes| [ImportFile { name: "名册.xlsx", bytes }];
+    let report = registry.import(&file(&sound), ImportOptions::default()).expect("a sound workbook");
+    let x1 = report.snapshot.subscriber_by_id("x1").expect("imported");
+    assert_eq!((x1.address(AddressKind::Phone), x1.people(), x1.name()), (Some("13800138000"), 4, "赵宁"));
+
+    let bad = workbook("人员", &[headings, &["x3", "510726100201", "a", "农户", "138"]]);
+    let faults = refusal(registry.import(&file(&bad), ImportOptions::default()));
+    assert_eq!(named(&faults), [("名册.xlsx [人员] line 2, phone", "bad-phone")]);
+    let torn = refusal(registry.import(&file(&sound[..200]), ImportOptions::default()));
+    assert_eq!(named(&torn), [("名册.xlsx", "bad-workbook")]);
+}
+
+#[test]
 fn a_second_import_changes_only_what_it_says_and_keys_stay() {
     let (_dir, registry) = filled();
     let before = registry.current();
@@ -219,8 +239,10 @@ fn same(a: &Snapshot, b: &Snapshot) -> bool {
 }
 
 fn registry_files(dir: &Path) -> Vec<String> {
+    let is_generation = |name: &String| name.starts_with("registry-");
     let mut names: Vec<String> =
         fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.retain(is_generation);
     names.sort();
     names
 }
@@ -235,6 +257,7 @@ fn a_reopened_registry_is_the_one_that_was_left_with_the_same_keys() {
         registry.edit(&[Change::Delete(Kind::Speakers, registry.current().speaker_at(0).id().into())]).expect("nothing names a speaker");
     }
     let left = registry.current();
+    drop(registry);
     let reopened = Registry::open(&dir.path().join("registry")).expect("sound");
     assert!(reopened.damaged.is_empty() && same(&left, &reopened.snapshot));
     for position in 0..left.subscriber_count() {
@@ -242,7 +265,7 @@ fn a_reopened_registry_is_the_one_that_was_left_with_the_same_keys() {
         assert_eq!((a.key(), a.id(), a.opted_out()), (b.key(), b.id(), b.opted_out()));
         assert!(a.phone().is_none_or(|phone| reopened.snapshot.subscribers_by_phone(&phone).any(|owner| owner.key() == a.key())));
     }
-    assert_eq!(registry_files(&dir.path().join("registry")).len(), 3);
+    assert_eq!(registry_files(&dir.path().join("registry")).len(), 3, "three generations are kept");
 }
 
 #[test]
@@ -251,6 +274,7 @@ fn a_damaged_newest_file_is_told_and_the_one_before_is_used_without_giving_its_k
     let good = registry.current();
     registry.import(&[file("s.csv", "id,area,role\nlost,510726100201,household\n")], ImportOptions::default()).expect("sound");
     let lost = registry.current().subscriber_by_id("lost").expect("imported").key();
+    drop(registry);
     let dir = dir.path().join("registry");
     let newest = dir.join("registry-000000000002.bin");
     let bytes = fs::read(&newest).expect("readable");
@@ -279,6 +303,15 @@ fn a_registry_of_which_nothing_can_be_read_does_not_start_empty() {
     let dir = dir.path().join("registry");
     fs::write(dir.join("registry-000000000001.bin"), b"lm-reg").expect("writable");
     assert!(matches!(Registry::open(&dir), Err(OpenError::AllDamaged { count: 1, .. })));
+}
+
+#[test]
+fn a_registry_that_is_open_cannot_be_opened_again() {
+    let (dir, registry) = filled();
+    let dir = dir.path().join("registry");
+    assert!(matches!(Registry::open(&dir), Err(OpenError::InUse { .. })));
+    drop(registry);
+    assert!(Registry::open(&dir).is_ok());
 }
 
 #[test]
@@ -331,4 +364,46 @@ fn a_record_put_as_json_is_checked_whole_and_reads_back_with_the_phone_masked() 
         (&"138******00".into(), &"grid_worker".into(), &2.into(), &104.2.into())
     );
     assert_eq!(SubscriberRecord::from_json(&record.to_json(Shown::Whole)).expect("sound"), record);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_damage_to_a_file_breaks_the_reader(at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<prop::sample::Index>()) {
+        let (_dir, registry) = filled();
+        for (name, text) in [("areas.csv", AREAS), ("subscribers.csv", SUBSCRIBERS), ("hazard_points.csv", HAZARDS)] {
+            let mut bytes = text.as_bytes().to_vec();
+            at.iter().for_each(|(index, byte)| *index.get_mut(&mut bytes) = *byte);
+            bytes.truncate(cut.index(text.len()) + 1);
+            match registry.dry_run(&[ImportFile { name, bytes: &bytes }], ImportOptions::default()) {
+                Ok(_) => {}
+                Err(RegistryError::Refused(faults)) => prop_assert!(!faults.is_empty()),
+                Err(error) => prop_assert!(false, "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn keys_stay_with_their_ids_whatever_comes_and_goes(steps in prop::collection::vec((0..8_u32, 0..3_u32, any::<bool>()), 1..25)) {
+        let (_dir, registry) = filled();
+        let mut given: HashMap<String, SubscriberKey> = HashMap::new();
+        for (id, village, replaces) in steps {
+            let area = ["510726100201", "510726100202", "510726100"][village as usize];
+            let text = format!("id,area,role\np{id},{area},household\ng1,510726100201,monitor\n");
+            let mode = if replaces { Mode::Replace } else { Mode::Upsert };
+            let options = ImportOptions { mode, ..ImportOptions::default() };
+            let now = registry.import(&[file("subscribers.csv", &text)], options).expect("sound").snapshot;
+            for position in 0..now.subscriber_count() {
+                let subscriber = now.subscriber_at(position);
+                let key = *given.entry(subscriber.id().to_owned()).or_insert(subscriber.key());
+                prop_assert_eq!(key, subscriber.key());
+                prop_assert_eq!(now.subscriber_position(key), Some(position));
+            }
+            let mut keys: Vec<SubscriberKey> = given.values().copied().collect();
+            keys.sort_unstable();
+            keys.dedup();
+            prop_assert_eq!(keys.len(), given.len());
+        }
+    }
 }

@@ -23,6 +23,9 @@ pub(crate) const LONG_LETTERS_MAX: usize = 1_000;
 /// People in one household, institution or below one hazard point.
 const PEOPLE_MAX: u32 = 1_000_000;
 
+/// A field that is shown and not taken.
+pub(crate) const OPTED_OUT: &str = "opted_out";
+
 /// One record as it is written: what files and JSON hold, and what the table is built from.
 pub trait Record: Sized {
     const KIND: Kind;
@@ -45,6 +48,8 @@ pub trait Record: Sized {
         let mut texts = vec![String::new(); columns.len()];
         for (name, value) in object {
             match columns.iter().position(|column| column.name == name) {
+                // Answers carry it; only the person's own word changes it.
+                None if Self::KIND == Kind::Subscribers && name == OPTED_OUT => {}
                 None => faults.add(name.clone(), "unknown-field", format!("{} have no field {name:?}", Self::KIND.name())),
                 Some(at) => match value {
                     Value::Null => {}

@@ -3,7 +3,7 @@
 //! Invariant: a change is on disk, whole and fsynced, before anybody sees its snapshot; a power cut leaves the one before or the one after.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -13,33 +13,27 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use super::{
-    area_record::AreaRecord,
     columns::Kind,
-    endpoint::EndpointRecord,
+    edit::{Change, edited},
     file::{self, FileError, Marks},
-    hazard_point::HazardPointRecord,
     import::{ImportFile, ImportOptions, read_files},
-    key::SubscriberKey,
-    merge::{Counts, Import, Merged, Mode, Placed, merge},
-    role,
-    row_faults::RowFaults,
+    merge::{Counts, Import, Merged, Mode, merge},
     snapshot::Snapshot,
-    speaker::SpeakerRecord,
-    subscriber::SubscriberRecord,
 };
 use crate::fault::Fault;
 
 /// Generations kept: the newest, and two to fall back on.
 const GENERATIONS_KEPT: usize = 3;
-/// Changes in one edit; more is an import.
-pub const CHANGES_MAX: usize = 1_000;
+/// Two processes that both write would lose each other's changes.
+const LOCK_NAME: &str = "registry.lock";
 
 /// The registry of one gateway. Writers wait for each other; readers never wait.
 #[derive(Debug)]
 pub struct Registry {
     dir: PathBuf,
     current: ArcSwap<Snapshot>,
-    writing: Mutex<()>,
+    /// Holds the lock on the directory as long as the registry is open.
+    writing: Mutex<File>,
 }
 
 /// A registry that has been opened, and what was found damaged on the way: worth an alarm.
@@ -61,6 +55,8 @@ pub struct Damaged {
 pub enum OpenError {
     #[error("registry directory {}: {source}", dir.display())]
     Directory { dir: PathBuf, source: io::Error },
+    #[error("registry directory {} is in use by another process", dir.display())]
+    InUse { dir: PathBuf },
     /// Starting with an empty registry would tell nobody.
     #[error("none of the {count} registry files in {} can be read; the newest: {newest}", dir.display())]
     AllDamaged { dir: PathBuf, count: usize, newest: FileError },
@@ -95,26 +91,16 @@ pub struct KindCounts {
     pub counts: Counts,
 }
 
-/// One change through the API.
-#[derive(Clone, Debug)]
-pub enum Change {
-    PutArea(AreaRecord),
-    PutHazardPoint(HazardPointRecord),
-    PutSubscriber(SubscriberRecord),
-    PutSpeaker(SpeakerRecord),
-    PutEndpoint(EndpointRecord),
-    /// By kind and id; of an area, its code.
-    Delete(Kind, Box<str>),
-    /// A household wants no more messages; nobody with a duty can.
-    OptOut(SubscriberKey),
-    OptIn(SubscriberKey),
-}
-
 impl Registry {
     /// Opens the newest sound generation under `dir`, which is made if need be.
     pub fn open(dir: &Path) -> Result<Opened, OpenError> {
         let at_dir = |source| OpenError::Directory { dir: dir.to_owned(), source };
         make_dir(dir).map_err(at_dir)?;
+        let lock = File::create(dir.join(LOCK_NAME)).map_err(at_dir)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::InUse { dir: dir.to_owned() },
+            TryLockError::Error(source) => at_dir(source),
+        })?;
         let files = generations(dir).map_err(at_dir)?;
         let mut damaged: Vec<Damaged> = Vec::new();
         let mut lost = Marks::default();
@@ -143,7 +129,7 @@ impl Registry {
         // Keys given away in a lost generation may stand in plans: they are not given again.
         snapshot.skip_to(lost);
         let snapshot = Arc::new(snapshot);
-        let registry = Self { dir: dir.to_owned(), current: ArcSwap::new(Arc::clone(&snapshot)), writing: Mutex::new(()) };
+        let registry = Self { dir: dir.to_owned(), current: ArcSwap::new(Arc::clone(&snapshot)), writing: Mutex::new(lock) };
         Ok(Opened { registry, snapshot, damaged })
     }
 
@@ -218,57 +204,6 @@ fn report(
     let named = counts.into_iter().filter(|(kind, _)| import.kinds.contains(kind));
     let counts = named.map(|(kind, counts)| KindCounts { kind: kind.name(), counts }).collect();
     ImportReport { dry_run, generation: snapshot.generation(), counts, warnings, snapshot }
-}
-
-/// The state after some changes. Puts and deletes are one merge, so that they may depend on each other.
-fn edited(current: &Snapshot, changes: &[Change]) -> Result<Snapshot, Vec<Fault>> {
-    let mut faults = RowFaults::default();
-    if changes.len() > CHANGES_MAX {
-        faults.add("", "too-many-changes", format!("more than {CHANGES_MAX} changes at once: import a file"));
-        return Err(faults.into_list());
-    }
-    let mut import = Import::default();
-    let (mut out, mut back_in) = (Vec::new(), Vec::new());
-    for change in changes {
-        match change.clone() {
-            Change::PutArea(record) => import.areas.push(placed(record)),
-            Change::PutHazardPoint(record) => import.hazard_points.push(placed(record)),
-            Change::PutSubscriber(record) => import.subscribers.push(placed(record)),
-            Change::PutSpeaker(record) => import.speakers.push(placed(record)),
-            Change::PutEndpoint(record) => import.endpoints.push(placed(record)),
-            Change::Delete(kind, id) if is_kept(current, kind, &id) => import.removed.push((kind, id)),
-            Change::Delete(kind, id) => faults.add("id", "unknown-id", format!("there is no {id:?} among the {}", kind.name())),
-            Change::OptOut(key) => match current.subscriber(key) {
-                None => faults.add("", "unknown-subscriber", format!("there is no subscriber with key {key}")),
-                Some(subscriber) if !role::may_opt_out(subscriber.role()) => {
-                    let message = format!("subscriber {:?} has the role {} and cannot opt out", subscriber.id(), subscriber.role());
-                    faults.add("role", "duty-cannot-opt-out", message);
-                }
-                Some(_) => out.push(key),
-            },
-            Change::OptIn(key) => back_in.push(key),
-        }
-    }
-    faults.into_result(())?;
-    let merges = changes.len() > out.len() + back_in.len();
-    let mut next = if merges { merge(current, &import, Mode::Upsert)?.snapshot } else { current.next_generation() };
-    next.set_opt_outs(&out, true);
-    next.set_opt_outs(&back_in, false);
-    Ok(next)
-}
-
-fn is_kept(current: &Snapshot, kind: Kind, id: &str) -> bool {
-    match kind {
-        Kind::Areas => id.parse().is_ok_and(|code| current.areas().get(code).is_some()),
-        Kind::HazardPoints => current.hazard_point_by_code(id).is_some(),
-        Kind::Subscribers => current.subscriber_by_id(id).is_some(),
-        Kind::Speakers => current.speaker_by_id(id).is_some(),
-        Kind::Endpoints => current.endpoint_by_id(id).is_some(),
-    }
-}
-
-fn placed<R>(record: R) -> Placed<R> {
-    Placed { file: 0, line: 0, record }
 }
 
 fn newer(a: Marks, b: Marks) -> Marks {
