@@ -56,6 +56,11 @@ impl Faults {
         }
     }
 
+    /// Whether a fault at exactly this place is known already: what is misspelt is not also missing.
+    pub fn has(&self, path: &str) -> bool {
+        self.list.iter().any(|fault| fault.path == path)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

@@ -50,6 +50,11 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Without its fraction: CAP has none, and an alert must be the same in every form.
+    pub const fn whole_seconds(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(1_000))
+    }
+
     /// Whole seconds, in the offset of output: the only date form CAP 1.2 allows (`2026-07-23T10:15:00+08:00`).
     pub fn to_seconds_string(self) -> String {
         self.format("%Y-%m-%dT%H:%M:%S%:z")

@@ -2,6 +2,21 @@
 //! Refuses to know keys, registries, storage and clocks: what depends on those is judged by the engine.
 //! Invariant: an `Alert` exists only through `check`, which names every fault it found in the draft.
 
+pub mod cap;
+mod check;
+mod cn12379;
+mod code;
+mod geometry;
+pub mod json;
+mod reading;
+mod scan;
+#[cfg(test)]
+mod tests;
+pub mod validate;
+
+pub use code::{BadEventCode, BadEventPattern, EventPattern, category, event_name};
+pub use reading::{Format, Limits, Reading, Vocabulary, content_digest, read};
+
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};

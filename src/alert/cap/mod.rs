@@ -1,0 +1,49 @@
+//! Owns CAP: which dialect a document is, reading it (1.2 by its schema, 1.1 and 1.0 leniently), and writing CAP 1.2.
+//! Refuses to know JSON. Invariant: what `write` gives is valid by the schema and reads back to the same alert.
+
+pub(in crate::alert) mod node;
+mod read;
+mod schema;
+mod write;
+
+use roxmltree::Document;
+
+use super::{
+    cn12379,
+    reading::{Format, Reading, Vocabulary},
+};
+use crate::fault::Fault;
+
+pub use write::write;
+
+pub(super) const CAP12: &str = "urn:oasis:names:tc:emergency:cap:1.2";
+const CAP11: &str = "urn:oasis:names:tc:emergency:cap:1.1";
+const CAP10: &[&str] = &["http://www.incident.com/cap/1.0", "urn:oasis:names:tc:emergency:cap:1.0"];
+
+/// Reads an XML document by its root's namespace.
+pub(super) fn read(document: &Document<'_>, vocabulary: &Vocabulary) -> Reading {
+    let root = document.root_element();
+    let namespace = root.tag_name().namespace().unwrap_or_default();
+    let format = match namespace {
+        CAP12 => Some(Format::Cap12),
+        CAP11 => Some(Format::Cap11),
+        other if CAP10.contains(&other) => Some(Format::Cap10),
+        other if cn12379::is_its_namespace(other) => Some(Format::Cn12379),
+        "" if root.tag_name().name() == "alert" && cn12379::looks_like(&root) => Some(Format::Cn12379),
+        _ => None,
+    };
+    let mut warnings = Vec::new();
+    match format {
+        Some(format) if root.tag_name().name() == "alert" => {
+            let outcome = match format {
+                Format::Cn12379 => cn12379::read(&root, &mut warnings),
+                _ => read::read(&root, format, vocabulary, &mut warnings),
+            };
+            Reading { format: Some(format), outcome, parseable: true, warnings }
+        }
+        _ => {
+            let message = format!("the root is {} of namespace {namespace:?}, which is no alert document", root.tag_name().name());
+            Reading { format: None, outcome: Err(vec![Fault::new("", "not-an-alert", message)]), parseable: true, warnings }
+        }
+    }
+}

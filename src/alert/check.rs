@@ -1,0 +1,296 @@
+//! Owns the step from a `Draft` to an `Alert`: required parts, enumerations, lengths, times, references, geometry.
+//! Refuses to know documents' syntax, clocks, keys and registries. Invariant: every fault of the draft is named with its place; nothing is guessed silently.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Alert, Area, Circle, EventCode, Level, MsgType, Polygon, Reference, Status, Translation,
+    code::{UNSPECIFIED, category, event_name},
+    geometry,
+};
+use crate::{
+    area::AreaCode,
+    fault::{Fault, Faults},
+    time::Timestamp,
+};
+
+/// Longer ones are no names; CAP sets no limit, databases and provider ids do.
+const NAME_BYTES_MAX: usize = 256;
+const HEADLINE_CHARS_MAX: usize = 500;
+/// Longest text of one kind; a township's instructions are under 2,000.
+const TEXT_CHARS_MAX: usize = 20_000;
+const AREAS_MAX: usize = 1_000;
+const REFERENCES_MAX: usize = 100;
+/// County practice when a warning names no end (12379 generators do the same).
+const EXPIRES_AFTER: Duration = Duration::from_secs(24 * 3_600);
+
+/// A document as read, before any of it is believed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Draft {
+    /// Put before the names of what CAP keeps in `info`; empty for JSON.
+    pub(super) info_path: String,
+    pub(super) identifier: Option<String>,
+    pub(super) sender: Option<String>,
+    pub(super) sender_name: String,
+    pub(super) sent: Option<Timestamp>,
+    pub(super) status: Option<String>,
+    pub(super) msg_type: Option<String>,
+    pub(super) references: Vec<Reference>,
+    pub(super) event: Option<String>,
+    pub(super) event_name: String,
+    pub(super) level: Option<Level>,
+    pub(super) urgency: Option<String>,
+    pub(super) certainty: Option<String>,
+    pub(super) categories: Vec<String>,
+    pub(super) response_types: Vec<String>,
+    pub(super) effective: Option<Timestamp>,
+    pub(super) onset: Option<Timestamp>,
+    pub(super) expires: Option<Timestamp>,
+    pub(super) headline: String,
+    pub(super) description: String,
+    pub(super) instruction: String,
+    pub(super) language: String,
+    pub(super) translations: Vec<Translation>,
+    pub(super) note: String,
+    pub(super) web: String,
+    pub(super) contact: String,
+    pub(super) areas: Vec<DraftArea>,
+    pub(super) texts: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct DraftArea {
+    pub(super) path: String,
+    pub(super) name: String,
+    pub(super) codes: Vec<AreaCode>,
+    /// With the path of each.
+    pub(super) polygons: Vec<(String, Polygon)>,
+    pub(super) circles: Vec<(String, Circle)>,
+}
+
+pub(super) const URGENCIES: &[&str] = &["Immediate", "Expected", "Future", "Past", "Unknown"];
+pub(super) const CERTAINTIES: &[&str] = &["Observed", "Likely", "Possible", "Unlikely", "Unknown"];
+pub(super) const CATEGORIES: &[&str] =
+    &["Geo", "Met", "Safety", "Security", "Rescue", "Fire", "Health", "Env", "Transport", "Infra", "CBRNE", "Other"];
+pub(super) const RESPONSE_TYPES: &[&str] = &["Shelter", "Evacuate", "Prepare", "Execute", "Avoid", "Monitor", "Assess", "AllClear", "None"];
+
+/// Kinds of channel that a document may bring its own words for.
+pub(super) const TEXT_KINDS: &[&str] = &["sms", "email", "speaker", "wechat"];
+
+pub(super) fn check(draft: Draft, mut faults: Faults, warnings: &mut Vec<Fault>) -> Result<Alert, Vec<Fault>> {
+    let info = |name: &str| format!("{}{name}", draft.info_path);
+    let identifier = name(&draft.identifier, "identifier", &mut faults);
+    let sender = name(&draft.sender, "sender", &mut faults);
+    let sent = draft.sent.unwrap_or_default().whole_seconds();
+    if draft.sent.is_none() && !faults.has("sent") {
+        faults.add("sent", "missing", "must be given");
+    }
+    let status = status(&draft, &mut faults);
+    let msg_type = msg_type(&draft, &mut faults);
+    references(&draft, msg_type, &mut faults);
+    let event = event(&draft, &info, &mut faults, warnings);
+    if draft.level.is_none() && !faults.has(&info("level")) && !faults.has(&info("severity")) {
+        faults.add(info("level"), "missing", "the level of the warning must be given");
+    }
+    let word = |given: &Option<String>, field: &str, known: &[&str], faults: &mut Faults| match given {
+        None => "Unknown".to_owned(),
+        Some(word) if known.contains(&word.as_str()) => word.clone(),
+        Some(word) => {
+            faults.add(info(field), "bad-value", format!("{word:?} is not one of {}", known.join(", ")));
+            String::new()
+        }
+    };
+    let urgency = word(&draft.urgency, "urgency", URGENCIES, &mut faults);
+    let certainty = word(&draft.certainty, "certainty", CERTAINTIES, &mut faults);
+    let effective = draft.effective.unwrap_or(sent).whole_seconds();
+    let expires = draft.expires.unwrap_or_else(|| {
+        warnings.push(Fault::new(info("expires"), "expires-assumed", "no end is given; 24 hours after the effective time are assumed"));
+        effective.plus(EXPIRES_AFTER)
+    });
+    let expires = expires.whole_seconds();
+    if draft.sent.is_some() && expires <= effective {
+        faults.add(info("expires"), "ends-before-it-begins", format!("expires {expires} is not after effective {effective}"));
+    }
+    texts(&draft, &info, msg_type, &mut faults, warnings);
+    let areas = areas(draft.areas, msg_type, &draft.info_path, &mut faults);
+    let categories = if draft.categories.is_empty() { vec![category(&event).to_owned()] } else { draft.categories };
+    let level = draft.level.unwrap_or(Level::Blue);
+    faults.into_result(Alert {
+        identifier,
+        sender,
+        sender_name: draft.sender_name.trim().to_owned(),
+        sent,
+        status,
+        msg_type,
+        references: draft.references.into_iter().map(|one| Reference { sent: one.sent.whole_seconds(), ..one }).collect(),
+        event_name: if draft.event_name.trim().is_empty() { event_name(&event).to_owned() } else { draft.event_name.trim().to_owned() },
+        event,
+        level,
+        urgency,
+        certainty,
+        categories,
+        response_types: draft.response_types,
+        effective,
+        onset: draft.onset.map(Timestamp::whole_seconds),
+        expires,
+        headline: draft.headline.trim().to_owned(),
+        description: draft.description.trim().to_owned(),
+        instruction: draft.instruction.trim().to_owned(),
+        language: if draft.language.is_empty() { "zh-CN".into() } else { draft.language },
+        translations: draft.translations,
+        note: draft.note.trim().to_owned(),
+        web: draft.web.trim().to_owned(),
+        contact: draft.contact.trim().to_owned(),
+        areas,
+        texts: draft.texts,
+    })
+}
+
+/// Identifier and sender: one word without the signs that CAP references and XML are built of.
+fn name(given: &Option<String>, field: &str, faults: &mut Faults) -> String {
+    let Some(text) = given else {
+        if !faults.has(field) {
+            faults.add(field, "missing", "must be given");
+        }
+        return String::new();
+    };
+    if text.is_empty() {
+        faults.add(field, "missing", "must not be empty");
+    } else if text.len() > NAME_BYTES_MAX {
+        faults.add(field, "too-long", format!("{} bytes; at most {NAME_BYTES_MAX} are allowed", text.len()));
+    } else if text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || matches!(letter, ',' | '<' | '&')) {
+        faults.add(field, "bad-character", "must hold no blank, comma, < or & (CAP 1.2 section 3.2.1)");
+    }
+    text.clone()
+}
+
+fn status(draft: &Draft, faults: &mut Faults) -> Status {
+    match draft.status.as_deref() {
+        Some("Actual") => return Status::Actual,
+        Some("Exercise") => return Status::Exercise,
+        Some("System") => return Status::System,
+        Some("Test") => return Status::Test,
+        Some("Draft") => faults.add("status", "draft", "a draft is not sent; post it as Actual, Exercise or Test"),
+        Some(other) => faults.add("status", "bad-value", format!("{other:?} is not one of Actual, Exercise, System, Test")),
+        None if faults.has("status") => {}
+        None => faults.add("status", "missing", "must be given"),
+    }
+    Status::Test
+}
+
+fn msg_type(draft: &Draft, faults: &mut Faults) -> MsgType {
+    match draft.msg_type.as_deref() {
+        Some("Alert") => return MsgType::Alert,
+        Some("Update") => return MsgType::Update,
+        Some("Cancel") => return MsgType::Cancel,
+        Some(word @ ("Ack" | "Error")) => {
+            faults.add("msgType", "not-a-warning", format!("{word} is an answer between systems, not a warning"))
+        }
+        Some(other) => faults.add("msgType", "bad-value", format!("{other:?} is not one of Alert, Update, Cancel")),
+        None if faults.has("msgType") => {}
+        None => faults.add("msgType", "missing", "must be given"),
+    }
+    MsgType::Alert
+}
+
+fn references(draft: &Draft, msg_type: MsgType, faults: &mut Faults) {
+    if draft.references.len() > REFERENCES_MAX {
+        faults.add("references", "too-many", format!("{} references; at most {REFERENCES_MAX} are read", draft.references.len()));
+    }
+    let needs = matches!(msg_type, MsgType::Update | MsgType::Cancel);
+    if needs && draft.references.is_empty() && !faults.has("references") {
+        faults.add("references", "missing", "an Update or Cancel must name the alert that it changes or ends");
+    }
+}
+
+fn event(draft: &Draft, info: &impl Fn(&str) -> String, faults: &mut Faults, warnings: &mut Vec<Fault>) -> EventCode {
+    let unspecified = || EventCode(UNSPECIFIED.to_owned());
+    match draft.event.as_deref() {
+        Some(text) => match text.parse() {
+            Ok(event) => event,
+            Err(error) => {
+                faults.add(info("event"), "bad-event", format!("{error}"));
+                unspecified()
+            }
+        },
+        None if !draft.event_name.trim().is_empty() => {
+            let message =
+                format!("no event code is given for {:?}; {UNSPECIFIED} is used", draft.event_name.chars().take(60).collect::<String>());
+            warnings.push(Fault::new(info("event"), "event-code-assumed", message));
+            unspecified()
+        }
+        None => {
+            if !faults.has(&info("event")) {
+                faults.add(info("event"), "missing", "must be given");
+            }
+            unspecified()
+        }
+    }
+}
+
+fn texts(draft: &Draft, info: &impl Fn(&str) -> String, msg_type: MsgType, faults: &mut Faults, warnings: &mut Vec<Fault>) {
+    let long = [("description", &draft.description), ("instruction", &draft.instruction), ("note", &draft.note)];
+    for (field, text) in long {
+        if text.chars().count() > TEXT_CHARS_MAX {
+            faults.add(info(field), "too-long", format!("more than {TEXT_CHARS_MAX} characters"));
+        }
+        control_characters(text, &info(field), true, faults);
+    }
+    let short = [("headline", &draft.headline), ("senderName", &draft.sender_name), ("contact", &draft.contact), ("web", &draft.web)];
+    for (field, text) in short {
+        if text.chars().count() > HEADLINE_CHARS_MAX {
+            faults.add(info(field), "too-long", format!("more than {HEADLINE_CHARS_MAX} characters"));
+        }
+        control_characters(text.trim(), &info(field), false, faults);
+    }
+    for (kind, text) in &draft.texts {
+        let path = format!("texts.{kind}");
+        if text.chars().count() > TEXT_CHARS_MAX {
+            faults.add(path.clone(), "too-long", format!("more than {TEXT_CHARS_MAX} characters"));
+        }
+        control_characters(text, &path, true, faults);
+    }
+    if draft.headline.trim().is_empty() && draft.description.trim().is_empty() {
+        warnings.push(Fault::new(info("headline"), "nothing-said", "neither headline nor description say anything"));
+    }
+    if draft.instruction.trim().is_empty() && msg_type != MsgType::Cancel {
+        warnings.push(Fault::new(info("instruction"), "no-measures", "the measures that keep people safe are missing"));
+    }
+}
+
+/// Line ends would forge headers and lines of their own; other control characters are never text.
+fn control_characters(text: &str, path: &str, lines: bool, faults: &mut Faults) {
+    let is_bad = |letter: char| letter.is_control() && !(letter == '\t' || (lines && matches!(letter, '\n' | '\r')));
+    if let Some((place, letter)) = text.chars().enumerate().find(|(_, letter)| is_bad(*letter)) {
+        faults.add(path, "control-character", format!("character {} is U+{:04X}", place + 1, u32::from(letter)));
+    }
+}
+
+fn areas(drafts: Vec<DraftArea>, msg_type: MsgType, info_path: &str, faults: &mut Faults) -> Vec<Area> {
+    if drafts.is_empty() && msg_type != MsgType::Cancel && !faults.has(&format!("{info_path}areas")) {
+        faults.add(format!("{info_path}areas"), "missing", "at least one area must be given");
+    }
+    if drafts.len() > AREAS_MAX {
+        faults.add(format!("{info_path}areas"), "too-many", format!("{} areas; at most {AREAS_MAX} are read", drafts.len()));
+        return Vec::new();
+    }
+    let mut areas = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        if draft.name.chars().count() > TEXT_CHARS_MAX {
+            faults.add(format!("{}.name", draft.path), "too-long", format!("more than {TEXT_CHARS_MAX} characters"));
+        }
+        for (path, polygon) in &draft.polygons {
+            geometry::judge_polygon(polygon, path, faults);
+        }
+        for (path, circle) in &draft.circles {
+            geometry::judge_circle(circle, path, faults);
+        }
+        areas.push(Area {
+            name: draft.name.trim().to_owned(),
+            codes: draft.codes,
+            polygons: draft.polygons.into_iter().map(|(_, polygon)| polygon).collect(),
+            circles: draft.circles.into_iter().map(|(_, circle)| circle).collect(),
+        });
+    }
+    areas
+}

@@ -1,0 +1,130 @@
+//! Owns telling what a document is and having it read: format by content, then scan, draft, check.
+//! Refuses to know HTTP. Invariant: `parseable` is false only when the document has no form at all; whatever has one gets its faults listed.
+
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::{Alert, cap, json, scan};
+use crate::fault::Fault;
+
+/// Bounds of one document.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub bytes_max: usize,
+    pub depth_max: usize,
+    pub attributes_max: usize,
+    pub elements_max: usize,
+}
+
+impl Default for Limits {
+    /// The largest real CAP files are under 200 kB with a few thousand elements.
+    fn default() -> Self {
+        Self { bytes_max: 2 << 20, depth_max: 64, attributes_max: 64, elements_max: 50_000 }
+    }
+}
+
+/// Names under which documents carry Chinese event and division codes.
+#[derive(Clone, Debug)]
+pub struct Vocabulary {
+    pub event_value_names: Vec<String>,
+    pub area_value_names: Vec<String>,
+}
+
+impl Default for Vocabulary {
+    fn default() -> Self {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            event_value_names: list(&["12379", "GB/T 35561", "QX/T 342", "CMA", "eventType"]),
+            area_value_names: list(&["CPEAS Geographic Code", "CN-ADMIN-12", "GB/T 2260", "12379", "adcode"]),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Format {
+    #[serde(rename = "cap12")]
+    Cap12,
+    #[serde(rename = "cap11")]
+    Cap11,
+    #[serde(rename = "cap10")]
+    Cap10,
+    #[serde(rename = "cn12379")]
+    Cn12379,
+    #[serde(rename = "json")]
+    Json,
+}
+
+impl Format {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cap12 => "cap12",
+            Self::Cap11 => "cap11",
+            Self::Cap10 => "cap10",
+            Self::Cn12379 => "cn12379",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// What reading a document came to.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    pub format: Option<Format>,
+    pub outcome: Result<Alert, Vec<Fault>>,
+    /// Whether it has the form of a document at all.
+    pub parseable: bool,
+    pub warnings: Vec<Fault>,
+}
+
+impl Reading {
+    fn unreadable(format: Option<Format>, fault: Fault) -> Self {
+        Self { format, outcome: Err(vec![fault]), parseable: false, warnings: Vec::new() }
+    }
+}
+
+/// Reads one alert document, told by its content; the content type only decides where the content leaves it open.
+pub fn read(body: &[u8], content_type: Option<&str>, limits: &Limits, vocabulary: &Vocabulary) -> Reading {
+    if body.len() > limits.bytes_max {
+        let message = format!("{} bytes; at most {} are read", body.len(), limits.bytes_max);
+        return Reading::unreadable(None, Fault::new("", "too-large", message));
+    }
+    let first = body.iter().copied().find(|byte| !byte.is_ascii_whitespace() && !matches!(byte, 0xef | 0xbb | 0xbf | 0xff | 0xfe | 0));
+    let is_json = match first {
+        Some(b'{' | b'[') => true,
+        Some(b'<') => false,
+        _ => content_type.is_some_and(|kind| kind.contains("json")),
+    };
+    if is_json { read_json(body) } else { read_xml(body, limits, vocabulary) }
+}
+
+fn read_json(body: &[u8]) -> Reading {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let value: Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        Err(error) => {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            return Reading::unreadable(Some(Format::Json), Fault::new(place, "not-json", error.to_string()));
+        }
+    };
+    let mut warnings = Vec::new();
+    let outcome = json::read(&value, &mut warnings);
+    Reading { format: Some(Format::Json), outcome, parseable: true, warnings }
+}
+
+fn read_xml(body: &[u8], limits: &Limits, vocabulary: &Vocabulary) -> Reading {
+    let text = match scan::scan(body, limits) {
+        Ok(text) => text,
+        Err(fault) => return Reading::unreadable(None, fault),
+    };
+    // The scan has refused what is quadratic or dangerous; what is left is a small tree.
+    match roxmltree::Document::parse(&text) {
+        Ok(document) => cap::read(&document, vocabulary),
+        Err(error) => Reading::unreadable(None, Fault::new(format!("line {}", error.pos().row), "not-xml", error.to_string())),
+    }
+}
+
+/// Equal for documents that say the same, whatever their format and white space.
+pub fn content_digest(alert: &Alert) -> [u8; 32] {
+    Sha256::digest(json::to_value(alert).to_string().as_bytes()).into()
+}

@@ -1,0 +1,104 @@
+//! Owns the gate before any tree is built: encoding, size, depth, attributes, document types, control characters.
+//! Refuses to know alerts. Invariant: bounded time and memory for any bytes; what passes is well-formed enough and small.
+
+use encoding_rs::{Encoding, GB18030, UTF_8, UTF_16BE, UTF_16LE};
+use quick_xml::{Reader, events::Event};
+
+use super::reading::Limits;
+use crate::fault::Fault;
+
+/// The document as text, or the first thing that forbids to read it.
+pub(super) fn scan(body: &[u8], limits: &Limits) -> Result<String, Fault> {
+    let text = decode(body)?;
+    if let Some((place, letter)) = text.char_indices().find(|(_, letter)| letter.is_control() && !matches!(letter, '\t' | '\n' | '\r')) {
+        let line = text[..place].matches('\n').count() + 1;
+        return Err(Fault::new(format!("line {line}"), "control-character", format!("U+{:04X} is not allowed in XML", u32::from(letter))));
+    }
+    walk(&text, limits)?;
+    Ok(text)
+}
+
+/// By byte order mark, else by the XML declaration, else UTF-8.
+fn decode(body: &[u8]) -> Result<String, Fault> {
+    let (encoding, skip): (&'static Encoding, usize) = match Encoding::for_bom(body) {
+        Some((encoding, length)) => (encoding, length),
+        None if body.starts_with(b"\0<") => (UTF_16BE, 0),
+        None if body.starts_with(b"<\0") => (UTF_16LE, 0),
+        None => (declared(body)?, 0),
+    };
+    let (text, had_errors) = encoding.decode_without_bom_handling(&body[skip..]);
+    if had_errors {
+        return Err(Fault::new("", "bad-encoding", format!("the bytes are not {}", encoding.name())));
+    }
+    Ok(strip_declaration(&text))
+}
+
+fn declared(body: &[u8]) -> Result<&'static Encoding, Fault> {
+    let head = String::from_utf8_lossy(&body[..body.len().min(200)]);
+    let declaration = head.split("?>").next().filter(|text| text.trim_start().starts_with("<?xml"));
+    let Some(name) = declaration.and_then(|text| text.split("encoding").nth(1)) else { return Ok(UTF_8) };
+    let name = name.trim_start_matches([' ', '=', '\t', '"', '\'']);
+    let name = name.split(['"', '\'', ' ', '?']).next().unwrap_or_default();
+    // GBK is read by its superset, as senders declare the one and write the other.
+    let encoding = Encoding::for_label(name.as_bytes())
+        .ok_or_else(|| Fault::new("", "unknown-encoding", format!("encoding {name:?} is not known")))?;
+    Ok(if encoding == encoding_rs::GBK { GB18030 } else { encoding })
+}
+
+/// The text is UTF-8 now, whatever the declaration said.
+fn strip_declaration(text: &str) -> String {
+    let trimmed = text.trim_start();
+    match trimmed.strip_prefix("<?xml").and_then(|rest| rest.find("?>")) {
+        Some(end) => trimmed["<?xml".len() + end + 2..].to_owned(),
+        None => trimmed.to_owned(),
+    }
+}
+
+fn walk(text: &str, limits: &Limits) -> Result<(), Fault> {
+    let mut reader = Reader::from_str(text);
+    reader.config_mut().check_end_names = false;
+    let (mut depth, mut elements) = (0_usize, 0_usize);
+    loop {
+        let place = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
+        let fault = |rule, message: String| {
+            let line = text[..place.min(text.len())].matches('\n').count() + 1;
+            Fault::new(format!("line {line}"), rule, message)
+        };
+        match reader.read_event() {
+            Err(error) => return Err(fault("not-xml", error.to_string())),
+            Ok(Event::Eof) => return Ok(()),
+            Ok(Event::DocType(_)) => return Err(fault("doctype", "document type definitions and entities are refused".into())),
+            Ok(Event::GeneralRef(name)) => {
+                let known = ["amp", "lt", "gt", "quot", "apos"].iter().any(|entity| name.as_ref() == *entity);
+                if !known && !name.is_char_ref() {
+                    return Err(fault("entity", "entities are refused".into()));
+                }
+            }
+            Ok(Event::Start(start)) => {
+                depth += 1;
+                elements += 1;
+                if depth > limits.depth_max {
+                    return Err(fault("too-deep", format!("elements are nested deeper than {}", limits.depth_max)));
+                }
+                attributes(&start, limits)
+                    .map_err(|count| fault("too-many-attributes", format!("an element has {count} or more attributes")))?;
+            }
+            Ok(Event::Empty(start)) => {
+                elements += 1;
+                attributes(&start, limits)
+                    .map_err(|count| fault("too-many-attributes", format!("an element has {count} or more attributes")))?;
+            }
+            Ok(Event::End(_)) => depth = depth.saturating_sub(1),
+            Ok(Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_)) => {}
+        }
+        if elements > limits.elements_max {
+            return Err(fault("too-many-elements", format!("more than {} elements", limits.elements_max)));
+        }
+    }
+}
+
+fn attributes(start: &quick_xml::events::BytesStart<'_>, limits: &Limits) -> Result<(), usize> {
+    // Checks for doubled names are quadratic; the tree builder makes them on the few that are left.
+    let count = start.attributes().with_checks(false).take(limits.attributes_max + 1).count();
+    if count > limits.attributes_max { Err(count) } else { Ok(()) }
+}
