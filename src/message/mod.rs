@@ -2,6 +2,15 @@
 //! Refuses to know channels by name, addresses' meaning, storage and clocks; rendering is pure.
 //! Invariant: a text says what, when, where to go within the limit of its form, and a drill says that it is one.
 
+mod letter;
+mod post;
+pub mod render;
+#[cfg(test)]
+mod render_tests;
+mod short;
+mod speech;
+pub mod token;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use crate::{

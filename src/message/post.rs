@@ -1,0 +1,36 @@
+//! Owns posts to groups: a few lines within a limit of bytes, the measures before the background.
+//! Refuses to know robots and their keys. Invariant: never over the limit, never cut inside a character, no line that an alert's text could turn into markup.
+
+use super::render::{Said, cut_bytes};
+
+pub(super) fn text(said: &Said<'_>, bytes_max: usize, markdown: bool) -> String {
+    let (open, close) = if markdown { ("**", "**") } else { ("", "") };
+    let head = format!("{open}{}{}{}{close}\n{}", said.drill, said.why, said.what, plain(said.headline, markdown));
+    let mut rest = String::new();
+    if let Some(own) = said.own_text {
+        rest.push_str(&format!("\n{}", plain(own, markdown)));
+    } else {
+        if !said.instruction.is_empty() && !said.is_over {
+            rest.push_str(&format!("\n{open}措施{close} {}", plain(said.instruction, markdown)));
+        }
+        if !said.areas().is_empty() {
+            rest.push_str(&format!("\n{open}范围{close} {}", plain(&said.areas(), markdown)));
+        }
+        if !said.is_over {
+            rest.push_str(&format!("\n{open}有效至{close} {}", said.until));
+        }
+        if !said.description.is_empty() {
+            rest.push_str(&format!("\n{open}情况{close} {}", plain(said.description, markdown)));
+        }
+    }
+    let foot = format!("\n{}", plain(said.issuer(), markdown));
+    let room = bytes_max.saturating_sub(head.len() + foot.len());
+    let whole = format!("{head}{}{foot}", cut_bytes(&rest, room));
+    cut_bytes(&whole, bytes_max).to_owned()
+}
+
+/// Signs that a group would show as markup, mentions or links of its own.
+fn plain(text: &str, markdown: bool) -> String {
+    let kept = |letter: &char| !(markdown && matches!(letter, '*' | '`' | '<' | '>' | '[' | ']' | '#'));
+    text.chars().filter(kept).collect()
+}

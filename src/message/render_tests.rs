@@ -1,0 +1,137 @@
+//! Tests of what readers are told: within the limits for any input, and in words that can be read here.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{
+    Form,
+    render::{Ask, Occasion, Reader, Rendered, Shelter, render, units},
+};
+use crate::{
+    alert::{Alert, Area, Level, MsgType, Status},
+    time::Timestamp,
+};
+
+fn rainstorm() -> Alert {
+    let at = |text: &str| text.parse::<Timestamp>().expect("time");
+    Alert {
+        identifier: "51072641600000_20260723101500".into(),
+        sender: "51072641600000".into(),
+        sender_name: "北川羌族自治县气象台".into(),
+        sent: at("2026-07-23T10:15:00+08:00"),
+        status: Status::Actual,
+        msg_type: MsgType::Alert,
+        references: Vec::new(),
+        event: "11B03".parse().expect("event"),
+        event_name: "暴雨".into(),
+        level: Level::Red,
+        urgency: "Immediate".into(),
+        certainty: "Likely".into(),
+        categories: vec!["Met".into()],
+        response_types: Vec::new(),
+        effective: at("2026-07-23T10:16:00+08:00"),
+        onset: None,
+        expires: at("2026-07-23T16:15:00+08:00"),
+        headline: "北川羌族自治县气象台发布暴雨红色预警[Ⅰ级/特别严重]".into(),
+        description: "预计未来3小时擂鼓镇、曲山镇降雨量将达100mm以上（≥50mm/h)，山洪、滑坡风险很高。".into(),
+        instruction: "山沟口、河道两岸和陡坡下的人员立即转移到高处；停止户外作业；不得返回取财物。".into(),
+        language: "zh-CN".into(),
+        translations: Vec::new(),
+        note: String::new(),
+        web: String::new(),
+        contact: String::new(),
+        areas: vec![Area { name: "擂鼓镇".into(), codes: Vec::new(), polygons: Vec::new(), circles: Vec::new() }],
+        texts: BTreeMap::new(),
+    }
+}
+
+const SHELTER: Shelter<'_> =
+    Shelter { hazard_point: "坪上滑坡", alarm_signal: "敲锣", route: "沿村道向东到小学", place: "擂鼓小学操场" };
+const URL: &str = "https://yj.example/a/AAAAAAAAAAAAAAAAAAAA";
+
+fn reader() -> Reader<'static> {
+    Reader { name: "", role: "household", area_name: "坪上村", language: "zh-CN", shelter: None, answer: None }
+}
+
+fn ask() -> Option<Ask<'static>> {
+    Some(Ask { url: Some(URL), due: "2026-07-23T10:21:00+08:00".parse().expect("time") })
+}
+
+fn short() -> Form {
+    Form::Short { one_part: 70, part: 67, parts_max: 4, signature: "【北川预警】".into() }
+}
+
+fn said(alert: &Alert, reader: &Reader<'_>, occasion: &Occasion, form: &Form) -> Rendered {
+    render(alert, reader, occasion, form, None)
+}
+
+#[test]
+fn a_household_reads_what_when_where_and_what_to_do() {
+    let household = said(&rainstorm(), &reader(), &Occasion::Warning, &short()).text;
+    insta::assert_snapshot!("short_household", household);
+    let sheltered = said(&rainstorm(), &Reader { shelter: Some(SHELTER), ..reader() }, &Occasion::Warning, &short()).text;
+    insta::assert_snapshot!("short_shelter", sheltered);
+    let blue = Alert { level: Level::Blue, ..rainstorm() };
+    let text = said(&blue, &reader(), &Occasion::Warning, &short()).text;
+    assert!(units(&text) <= 70, "a blue warning takes one part: {text}");
+}
+
+#[test]
+fn who_must_answer_reads_how() {
+    let leader = Reader { name: "王明", role: "village_leader", answer: ask(), ..reader() };
+    insta::assert_snapshot!("short_leader", said(&rainstorm(), &leader, &Occasion::Warning, &short()).text);
+    let on_behalf = Occasion::OnBehalf { silent_person: "李强".into(), their_area: "石岩村".into() };
+    insta::assert_snapshot!("short_on_behalf", said(&rainstorm(), &leader, &on_behalf, &short()).text);
+    insta::assert_snapshot!("letter_leader", {
+        let letter = said(&rainstorm(), &Reader { shelter: Some(SHELTER), ..leader }, &Occasion::Warning, &Form::Letter);
+        format!("{}\n---\n{}", letter.subject, letter.text)
+    });
+}
+
+#[test]
+fn changes_and_ends_are_said_as_such() {
+    let lower = Alert { level: Level::Orange, msg_type: MsgType::Update, ..rainstorm() };
+    insta::assert_snapshot!("short_change", said(&lower, &reader(), &Occasion::Change { before: Some(Level::Red) }, &short()).text);
+    insta::assert_snapshot!("short_gone", said(&lower, &reader(), &Occasion::Gone, &short()).text);
+    let over = Alert { msg_type: MsgType::Cancel, description: "降雨已明显减弱。".into(), ..rainstorm() };
+    insta::assert_snapshot!("short_all_clear", said(&over, &reader(), &Occasion::AllClear, &short()).text);
+    insta::assert_snapshot!("speech_all_clear", said(&over, &reader(), &Occasion::AllClear, &Form::Speech { units_max: 600 }).text);
+}
+
+#[test]
+fn loudspeakers_say_no_signs_and_groups_get_no_markup_of_strangers() {
+    let speech = said(&rainstorm(), &reader(), &Occasion::Warning, &Form::Speech { units_max: 600 }).text;
+    assert!(!speech.contains(['【', '[', '(', '\u{ff08}', '≥', '/', '*']), "{speech}");
+    insta::assert_snapshot!("speech_warning", speech);
+    let hostile = Alert { headline: "**<@all>** [点击](http://x)".into(), ..rainstorm() };
+    let post = said(&hostile, &reader(), &Occasion::Warning, &Form::Post { bytes_max: 4_096, markdown: true }).text;
+    assert!(!post.contains("<@all>") && !post.contains("]("), "{post}");
+    insta::assert_snapshot!(
+        "post_warning",
+        said(&rainstorm(), &reader(), &Occasion::Warning, &Form::Post { bytes_max: 4_096, markdown: true }).text
+    );
+}
+
+proptest! {
+    #[test]
+    fn every_text_keeps_its_limit_its_drill_mark_and_its_link(
+        instruction in "\\PC{0,400}", area in "\\PC{0,20}", headline in "\\PC{0,300}", drill in any::<bool>(), asked in any::<bool>(), level in 0_usize..4,
+        place in "\\PC{0,30}", route in "\\PC{0,60}",
+    ) {
+        let status = if drill { Status::Exercise } else { Status::Actual };
+        let alert = Alert { instruction, headline, status, level: Level::ALL[level], ..rainstorm() };
+        let shelter = Some(Shelter { hazard_point: "点", alarm_signal: "锣", route: &route, place: &place });
+        let reader = Reader { area_name: &area, answer: if asked { ask() } else { None }, shelter, ..reader() };
+        let text = said(&alert, &reader, &Occasion::Warning, &short()).text;
+        prop_assert!(units(&text) <= 67 * 4, "{} units", units(&text));
+        prop_assert!(text.contains("暴雨"), "{}", text);
+        prop_assert!(!drill || text.contains("演练"));
+        prop_assert!(!asked || text.contains(URL));
+        let speech = said(&alert, &reader, &Occasion::Warning, &Form::Speech { units_max: 300 }).text;
+        prop_assert!(units(&speech) <= 300);
+        let post = said(&alert, &reader, &Occasion::Warning, &Form::Post { bytes_max: 2_048, markdown: false }).text;
+        prop_assert!(post.len() <= 2_048);
+        prop_assert!(!drill || (speech.contains("演练") && post.contains("演练")));
+    }
+}
