@@ -9,7 +9,7 @@ use super::{
     call::{Answer, Call, End, TRIES_MAX, Try},
     counters::{AreaCounters, Share, Standing},
     event::{Accepted, Choice, Fact, FactKind, Facts, Leased, Refs},
-    plan::{CallsDue, Hazard, Lane, Leg, PlanPart, RecipientKind, Run},
+    plan::{CallsDue, Hazard, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
     slot::{Moment, Phase, Slot},
     wire::Damaged,
 };
@@ -46,6 +46,11 @@ impl State {
             Self::Superseded => "superseded",
             Self::Expired => "expired",
         }
+    }
+
+    /// Nothing more is owed.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Superseded | Self::Expired | Self::Rejected | Self::Completed)
     }
 
     /// Whether messages of it may still leave.
@@ -92,6 +97,7 @@ pub struct BookLeg {
     pub count: u32,
     pub route: u8,
     pub lane: Lane,
+    pub occasion: Occasion,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +135,8 @@ pub struct Book {
     refs: HashMap<(u8, String), u32>,
     staging: Vec<StagedPlan>,
     pub plans: u16,
+    /// The second choice of channels has been planned.
+    pub fallback_planned: bool,
     /// Open deliveries.
     pub open: u32,
     /// Deliveries that may have reached a person twice: sent again after a crash or a lost answer.
@@ -141,6 +149,7 @@ pub struct Book {
 struct StagedPlan {
     number: u16,
     at: Timestamp,
+    purpose: Purpose,
     #[serde(skip)]
     parts: Vec<PlanPart>,
 }
@@ -179,6 +188,7 @@ impl Book {
             refs: HashMap::new(),
             staging: Vec::new(),
             plans: 0,
+            fallback_planned: false,
             open: 0,
             repeated: 0,
             version: 0,
@@ -284,7 +294,7 @@ impl Book {
     pub fn apply_plan(&mut self, part: PlanPart) -> Result<(), Damaged> {
         self.version += 1;
         match part {
-            PlanPart::Open { number, at } => self.staging = vec![StagedPlan { number, at, parts: Vec::new() }],
+            PlanPart::Open { number, at, purpose } => self.staging = vec![StagedPlan { number, at, purpose, parts: Vec::new() }],
             PlanPart::Seal { number, recipients, deliveries } => {
                 let staged = self.staging.pop().filter(|staged| staged.number == number);
                 let staged = staged.ok_or(Damaged { what: "plan without a beginning", at: 0 })?;
@@ -312,6 +322,7 @@ impl Book {
             }
         }
         self.plans = staged.number.saturating_add(1);
+        self.fallback_planned |= staged.purpose == Purpose::Fallback;
         self.timeline.planned.get_or_insert(staged.at);
         Ok(())
     }
@@ -372,7 +383,7 @@ impl Book {
             }
         }
         self.open += count;
-        self.legs.push(BookLeg { first, count, route, lane: leg.lane });
+        self.legs.push(BookLeg { first, count, route, lane: leg.lane, occasion: leg.occasion });
         Ok(())
     }
 
@@ -606,6 +617,29 @@ impl Book {
 
     fn account_number(&mut self, account: &str) -> u8 {
         intern(&mut self.words, account, WORDS_MAX)
+    }
+
+    /// What contradicts the invariants, in words; empty when the book is sound (I2, I5, I6, I11).
+    pub fn violations(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let tidy = |counters: &[AreaCounters]| counters.iter().map(AreaCounters::trimmed).collect::<Vec<_>>();
+        if tidy(&self.counters) != tidy(&self.recount()) {
+            found.push("the counters differ from a recount".to_owned());
+        }
+        let open = self.slots.iter().filter(|slot| slot.phase.is_open()).count();
+        if open != self.open as usize {
+            found.push(format!("{open} deliveries are open, {} are counted", self.open));
+        }
+        if self.state.is_over() && self.slots.iter().any(|slot| slot.phase == Phase::Pending) {
+            found.push(format!("deliveries are owed though the alert is {}", self.state.name()));
+        }
+        for call in &self.calls {
+            let answered = self.recipients[call.recipient as usize].answered.is_set();
+            if answered != matches!(call.end, End::Answered(_)) {
+                found.push(format!("call of recipient {} and its answer contradict each other", call.recipient));
+            }
+        }
+        found
     }
 
     /// The counters made again from nothing but recipients and deliveries (I6).

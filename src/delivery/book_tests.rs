@@ -9,7 +9,7 @@ use super::{
     counters::AreaCounters,
     coverage::{View, coverage},
     event::{Accepted, Choice, Fact, FactKind, Facts, Leased},
-    plan::{CallsDue, Lane, Leg, PlanPart, RecipientKind, Run},
+    plan::{CallsDue, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
     slot::Phase,
 };
 use crate::{
@@ -54,16 +54,21 @@ fn run(area: &str, kind: RecipientKind, role: &str, keys: std::ops::Range<u32>, 
 fn planned() -> Book {
     let mut book = blank();
     let parts = [
-        PlanPart::Open { number: 0, at: after(5) },
+        PlanPart::Open { number: 0, at: after(5), purpose: Purpose::First },
         run("510726102", RecipientKind::Person, "town_duty", 0..1, &[]),
         run("510726102201", RecipientKind::Person, "village_leader", 1..2, &[]),
         run("510726102201", RecipientKind::Person, "household", 2..7, &[4]),
         run("510726102202", RecipientKind::Person, "household", 7..12, &[]),
         run("510726102201", RecipientKind::Speaker, "", 0..2, &[]),
         run("510726102202", RecipientKind::Speaker, "", 2..3, &[]),
-        PlanPart::Leg(Leg { route: "post/box".into(), lane: Lane::Act, recipients: vec![(0, 2)] }),
-        PlanPart::Leg(Leg { route: "text/phone".into(), lane: Lane::Public, recipients: vec![(0, 6), (7, 5)] }),
-        PlanPart::Leg(Leg { route: "horn/device".into(), lane: Lane::Act, recipients: vec![(12, 3)] }),
+        PlanPart::Leg(Leg { route: "post/box".into(), lane: Lane::Act, occasion: Occasion::Warning, recipients: vec![(0, 2)] }),
+        PlanPart::Leg(Leg {
+            route: "text/phone".into(),
+            lane: Lane::Public,
+            occasion: Occasion::Warning,
+            recipients: vec![(0, 6), (7, 5)],
+        }),
+        PlanPart::Leg(Leg { route: "horn/device".into(), lane: Lane::Act, occasion: Occasion::Warning, recipients: vec![(12, 3)] }),
         PlanPart::Calls(CallsDue { due: after(300_000), step: 0, recipients: vec![1], on_behalf: None }),
         PlanPart::Seal { number: 0, recipients: 15, deliveries: 16 },
     ];
@@ -82,17 +87,7 @@ fn facts(list: Vec<(u32, FactKind, i64)>) -> Facts {
 }
 
 fn counted(book: &Book) -> Vec<AreaCounters> {
-    // Trailing zero rows come and go with the order of events; they mean nothing.
-    let trim = |mut counters: AreaCounters| {
-        while counters.people.last().is_some_and(|people| *people == Default::default()) {
-            counters.people.pop();
-        }
-        while counters.deliveries.last().is_some_and(|counts| counts.iter().all(|&count| count == 0)) {
-            counters.deliveries.pop();
-        }
-        counters
-    };
-    book.counters.iter().cloned().map(trim).collect()
+    book.counters.iter().map(AreaCounters::trimmed).collect()
 }
 
 fn parts_add_up(book: &Book) {
@@ -169,7 +164,9 @@ fn a_cancel_closes_what_is_queued_and_leaves_what_far_ends_hold() {
 #[test]
 fn a_plan_with_a_piece_missing_is_noticed() {
     let mut book = blank();
-    for part in [PlanPart::Open { number: 0, at: T0 }, run("510726102", RecipientKind::Person, "household", 0..3, &[])] {
+    for part in
+        [PlanPart::Open { number: 0, at: T0, purpose: Purpose::First }, run("510726102", RecipientKind::Person, "household", 0..3, &[])]
+    {
         book.apply_plan(part).expect("staged");
     }
     assert!(book.recipients.is_empty(), "a plan without its seal counts already");

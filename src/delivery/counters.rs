@@ -120,6 +120,18 @@ impl AreaCounters {
         }
     }
 
+    /// Without rows of zeros at the end, which come and go with the order of events and mean nothing.
+    pub fn trimmed(&self) -> Self {
+        let mut trimmed = self.clone();
+        while trimmed.people.last().is_some_and(|people| *people == People::default()) {
+            trimmed.people.pop();
+        }
+        while trimmed.deliveries.last().is_some_and(|counts| counts.iter().all(|&count| count == 0)) {
+            trimmed.deliveries.pop();
+        }
+        trimmed
+    }
+
     /// Everyone of this area, whatever their role.
     pub fn all_people(&self) -> People {
         let mut sum = People::default();

@@ -54,6 +54,53 @@ impl Lane {
     }
 }
 
+/// What a message of a leg is about; how it is said is the message room's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Occasion {
+    Warning = 0,
+    /// The reader had the earlier alert and is still inside: what has changed.
+    Change = 1,
+    /// The reader had the earlier alert and is no longer inside.
+    Gone = 2,
+    AllClear = 3,
+    /// Asked because another did not answer.
+    OnBehalf = 4,
+}
+
+impl Occasion {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Warning),
+            1 => Some(Self::Change),
+            2 => Some(Self::Gone),
+            3 => Some(Self::AllClear),
+            4 => Some(Self::OnBehalf),
+            _ => None,
+        }
+    }
+}
+
+/// Why a plan was made; an alert has one `First`, at most one `Fallback`, and as many `Escalation`s as calls stay silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Purpose {
+    First = 0,
+    Fallback = 1,
+    Escalation = 2,
+}
+
+impl Purpose {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::First),
+            1 => Some(Self::Fallback),
+            2 => Some(Self::Escalation),
+            _ => None,
+        }
+    }
+}
+
 /// Recipients of one area, kind and role; their indices follow those planned before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -72,6 +119,7 @@ pub struct Leg {
     /// Route word, such as `sms/phone`: a kind of channel and the address it uses.
     pub route: String,
     pub lane: Lane,
+    pub occasion: Occasion,
     /// Ranges `(first, count)` of recipient indices, rising.
     pub recipients: Vec<(u32, u32)>,
 }
@@ -100,6 +148,7 @@ pub enum PlanPart {
     Open {
         number: u16,
         at: Timestamp,
+        purpose: Purpose,
     },
     Run(Run),
     Leg(Leg),
@@ -116,8 +165,9 @@ pub enum PlanPart {
 impl PlanPart {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Open { number, at } => {
+            Self::Open { number, at, purpose } => {
                 out.push(1);
+                out.push(*purpose as u8);
                 put_varint(out, (*number).into());
                 put_varint(out, at.as_ms().max(0) as u64);
             }
@@ -133,6 +183,7 @@ impl PlanPart {
                 out.push(3);
                 put_text(out, &leg.route);
                 out.push(leg.lane as u8);
+                out.push(leg.occasion as u8);
                 put_ranges(out, &leg.recipients);
             }
             Self::Hazard(hazard) => {
@@ -160,7 +211,11 @@ impl PlanPart {
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         Ok(match reader.byte("plan part")? {
-            1 => Self::Open { number: read_number(reader)?, at: read_time(reader)? },
+            1 => Self::Open {
+                purpose: Purpose::from_byte(reader.byte("purpose")?).ok_or(reader.damaged("purpose"))?,
+                number: read_number(reader)?,
+                at: read_time(reader)?,
+            },
             2 => Self::Run(Run {
                 area: read_area(reader)?,
                 kind: RecipientKind::from_byte(reader.byte("recipient kind")?).ok_or(reader.damaged("recipient kind"))?,
@@ -171,6 +226,7 @@ impl PlanPart {
             3 => Self::Leg(Leg {
                 route: reader.text("route")?.to_owned(),
                 lane: Lane::from_byte(reader.byte("lane")?).ok_or(reader.damaged("lane"))?,
+                occasion: Occasion::from_byte(reader.byte("occasion")?).ok_or(reader.damaged("occasion"))?,
                 recipients: read_ranges(reader)?,
             }),
             4 => Self::Hazard(Hazard {
@@ -242,7 +298,7 @@ mod tests {
     fn every_part_of_a_plan_reads_back() {
         let area: AreaCode = "510726102201".parse().expect("code");
         let parts = [
-            PlanPart::Open { number: 3, at: Timestamp::from_ms(1_784_000_000_000) },
+            PlanPart::Open { number: 3, at: Timestamp::from_ms(1_784_000_000_000), purpose: Purpose::Escalation },
             PlanPart::Run(Run {
                 area,
                 kind: RecipientKind::Person,
@@ -250,7 +306,12 @@ mod tests {
                 keys: vec![5, 6, 7, 3],
                 unreachable: vec![2],
             }),
-            PlanPart::Leg(Leg { route: "post/box".into(), lane: Lane::Public, recipients: vec![(0, 3), (4, 1), (100, 4_000)] }),
+            PlanPart::Leg(Leg {
+                route: "post/box".into(),
+                lane: Lane::Public,
+                occasion: Occasion::OnBehalf,
+                recipients: vec![(0, 3), (4, 1), (100, 4_000)],
+            }),
             PlanPart::Hazard(Hazard { key: 9, area, monitor: Some(0), households: vec![1, 2] }),
             PlanPart::Calls(CallsDue { due: Timestamp::from_ms(1), step: 1, recipients: vec![8], on_behalf: Some(7) }),
             PlanPart::Seal { number: 3, recipients: 12, deliveries: 30 },

@@ -162,13 +162,13 @@ impl Slot {
             }
             FactKind::Retry | FactKind::Unknown => {
                 if self.phase.is_open() {
-                    self.attempts = self.attempts.saturating_add(1);
+                    self.count_attempt();
                     self.put_off(at_ms, word);
                 }
             }
             FactKind::NextAccount => {
                 if self.phase.is_open() {
-                    self.attempts = self.attempts.saturating_add(1);
+                    self.count_attempt();
                     self.put_off(at_ms, self.word);
                     self.account = word;
                 }
@@ -197,11 +197,16 @@ impl Slot {
     fn settle(&mut self) {
         if self.phase.is_open() {
             // The first report may overtake the return of the send: it was one attempt all the same.
-            if self.phase != Phase::AwaitingProof {
-                self.attempts = self.attempts.saturating_add(1);
-            }
+            self.count_attempt();
             self.phase = Phase::Settled;
             self.due = Moment::NEVER;
+        }
+    }
+
+    /// One that a far end has taken was counted then.
+    fn count_attempt(&mut self) {
+        if self.phase != Phase::AwaitingProof {
+            self.attempts = self.attempts.saturating_add(1);
         }
     }
 

@@ -1,0 +1,219 @@
+//! Owns all books, and how events find theirs. One writer folds; readers take a book's lock for as long as they copy from it.
+//! Refuses to know how events are kept. Invariant: a ledger is nothing but the fold of its events; applying bytes it cannot read is an error.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    book::{Book, State},
+    call::{Answer, End, Try},
+    event::{Accepted, Event, Told},
+    wire::Damaged,
+};
+use crate::{
+    alert::{Alert, AlertId, AlertNo, json},
+    time::Timestamp,
+};
+
+/// A book and the checked alert it is about, shared with readers.
+#[derive(Debug)]
+pub struct Shelf {
+    pub no: AlertNo,
+    pub id: AlertId,
+    pub alert: Arc<Alert>,
+    book: RwLock<Book>,
+}
+
+impl Shelf {
+    pub fn read(&self) -> RwLockReadGuard<'_, Book> {
+        self.book.read().expect("a fold that panicked ends the process")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Book> {
+        self.book.write().expect("a fold that panicked ends the process")
+    }
+}
+
+/// What makes two posts the same alert.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AlertKey {
+    pub sender: String,
+    pub identifier: String,
+    pub sent: Timestamp,
+}
+
+impl AlertKey {
+    pub fn of(alert: &Alert) -> Self {
+        Self { sender: alert.sender.clone(), identifier: alert.identifier.clone(), sent: alert.sent }
+    }
+}
+
+/// Every alert the gateway knows.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    shelves: RwLock<Shelves>,
+}
+
+#[derive(Debug, Default)]
+struct Shelves {
+    by_no: Vec<Option<Arc<Shelf>>>,
+    by_id: HashMap<AlertId, AlertNo>,
+    by_key: HashMap<AlertKey, AlertNo>,
+    strays: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Image {
+    books: Vec<Book>,
+    strays: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    #[error("event of alert {0:?} that is not in the journal")]
+    NoSuchAlert(AlertNo),
+    #[error("alert {no:?} as kept no longer passes its checks: {fault}")]
+    BadAlert { no: AlertNo, fault: String },
+    #[error("checkpoint cannot be read: {0}")]
+    Image(#[from] postcard::Error),
+}
+
+impl Ledger {
+    pub fn get(&self, no: AlertNo) -> Option<Arc<Shelf>> {
+        self.read().by_no.get(no.0 as usize).cloned().flatten()
+    }
+
+    pub fn find(&self, id: AlertId) -> Option<Arc<Shelf>> {
+        let shelves = self.read();
+        let no = shelves.by_id.get(&id)?;
+        shelves.by_no.get(no.0 as usize).cloned().flatten()
+    }
+
+    pub fn find_key(&self, key: &AlertKey) -> Option<Arc<Shelf>> {
+        let shelves = self.read();
+        let no = shelves.by_key.get(key)?;
+        shelves.by_no.get(no.0 as usize).cloned().flatten()
+    }
+
+    /// Every alert, newest first.
+    pub fn newest_first(&self) -> Vec<Arc<Shelf>> {
+        self.read().by_no.iter().rev().flatten().cloned().collect()
+    }
+
+    pub fn next_no(&self) -> AlertNo {
+        AlertNo(u32::try_from(self.read().by_no.len()).unwrap_or(u32::MAX))
+    }
+
+    pub fn strays(&self) -> u64 {
+        self.read().strays
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Shelves> {
+        self.shelves.read().expect("a fold that panicked ends the process")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Shelves> {
+        self.shelves.write().expect("a fold that panicked ends the process")
+    }
+
+    /// Folds one event in. Called by one writer, in the journal's order.
+    pub fn apply(&self, bytes: &[u8]) -> Result<(), ApplyError> {
+        match Event::decode(bytes)? {
+            Event::Told(told) => self.apply_told(*told)?,
+            Event::Plan(no, part) => self.shelf(no)?.write().apply_plan(part)?,
+            Event::Leased(leased) => self.shelf(leased.alert)?.write().apply_lease(&leased),
+            Event::Facts(facts) => self.shelf(facts.alert)?.write().apply_facts(&facts),
+            Event::Refs(refs) => self.shelf(refs.alert)?.write().apply_refs(&refs),
+        }
+        Ok(())
+    }
+
+    fn apply_told(&self, told: Told) -> Result<(), ApplyError> {
+        match told {
+            Told::Accepted(accepted) => {
+                let alert = read_alert(&accepted)?;
+                let book = Book::new(accepted, alert.effective);
+                self.put(book, alert);
+            }
+            Told::Approved { alert, at, by } => self.shelf(alert)?.write().release(at, by),
+            Told::Rejected { alert, at, by, reason } => self.shelf(alert)?.write().reject(at, by, reason),
+            Told::Cancelled { alert, at, by, reason, .. } => self.shelf(alert)?.write().cancel(at, by, reason),
+            Told::Superseded { alert, at, .. } => self.shelf(alert)?.write().supersede(at),
+            Told::Expired { alert, at } => self.shelf(alert)?.write().expire(at),
+            Told::Completed { alert, at } => self.shelf(alert)?.write().complete(at),
+            Told::Answered { alert, recipient, at, choice, via, by, note } => {
+                self.shelf(alert)?.write().apply_answer(recipient, Answer { at, choice, via, by, note });
+            }
+            Told::CalledInVain { alert, recipient, at, via, by, note } => {
+                self.shelf(alert)?.write().apply_vain_call(recipient, Try { at, via, by, note });
+            }
+            Told::Escalated { alert, recipient, at, to } => self.shelf(alert)?.write().end_call(recipient, End::Escalated { at, to }),
+            Told::Exhausted { alert, recipient, at } => self.shelf(alert)?.write().end_call(recipient, End::Exhausted { at }),
+            Told::Stray { .. } => self.write().strays += 1,
+        }
+        Ok(())
+    }
+
+    fn shelf(&self, no: AlertNo) -> Result<Arc<Shelf>, ApplyError> {
+        self.get(no).ok_or(ApplyError::NoSuchAlert(no))
+    }
+
+    fn put(&self, book: Book, alert: Alert) {
+        let (no, id) = (book.accepted.alert, book.accepted.id);
+        let key = AlertKey::of(&alert);
+        let shelf = Arc::new(Shelf { no, id, alert: Arc::new(alert), book: RwLock::new(book) });
+        let mut shelves = self.write();
+        let place = no.0 as usize;
+        if shelves.by_no.len() <= place {
+            shelves.by_no.resize(place + 1, None);
+        }
+        shelves.by_no[place] = Some(shelf);
+        shelves.by_id.insert(id, no);
+        shelves.by_key.insert(key, no);
+    }
+
+    /// The whole state, for a start that replays little.
+    pub fn image(&self) -> Result<Vec<u8>, ApplyError> {
+        let shelves = self.read();
+        let books = shelves.by_no.iter().flatten().map(|shelf| shelf.read().clone()).collect();
+        Ok(postcard::to_stdvec(&Image { books, strays: shelves.strays })?)
+    }
+
+    pub fn restore(&self, image: &[u8]) -> Result<(), ApplyError> {
+        let image: Image = postcard::from_bytes(image)?;
+        for book in image.books {
+            let alert = read_alert(&book.accepted)?;
+            self.put(book, alert);
+        }
+        self.write().strays = image.strays;
+        Ok(())
+    }
+
+    /// Drops the pieces of plans that were never sealed; called once, before anything new is planned.
+    pub fn drop_unsealed(&self) -> usize {
+        let shelves: Vec<Arc<Shelf>> = self.read().by_no.iter().flatten().cloned().collect();
+        shelves.into_iter().filter(|shelf| shelf.write().drop_unsealed()).count()
+    }
+
+    /// Alerts that still owe something: what a start takes up again.
+    pub fn unfinished(&self) -> Vec<Arc<Shelf>> {
+        let open = |shelf: &Arc<Shelf>| {
+            let book = shelf.read();
+            matches!(book.state, State::Held | State::Released | State::Dispatching)
+                || book.open > 0
+                || book.calls.iter().any(|call| call.is_open())
+        };
+        self.read().by_no.iter().flatten().filter(|shelf| open(shelf)).cloned().collect()
+    }
+}
+
+fn read_alert(accepted: &Accepted) -> Result<Alert, ApplyError> {
+    json::from_value(&accepted.document)
+        .map_err(|faults| ApplyError::BadAlert { no: accepted.alert, fault: faults.first().map_or_else(String::new, ToString::to_string) })
+}
