@@ -1,0 +1,298 @@
+//! Owns the checked configuration and the reading of each section.
+//! Refuses to know providers and the engine's types. Invariant: a `Checked` exists only when no key of any section is at fault.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use toml::{Table, Value};
+
+use super::layers::{ConfigFault, Layers};
+use crate::{
+    alert::{EventPattern, Level},
+    area::AreaCode,
+    fault::{Fault, Faults},
+    keys::Keys,
+    policy::Policy,
+};
+
+/// The policy that comes with the program.
+const DEFAULT_POLICY: &str = include_str!("../../config/policy.toml");
+const POLICY_BYTES_MAX: u64 = 1 << 20;
+
+/// Everything the program runs on; `P` is what the caller's checker makes of a channel's table.
+pub struct Checked<P> {
+    pub server: Server,
+    pub county: AreaCode,
+    pub county_name: String,
+    pub sources: Vec<SourceSettings>,
+    pub channels: Vec<P>,
+    pub builtin_broker: Option<BrokerSettings>,
+    pub policy: Policy,
+    pub policy_file: Option<PathBuf>,
+    pub drill_households: bool,
+    pub log: Log,
+    pub base_dir: PathBuf,
+}
+
+#[derive(Debug)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub data_dir: PathBuf,
+    pub shutdown_grace: Duration,
+    pub utc_offset_s: i32,
+    pub tls: Option<HttpTls>,
+    pub body_max: usize,
+    pub max_skew: Duration,
+    pub feed_public: bool,
+}
+
+#[derive(Debug)]
+pub struct HttpTls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+pub struct SourceSettings {
+    pub name: String,
+    pub senders: Vec<String>,
+    pub events: Vec<EventPattern>,
+    pub levels: Vec<Level>,
+    pub areas: Vec<AreaCode>,
+    /// `none`, `red` or `always`.
+    pub approval: &'static str,
+}
+
+#[derive(Debug)]
+pub struct BrokerSettings {
+    pub listen: SocketAddr,
+    pub sessions_max: usize,
+    pub login: Option<(String, SecretString)>,
+}
+
+#[derive(Debug)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: &'static str,
+    pub filter: String,
+}
+
+impl<P> Checked<P> {
+    /// Checks every section; `check_channel` judges one `[channel.NAME]`, `kinds` are the kinds of channel that a policy may name.
+    pub fn of(
+        layers: &Layers,
+        kinds: &[&str],
+        check_channel: impl Fn(&str, &Table) -> Result<P, Vec<Fault>>,
+    ) -> Result<Self, Vec<ConfigFault>> {
+        let mut faults = Faults::default();
+        let mut top = Keys::read("", &layers.table);
+        let server = section(&mut top, "server", |keys| server(keys, layers), &mut faults);
+        let county = section(&mut top, "county", county, &mut faults);
+        let sources = top.tables("source");
+        let sources: Vec<_> =
+            sources.into_iter().enumerate().filter_map(|(place, table)| kept(source(place, table), &mut faults)).collect();
+        let channels = channels(&mut top, check_channel, &mut faults);
+        let builtin_broker = top.table("builtin_broker").and_then(|table| kept(broker(table), &mut faults));
+        let policy = section(&mut top, "policy", |keys| policy(keys, layers, kinds), &mut faults);
+        let drill_households = section(&mut top, "drill", |keys| Some(keys.flag("households", false)), &mut faults);
+        let log = section(&mut top, "log", log, &mut faults);
+        top.add_faults(double_names(&sources));
+        let rest = top.finish(());
+        faults.extend(rest.err().into_iter().flatten());
+        let list = faults.into_list();
+        let whole = (server, county, policy, drill_households, log);
+        match whole {
+            (Some(server), Some((county, county_name)), Some((policy, policy_file)), Some(drill_households), Some(log))
+                if list.is_empty() =>
+            {
+                Ok(Self {
+                    server,
+                    county,
+                    county_name,
+                    sources,
+                    channels,
+                    builtin_broker,
+                    policy,
+                    policy_file,
+                    drill_households,
+                    log,
+                    base_dir: layers.base_dir.clone(),
+                })
+            }
+            _ => Err(layers.placed(list)),
+        }
+    }
+}
+
+fn kept<T>(read: Result<T, Vec<Fault>>, faults: &mut Faults) -> Option<T> {
+    read.map_err(|list| faults.extend(list)).ok()
+}
+
+/// Reads one section; it is there in the defaults, so a missing one means that somebody made it something else.
+fn section<T>(top: &mut Keys<'_>, name: &'static str, read: impl FnOnce(&mut Keys<'_>) -> Option<T>, faults: &mut Faults) -> Option<T> {
+    let table = top.table(name)?;
+    let mut keys = Keys::read(name, table);
+    let value = read(&mut keys);
+    kept(keys.finish(value), faults).flatten()
+}
+
+fn server(keys: &mut Keys<'_>, layers: &Layers) -> Option<Server> {
+    let listen = address(keys, "listen");
+    let public_url = keys.required("public_url");
+    if !(public_url.starts_with("http://") || public_url.starts_with("https://")) {
+        keys.fault("public_url", "bad-url", "must begin with http:// or https://");
+    }
+    let data_dir = PathBuf::from(keys.required("data_dir"));
+    let shutdown_grace = keys.duration("shutdown_grace", Duration::from_secs(20));
+    let utc_offset = keys.required("utc_offset");
+    let utc_offset_s = offset_s(&utc_offset).unwrap_or_else(|| {
+        keys.fault("utc_offset", "bad-offset", format!("{utc_offset:?} is not an offset such as +08:00"));
+        0
+    });
+    let tls = keys.table("tls").map(|table| {
+        let mut tls = Keys::read("server.tls", table);
+        let file = |keys: &mut Keys<'_>, key| layers.base_dir.join(keys.required(key));
+        let (cert, key) = (file(&mut tls, "cert"), file(&mut tls, "key"));
+        let client_ca = tls.text("client_ca").map(|path| layers.base_dir.join(path));
+        tls.finish(HttpTls { cert, key, client_ca })
+    });
+    let tls = match tls.transpose() {
+        Ok(tls) => tls,
+        Err(faults) => {
+            keys.add_faults(faults);
+            None
+        }
+    };
+    let body_max = usize::try_from(keys.number("body_max", 1_024..=64 << 20, 2 << 20)).unwrap_or(2 << 20);
+    let max_skew = keys.duration("max_skew", Duration::from_secs(300));
+    let feed_public = keys.flag("feed_public", false);
+    Some(Server { listen: listen?, public_url, data_dir, shutdown_grace, utc_offset_s, tls, body_max, max_skew, feed_public })
+}
+
+fn address(keys: &mut Keys<'_>, key: &'static str) -> Option<SocketAddr> {
+    let text = keys.required(key);
+    let parsed = text.parse().ok();
+    if parsed.is_none() && !text.is_empty() {
+        keys.fault(key, "bad-address", format!("{text:?} is not an address such as 127.0.0.1:8080"));
+    }
+    parsed
+}
+
+/// `+08:00` as seconds east.
+fn offset_s(text: &str) -> Option<i32> {
+    let (sign, rest) = text.strip_prefix('+').map(|rest| (1, rest)).or_else(|| text.strip_prefix('-').map(|rest| (-1, rest)))?;
+    let (hours, minutes) = rest.split_once(':')?;
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours <= 14 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
+}
+
+fn county(keys: &mut Keys<'_>) -> Option<(AreaCode, String)> {
+    let text = keys.required("code");
+    let name = keys.required("name");
+    match text.parse() {
+        Ok(code) => Some((code, name)),
+        Err(error) => {
+            keys.fault("code", "bad-code", format!("{error}"));
+            None
+        }
+    }
+}
+
+fn source(place: usize, table: &Table) -> Result<SourceSettings, Vec<Fault>> {
+    let mut keys = Keys::read(format!("source[{place}]"), table);
+    let name = keys.required("name");
+    let senders = keys.texts("senders");
+    if senders.is_empty() {
+        keys.fault("senders", "missing", "must name at least one sender that the source speaks for");
+    }
+    let mut events: Vec<EventPattern> = keys.parsed("events");
+    if !keys.has("events") {
+        events.extend("*".parse().ok());
+    }
+    let words = keys.texts("levels");
+    let mut levels = if keys.has("levels") { Vec::new() } else { Level::ALL.to_vec() };
+    for (place, word) in words.iter().enumerate() {
+        match Level::ALL.into_iter().find(|level| level.name() == word) {
+            Some(level) => levels.push(level),
+            None => keys.fault(&format!("levels[{place}]"), "unknown-level", format!("{word:?} is not red, orange, yellow or blue")),
+        }
+    }
+    let areas: Vec<AreaCode> = keys.parsed("areas");
+    if areas.is_empty() {
+        keys.fault("areas", "missing", "must name the areas that the source may issue for");
+    }
+    let approval = keys.word("approval", &["none", "red", "always"], "none");
+    // The other two ways of signing belong to a later step; a key that promised them and did nothing would be a trap.
+    keys.word("signature", &["none"], "none");
+    keys.finish(SourceSettings { name, senders, events, levels, areas, approval })
+}
+
+fn double_names(sources: &[SourceSettings]) -> Vec<Fault> {
+    let twice = |place: &usize| sources[..*place].iter().any(|earlier| earlier.name == sources[*place].name);
+    let places = (0..sources.len()).filter(twice);
+    places.map(|place| Fault::new(format!("source[{place}].name"), "given-twice", "another source has this name")).collect()
+}
+
+fn channels<P>(top: &mut Keys<'_>, check: impl Fn(&str, &Table) -> Result<P, Vec<Fault>>, faults: &mut Faults) -> Vec<P> {
+    let Some(tables) = top.table("channel") else { return Vec::new() };
+    let mut channels = Vec::new();
+    for (name, value) in tables {
+        let Value::Table(table) = value else {
+            faults.add(format!("channel.{name}"), "wrong-type", "must be a table, [channel.NAME]");
+            continue;
+        };
+        let is_word = (1..=64).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
+        if !is_word {
+            faults.add(format!("channel.{name}"), "bad-name", "a channel's name is made of a-z, 0-9, - and _");
+        }
+        channels.extend(kept(check(name, table), faults));
+    }
+    channels
+}
+
+fn broker(table: &Table) -> Result<BrokerSettings, Vec<Fault>> {
+    let mut keys = Keys::read("builtin_broker", table);
+    let listen = address(&mut keys, "listen");
+    let sessions_max = usize::try_from(keys.number("sessions_max", 1..=100_000, 10_000)).unwrap_or(10_000);
+    let (username, password) = (keys.text("username"), keys.secret("password"));
+    if username.is_some() != password.is_some() {
+        keys.fault("username", "half-given", "username and password are given together or not at all");
+    }
+    let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+    keys.finish(BrokerSettings { listen, sessions_max, login: username.zip(password) })
+}
+
+fn policy(keys: &mut Keys<'_>, layers: &Layers, kinds: &[&str]) -> Option<(Policy, Option<PathBuf>)> {
+    let file = keys.text("file").filter(|file| !file.is_empty()).map(|file| layers.base_dir.join(file));
+    let text = match &file {
+        None => DEFAULT_POLICY.to_owned(),
+        Some(path) => match std::fs::metadata(path).and_then(|found| {
+            if found.len() <= POLICY_BYTES_MAX { std::fs::read_to_string(path) } else { Err(std::io::Error::other("too large")) }
+        }) {
+            Ok(text) => text,
+            Err(error) => {
+                keys.fault("file", "unreadable", format!("{}: {error}", path.display()));
+                return None;
+            }
+        },
+    };
+    match Policy::parse(&text, kinds) {
+        Ok(policy) => Some((policy, file)),
+        Err(faults) => {
+            let name = file.map_or_else(|| "built-in policy".to_owned(), |file| file.display().to_string());
+            for fault in faults {
+                keys.fault("file", fault.rule, format!("{name}: {}: {}", fault.path, fault.message));
+            }
+            None
+        }
+    }
+}
+
+fn log(keys: &mut Keys<'_>) -> Option<Log> {
+    let format = keys.word("format", &["text", "json"], "text");
+    let filter = keys.text("filter").unwrap_or_else(|| "info".into());
+    Some(Log { format, filter })
+}

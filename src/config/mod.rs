@@ -1,0 +1,9 @@
+//! Owns the configuration: layers (defaults, file, environment), secrets from files, and the checked value that the program runs on.
+//! Refuses to know providers: a channel's table is handed to the checker that comes in. Invariant: every fault is told at once, with file, line and key path.
+
+mod checked;
+mod layers;
+mod show;
+
+pub use checked::{BrokerSettings, Checked, HttpTls, Log, Server, SourceSettings};
+pub use layers::{ConfigFault, DEFAULTS, Layers};

@@ -1,0 +1,104 @@
+//! Owns the metrics: names as an enum, one function for each thing that is counted.
+//! Refuses to know who reads them. Invariant: labels come from closed lists or configuration, so their number is bounded.
+
+use std::sync::OnceLock;
+
+use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+/// Every metric, by its Prometheus name.
+#[derive(Clone, Copy, Debug)]
+enum Name {
+    Accepted,
+    Deliveries,
+    Receipts,
+    Answers,
+    Calls,
+    Alarms,
+    Requests,
+    RequestSeconds,
+    QueueReady,
+    QueueLater,
+    InFlight,
+    Overdue,
+}
+
+impl Name {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Accepted => "lastmile_alerts_accepted_total",
+            Self::Deliveries => "lastmile_delivery_outcomes_total",
+            Self::Receipts => "lastmile_receipts_total",
+            Self::Answers => "lastmile_answers_total",
+            Self::Calls => "lastmile_calls_total",
+            Self::Alarms => "lastmile_alarms_total",
+            Self::Requests => "lastmile_http_requests_total",
+            Self::RequestSeconds => "lastmile_http_request_seconds",
+            Self::QueueReady => "lastmile_queue_ready",
+            Self::QueueLater => "lastmile_queue_later",
+            Self::InFlight => "lastmile_in_flight",
+            Self::Overdue => "lastmile_calls_waiting",
+        }
+    }
+}
+
+static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Installs the recorder; a second call keeps the first.
+pub fn install() {
+    HANDLE.get_or_init(|| {
+        PrometheusBuilder::new().install_recorder().map_err(|error| tracing::warn!(%error, "metrics are not recorded")).ok()
+    });
+}
+
+/// The page that Prometheus reads.
+pub fn render() -> String {
+    HANDLE.get().and_then(Option::as_ref).map_or_else(String::new, PrometheusHandle::render)
+}
+
+pub fn accepted(level: &'static str, drill: bool) {
+    counter!(Name::Accepted.text(), "level" => level, "drill" => if drill { "yes" } else { "no" }).increment(1);
+}
+
+/// What a far end said to one message: `accepted`, or the closed word of its failure.
+pub fn delivery(kind: &'static str, outcome: &'static str) {
+    counter!(Name::Deliveries.text(), "channel" => kind, "outcome" => outcome).increment(1);
+}
+
+pub fn receipt(account: &str, word: &'static str) {
+    counter!(Name::Receipts.text(), "account" => account.to_owned(), "news" => word).increment(1);
+}
+
+pub fn answer(via: &str) {
+    counter!(Name::Answers.text(), "via" => via.to_owned()).increment(1);
+}
+
+pub fn call(word: &'static str) {
+    counter!(Name::Calls.text(), "end" => word).increment(1);
+}
+
+/// Something that a person must look at.
+pub fn alarm(word: &'static str) {
+    counter!(Name::Alarms.text(), "what" => word).increment(1);
+}
+
+/// `route` is the pattern of the path, never the path.
+pub fn request(route: &str, status: u16, seconds: f64) {
+    counter!(Name::Requests.text(), "route" => route.to_owned(), "status" => status.to_string()).increment(1);
+    histogram!(Name::RequestSeconds.text(), "route" => route.to_owned()).record(seconds);
+}
+
+pub fn queue(route: &str, ready: usize, later: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge of a queue needs no more than 52 bits")]
+    let (ready, later) = (ready as f64, later as f64);
+    gauge!(Name::QueueReady.text(), "route" => route.to_owned()).set(ready);
+    gauge!(Name::QueueLater.text(), "route" => route.to_owned()).set(later);
+}
+
+pub fn in_flight(account: &str, messages: u32) {
+    gauge!(Name::InFlight.text(), "account" => account.to_owned()).set(f64::from(messages));
+}
+
+pub fn calls_waiting(calls: u32) {
+    gauge!(Name::Overdue.text()).set(f64::from(calls));
+}
