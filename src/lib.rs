@@ -7,11 +7,15 @@
 pub mod alert;
 pub mod area;
 pub mod channel;
+pub mod config;
 pub mod delivery;
+pub mod engine;
 pub mod fault;
 mod keys;
 pub mod matching;
 pub mod message;
+pub mod policy;
 pub mod registry;
 pub mod store;
+pub mod telemetry;
 pub mod time;

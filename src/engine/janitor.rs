@@ -1,0 +1,183 @@
+//! Owns what happens by the clock alone: proofs that did not come, second-choice channels, expiry, completion.
+//! Refuses to know far ends. Invariant: every open delivery of an alert is closed at the latest when the alert ends (I2).
+
+use std::{sync::Arc, time::Duration};
+
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::{
+    Unavailable,
+    gateway::Inner,
+    planner::{self, Basis},
+    queue::Work,
+    settle::{Batch, Requeue, after_failure},
+};
+use crate::{
+    channel::{Batching, Class, Failure, Proof},
+    delivery::{
+        book::{Book, State},
+        event::{Event, FactKind, Told},
+        ledger::Shelf,
+        slot::Phase,
+    },
+    time::Timestamp,
+};
+
+/// Proof times are tens of seconds and more; a look costs a pass over 24 bytes a delivery.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Facts of one look; the rest is seen by the next.
+const FACTS_MAX: usize = 50_000;
+
+pub(crate) async fn run(inner: Arc<Inner>) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = inner.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        for shelf in inner.ledger.unfinished() {
+            if let Err(Unavailable(why)) = look(&inner, &shelf).await {
+                tracing::error!(alert = %shelf.id, why, "an alert could not be looked after");
+                return;
+            }
+        }
+    }
+}
+
+async fn look(inner: &Arc<Inner>, shelf: &Shelf) -> Result<(), Unavailable> {
+    let now = inner.clock.now();
+    if shelf.alert.expires <= now {
+        return expire(inner, shelf, now).await;
+    }
+    unproven(inner, shelf, now).await?;
+    fallback(inner, shelf, now).await?;
+    complete(inner, shelf, now).await
+}
+
+async fn expire(inner: &Inner, shelf: &Shelf, now: Timestamp) -> Result<(), Unavailable> {
+    inner.drop_from_queues(shelf.no);
+    let in_flight = shelf.read().slots.iter().any(|slot| slot.phase == Phase::InFlight);
+    // What is at a far end this moment gets its verdict first; a driver that hangs ends by its time-out.
+    if in_flight {
+        return Ok(());
+    }
+    inner.append(vec![Event::Told(Box::new(Told::Expired { alert: shelf.no, at: now }))]).await?;
+    tracing::info!(alert = %shelf.id, "alert has expired");
+    Ok(())
+}
+
+/// Deliveries whose report did not come in time: devices are asked again one by one, people's are closed as unproven.
+async fn unproven(inner: &Inner, shelf: &Shelf, now: Timestamp) -> Result<(), Unavailable> {
+    let late = late_ones(inner, &shelf.read(), now);
+    if late.is_empty() {
+        return Ok(());
+    }
+    let mut batch = Batch::of(shelf);
+    let mut rng = StdRng::seed_from_u64(inner.seed ^ now.as_ms().unsigned_abs());
+    let mut again = Vec::new();
+    for Late { index, account, route, is_device } in late {
+        if !is_device {
+            batch.add(index, FactKind::Unproven, "no-report", now);
+            continue;
+        }
+        let silent = Failure { class: Class::Retry, reason: "no-report", detail: String::new(), retry_after: None };
+        let next = after_failure(inner, shelf, &mut batch, index, &account, &route, &silent, now, &mut rng);
+        if let Some((due, to)) = next {
+            let work = Work { alert: shelf.no, first: index, count: 1 };
+            again.push(Requeue { route: route.into(), urgency: inner.urgency_of(shelf, index), work, due, to });
+        }
+    }
+    inner.append(vec![batch.into_event()]).await?;
+    for requeue in again {
+        inner.requeue(&requeue);
+    }
+    Ok(())
+}
+
+struct Late {
+    index: u32,
+    account: String,
+    route: String,
+    is_device: bool,
+}
+
+fn late_ones(inner: &Inner, book: &Book, now: Timestamp) -> Vec<Late> {
+    let now_ms = book.offset_of(now);
+    let mut late = Vec::new();
+    for leg in &book.legs {
+        let route = &book.routes[usize::from(leg.route)].word;
+        for index in leg.first..leg.first + leg.count {
+            let slot = &book.slots[index as usize];
+            let Some(accepted_ms) = slot.accepted.ms().filter(|_| slot.phase == Phase::AwaitingProof) else { continue };
+            let account = book.word(slot.account);
+            let (within, is_device) = patience(inner, account);
+            // Each further attempt starts the wait anew; `accepted` keeps the first, so the schedule's delays are added.
+            let waited_since = accepted_ms.saturating_add(retried_ms(inner, account, slot.attempts, within));
+            if now_ms.saturating_sub(waited_since) >= u32::try_from(within.as_millis()).unwrap_or(u32::MAX) && late.len() < FACTS_MAX {
+                late.push(Late { index, account: account.to_owned(), route: route.clone(), is_device });
+            }
+        }
+    }
+    late
+}
+
+/// How long this account's reports may take; an account that is no longer configured has no more.
+fn patience(inner: &Inner, account: &str) -> (Duration, bool) {
+    let Some(account) = inner.routes.account(account) else { return (Duration::ZERO, false) };
+    let is_device = matches!(account.channel.batching(), Batching::WholeArea { .. });
+    match account.channel.proof() {
+        Proof::Report { within } => (within, is_device),
+        Proof::AcceptedOnly | Proof::AcceptedIsDelivered => (Duration::ZERO, is_device),
+    }
+}
+
+fn retried_ms(inner: &Inner, account: &str, attempts: u8, within: Duration) -> u32 {
+    let Some(account) = inner.routes.account(account) else { return 0 };
+    let retries = usize::from(attempts.saturating_sub(1));
+    let delays: Duration = account.common.retry.iter().take(retries).sum();
+    let waits = within.saturating_mul(u32::try_from(retries).unwrap_or(u32::MAX));
+    u32::try_from((delays + waits).as_millis()).unwrap_or(u32::MAX)
+}
+
+/// Those whom the first choice of channels has not reached are told by the second.
+async fn fallback(inner: &Arc<Inner>, shelf: &Shelf, now: Timestamp) -> Result<(), Unavailable> {
+    let running = inner.running(shelf);
+    if running.rule.then.is_empty() {
+        return Ok(());
+    }
+    let _extending = running.extending.lock().await;
+    let snapshot = inner.snapshot();
+    let basis =
+        Basis { snapshot: &snapshot, routes: &inner.routes, rule: &running.rule, now, with_households: inner.with_households(shelf) };
+    let (events, legs_before) = {
+        let book = shelf.read();
+        let planned = book.timeline.planned.filter(|_| book.state.may_send() && !book.fallback_planned);
+        let is_time = planned.is_some_and(|planned| planned.plus(running.rule.then_after) <= now || book.open == 0);
+        if !is_time {
+            return Ok(());
+        }
+        let plan = planner::fallback(&basis, &book);
+        let events: Vec<Event> = plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)).collect();
+        (events, u32::try_from(book.legs.len()).unwrap_or(u32::MAX))
+    };
+    inner.append(events).await?;
+    inner.enqueue_legs(shelf, legs_before);
+    Ok(())
+}
+
+/// Nothing open, nobody to be asked, no second choice left.
+async fn complete(inner: &Inner, shelf: &Shelf, now: Timestamp) -> Result<(), Unavailable> {
+    let rule = inner.running(shelf);
+    let is_done = {
+        let book = shelf.read();
+        let dealt_with = book.timeline.planned.is_some() && book.open == 0 && !book.calls.iter().any(|call| call.is_open());
+        let no_more_channels = rule.rule.then.is_empty() || book.fallback_planned;
+        dealt_with && no_more_channels && matches!(book.state, State::Released | State::Dispatching)
+    };
+    if is_done {
+        inner.append(vec![Event::Told(Box::new(Told::Completed { alert: shelf.no, at: now }))]).await?;
+        tracing::info!(alert = %shelf.id, "alert is dealt with");
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Owns what happens between the queue and a sender: tokens, the most urgent work, the lease in the journal.
+//! Refuses to know texts and far ends' answers. Invariant: a delivery is leased durably before a byte of it leaves (I3, I4).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    account::Account,
+    gateway::Inner,
+    queue::{Urgency, Work},
+    route::Route,
+};
+use crate::{
+    channel::Batching,
+    delivery::event::{Event, Leased},
+};
+
+/// A lease is never larger: it is what a crash leaves in doubt, and what a red alert has to wait for.
+const LEASE_MAX: u32 = 2_048;
+/// A lease should be worked off in about this time; larger ones delay what is more urgent.
+const LEASE_TARGET: Duration = Duration::from_millis(60);
+/// Nobody waits for a bell longer: parked accounts, clock jumps and late refills are seen within it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Work that is this account's now.
+pub(crate) struct Lease {
+    pub(crate) route: Arc<Route>,
+    pub(crate) urgency: Urgency,
+    pub(crate) work: Work,
+}
+
+/// How much is leased at once, learnt from how long the last leases took.
+pub(crate) struct Appetite(AtomicU32);
+
+impl Appetite {
+    pub(crate) fn starting_at(messages: usize) -> Self {
+        Self(AtomicU32::new(u32::try_from(messages).unwrap_or(LEASE_MAX).clamp(1, LEASE_MAX)))
+    }
+
+    fn now(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A full lease that was gone quickly may grow, one that took long shrinks.
+    pub(crate) fn learn(&self, leased: u32, took: Duration) {
+        let current = self.now();
+        if took > LEASE_TARGET.saturating_mul(3) {
+            self.0.store((current / 2).max(1), Ordering::Relaxed);
+        } else if leased >= current && took < LEASE_TARGET {
+            self.0.store((current * 2).min(LEASE_MAX), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Leases work for one account until the engine stops; a lease waits ready while the one before is sent.
+pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<Appetite>, out: mpsc::Sender<Lease>) {
+    let routes = inner.routes.of_account(&account);
+    let whole = matches!(account.channel.batching(), Batching::WholeArea { .. });
+    while !inner.stop.is_cancelled() {
+        let Ok(place) = out.reserve().await else { return };
+        let Some(route) = wait_for_work(&inner, &account, &routes).await else { return };
+        let tokens = account.tokens(appetite.now()).await;
+        if inner.stop.is_cancelled() {
+            return;
+        }
+        // Chosen only now: what came while we waited for the token may be more urgent.
+        let best = most_urgent(&inner, &account, &routes).unwrap_or(route);
+        let any = best.is_its_turn(&account, inner.clock.now());
+        let taken = best.queue().take(account.number, any, tokens, whole);
+        let Some((urgency, work)) = taken else { continue };
+        let leased =
+            Leased { alert: work.alert, at: inner.clock.now(), account: account.name().to_owned(), ranges: vec![(work.first, work.count)] };
+        match inner.append(vec![Event::Leased(leased)]).await {
+            Ok(()) => place.send(Lease { route: best, urgency, work }),
+            // The store has failed: the process ends and a restart takes the queue up from the journal.
+            Err(_) => return,
+        }
+    }
+}
+
+async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) -> Option<Arc<Route>> {
+    loop {
+        let bells: Vec<_> = routes.iter().map(|route| route.bell.notified()).collect();
+        // Interest is registered before looking, so that work that comes meanwhile is not missed.
+        let mut bells: Vec<_> = bells.into_iter().map(Box::pin).collect();
+        for bell in &mut bells {
+            bell.as_mut().enable();
+        }
+        if let Some(route) = most_urgent(inner, account, routes) {
+            return Some(route);
+        }
+        let again = next_look(inner, account, routes);
+        tokio::select! {
+            () = inner.stop.cancelled() => return None,
+            () = tokio::time::sleep_until(Instant::now() + again) => {}
+            _ = futures::future::select_all(bells) => {}
+        }
+    }
+}
+
+/// The route with the most urgent work that this account may take now.
+fn most_urgent(inner: &Inner, account: &Account, routes: &[Arc<Route>]) -> Option<Arc<Route>> {
+    let now = inner.clock.now();
+    if account.parked_until(now).is_some() {
+        return None;
+    }
+    let best = |route: &Arc<Route>| {
+        let mut queue = route.queue();
+        queue.ripen(now);
+        queue.best(account.number, route.is_its_turn(account, now))
+    };
+    routes.iter().filter_map(|route| Some((best(route)?, route))).min_by_key(|(urgency, _)| *urgency).map(|(_, route)| Arc::clone(route))
+}
+
+fn next_look(inner: &Inner, account: &Account, routes: &[Arc<Route>]) -> Duration {
+    let now = inner.clock.now();
+    let parked = account.parked_until(now);
+    let due = routes.iter().filter_map(|route| route.queue().ripen(now)).min();
+    let next = if parked.is_some() { parked } else { due };
+    next.map_or(LOOK_AGAIN, |at| at.since(now)).clamp(Duration::from_millis(1), LOOK_AGAIN)
+}

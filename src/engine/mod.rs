@@ -1,0 +1,30 @@
+//! Owns the tasks that make the gateway go: intake, planner, senders, receipts, escalator, janitor, behind one handle (`Gateway`).
+//! Refuses to know HTTP, providers and byte forms. Invariant: nothing is promised before it is durable, and nothing is sent that is not leased in the journal.
+
+mod account;
+pub mod answer;
+mod authority;
+pub mod devices;
+mod escalator;
+mod fold;
+pub mod gateway;
+pub mod intake;
+mod janitor;
+mod lease;
+pub mod look;
+mod planner;
+pub mod preview;
+mod queue;
+mod receipts;
+mod render;
+mod route;
+mod send;
+mod settle;
+
+pub use authority::{Approval, Source};
+pub use gateway::{Gateway, Setup};
+
+/// The store cannot take it: nothing was promised, the caller may come again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store cannot take it: {0}")]
+pub struct Unavailable(pub String);

@@ -1,0 +1,189 @@
+//! Owns the preview: who would be told by what, in which words, without storing or sending anything.
+//! Refuses to know the journal. Invariant: it plans and renders with the very code that sends.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    gateway::Gateway,
+    intake::{SubmitError, judge_time},
+    planner::{self, Basis, Told},
+};
+use crate::{
+    alert::{self, Alert},
+    area::AreaCode,
+    delivery::plan::{PlanPart, RecipientKind},
+    fault::{Fault, Faults},
+    matching,
+    message::{Form, render},
+    policy::Rule,
+    time::Timestamp,
+};
+
+/// People named in the list of those whom no channel reaches; the rest is counted.
+const UNREACHABLE_SHOWN: usize = 200;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Preview {
+    pub as_of: Timestamp,
+    pub people: u32,
+    pub deliveries: u32,
+    pub unreachable: u32,
+    pub calls: u32,
+    pub by_area: Vec<AreaCount>,
+    pub by_role: BTreeMap<String, u32>,
+    pub by_channel: BTreeMap<String, u32>,
+    pub speakers: u32,
+    pub hazard_points: u32,
+    /// Each channel's text, as a person of the first village would read it.
+    pub messages: Vec<MessageView>,
+    pub without_channel: Vec<Unreachable>,
+    /// By the configured rates, were everything else idle; `None` where no rate is configured.
+    pub estimated_minutes: BTreeMap<String, Option<f64>>,
+    pub warnings: Vec<Fault>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct AreaCount {
+    pub code: AreaCode,
+    pub name: String,
+    pub people: u32,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct MessageView {
+    pub channel: String,
+    pub account: String,
+    pub subject: String,
+    pub text: String,
+    /// Characters as short-message centres count them.
+    pub units: usize,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Unreachable {
+    pub id: String,
+    pub name: String,
+    pub role: String,
+    pub area: AreaCode,
+}
+
+impl Gateway {
+    pub fn preview(&self, body: &[u8], content_type: Option<&str>) -> Result<Preview, SubmitError> {
+        let reading = alert::read(body, content_type, &self.limits, &self.vocabulary);
+        let alert = match reading.outcome {
+            Ok(alert) => alert,
+            Err(faults) if !reading.parseable => return Err(SubmitError::NotParseable(faults)),
+            Err(faults) => return Err(SubmitError::Invalid(faults)),
+        };
+        let mut warnings = reading.warnings;
+        let mut odd = Faults::default();
+        judge_time(&alert, self.clock.now(), self.max_skew, &mut odd);
+        let snapshot = self.snapshot();
+        let audience = matching::audience(&alert.areas, &snapshot);
+        odd.extend(audience.unresolved.iter().cloned());
+        warnings.extend(odd.into_list());
+        let policy = self.policy.load();
+        let Some(rule) = policy.decide(&alert.event, alert.level) else {
+            let fault = Fault::new("event", "no-policy-rule", format!("no rule of the policy fits {}", alert.event));
+            return Err(SubmitError::Invalid(vec![fault]));
+        };
+        let with_households = self.drill_households || !alert.status.is_drill();
+        let basis = Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households };
+        let plan = planner::first(&basis, &audience, &Told::default());
+        let mut preview = self.count(&plan, warnings);
+        preview.hazard_points = u32::try_from(audience.hazard_points.len()).unwrap_or(u32::MAX);
+        preview.messages = self.texts(&alert, rule, &plan.parts);
+        Ok(preview)
+    }
+
+    fn count(&self, plan: &planner::Plan, warnings: Vec<Fault>) -> Preview {
+        let snapshot = self.snapshot();
+        let mut preview = Preview {
+            as_of: self.clock.now(),
+            people: 0,
+            deliveries: plan.deliveries,
+            unreachable: plan.unreachable,
+            calls: 0,
+            by_area: Vec::new(),
+            by_role: BTreeMap::new(),
+            by_channel: BTreeMap::new(),
+            speakers: 0,
+            hazard_points: 0,
+            messages: Vec::new(),
+            without_channel: Vec::new(),
+            estimated_minutes: BTreeMap::new(),
+            warnings,
+        };
+        let mut areas: BTreeMap<AreaCode, u32> = BTreeMap::new();
+        let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        for part in &plan.parts {
+            match part {
+                PlanPart::Run(run) if run.kind == RecipientKind::Person => {
+                    preview.people += length(run.keys.len());
+                    *preview.by_role.entry(run.role.clone()).or_default() += length(run.keys.len());
+                    *areas.entry(run.area.at_level(crate::area::AreaLevel::Township)).or_default() += length(run.keys.len());
+                    let room = UNREACHABLE_SHOWN.saturating_sub(preview.without_channel.len());
+                    let named = run.unreachable.iter().take(room).filter_map(|&place| {
+                        let person = snapshot.subscriber(crate::registry::SubscriberKey(run.keys[place as usize]))?;
+                        Some(Unreachable {
+                            id: person.id().to_owned(),
+                            name: person.name().to_owned(),
+                            role: run.role.clone(),
+                            area: run.area,
+                        })
+                    });
+                    preview.without_channel.extend(named);
+                }
+                PlanPart::Run(run) if run.kind == RecipientKind::Speaker => preview.speakers += length(run.keys.len()),
+                PlanPart::Leg(leg) => {
+                    let count: u32 = leg.recipients.iter().map(|&(_, count)| count).sum();
+                    let kind = leg.route.split('/').next().unwrap_or_default().to_owned();
+                    *preview.by_channel.entry(kind).or_default() += count;
+                }
+                PlanPart::Calls(calls) => preview.calls += length(calls.recipients.len()),
+                PlanPart::Run(_) | PlanPart::Open { .. } | PlanPart::Hazard(_) | PlanPart::Seal { .. } => {}
+            }
+        }
+        let name = |code: AreaCode| snapshot.areas().name(code).map_or_else(|| code.to_string(), str::to_owned);
+        preview.by_area = areas.into_iter().map(|(code, people)| AreaCount { code, name: name(code), people }).collect();
+        preview.estimated_minutes = preview.by_channel.iter().map(|(kind, &count)| (kind.clone(), self.minutes(kind, count))).collect();
+        preview
+    }
+
+    /// Minutes at the rates of the kind's first accounts.
+    fn minutes(&self, kind: &str, deliveries: u32) -> Option<f64> {
+        let rates = self.routes.of_kind(kind).flat_map(|route| &route.accounts).filter_map(|account| {
+            let per_second = account.common.per_second.map(f64::from);
+            let per_minute = account.common.per_minute.map(|rate| f64::from(rate) / 60.0);
+            per_second.into_iter().chain(per_minute).reduce(f64::min)
+        });
+        let slowest = rates.reduce(f64::min)?;
+        Some((f64::from(deliveries) / slowest / 60.0 * 10.0).ceil() / 10.0)
+    }
+
+    fn texts(&self, alert: &Alert, rule: &Rule, parts: &[PlanPart]) -> Vec<MessageView> {
+        let snapshot = self.snapshot();
+        let village = parts.iter().find_map(|part| match part {
+            PlanPart::Run(run) if run.kind == RecipientKind::Person => Some(run.area),
+            _ => None,
+        });
+        let area_name = village.and_then(|code| snapshot.areas().name(code)).unwrap_or(&self.county_name).to_owned();
+        let reader = render::Reader { name: "", role: "", area_name: &area_name, language: "zh-CN", shelter: None, answer: None };
+        let mut views = Vec::new();
+        for kind in rule.channels.iter().chain(&rule.then) {
+            for route in self.routes.of_kind(kind) {
+                for account in &route.accounts {
+                    let form: Form = account.channel.form();
+                    let own_text = alert.texts.get(kind.as_str()).map(String::as_str);
+                    let rendered = render::render(alert, &reader, &render::Occasion::Warning, &form, own_text);
+                    let units = rendered.text.encode_utf16().count();
+                    let account = account.name().to_owned();
+                    views.push(MessageView { channel: kind.to_owned(), account, subject: rendered.subject, text: rendered.text, units });
+                }
+            }
+        }
+        views
+    }
+}

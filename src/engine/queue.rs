@@ -1,0 +1,196 @@
+//! Owns the order of what is to be sent by one route: lanes by urgency, round robin inside a lane, a heap of what is due later.
+//! Refuses to know far ends, texts and storage: it holds `(alert, index)` and nothing else.
+//! Invariant: what is taken is the most urgent there is at that moment; a red alert overtakes a million queued blue deliveries at once.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
+};
+
+use crate::{
+    alert::{AlertNo, Level},
+    delivery::plan::Lane,
+    time::Timestamp,
+};
+
+/// Urgency; the smallest goes first. Real alerts go before drills, whatever their colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Urgency {
+    pub(crate) drill: bool,
+    pub(crate) level: Level,
+    pub(crate) lane: Lane,
+}
+
+/// A run of deliveries of one alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Work {
+    pub(crate) alert: AlertNo,
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+}
+
+/// Who may take a piece of work: any account of the route, or the one that it was passed on to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct For(pub(crate) Option<u8>);
+
+impl For {
+    pub(crate) const ANY: Self = Self(None);
+}
+
+type Lanes = BTreeMap<Urgency, VecDeque<Work>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    open: HashMap<Option<u8>, Lanes>,
+    later: BinaryHeap<Reverse<(Timestamp, Urgency, Work, For)>>,
+    ready: usize,
+}
+
+impl Queue {
+    pub(crate) fn push(&mut self, urgency: Urgency, work: Work, to: For) {
+        if work.count > 0 {
+            self.ready += work.count as usize;
+            self.open.entry(to.0).or_default().entry(urgency).or_default().push_back(work);
+        }
+    }
+
+    pub(crate) fn push_later(&mut self, due: Timestamp, urgency: Urgency, work: Work, to: For) {
+        self.later.push(Reverse((due, urgency, work, to)));
+    }
+
+    /// Deliveries that could go now, and that wait for their time.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        (self.ready, self.later.len())
+    }
+
+    /// Moves what has become due into its lane; answers when the next will.
+    pub(crate) fn ripen(&mut self, now: Timestamp) -> Option<Timestamp> {
+        while let Some(&Reverse((due, urgency, work, to))) = self.later.peek() {
+            if due > now {
+                return Some(due);
+            }
+            self.later.pop();
+            self.push(urgency, work, to);
+        }
+        None
+    }
+
+    /// The most urgent that this account may have; `any` when it may also take what is passed to no one.
+    pub(crate) fn best(&self, account: u8, any: bool) -> Option<Urgency> {
+        let shared = if any { self.first(None) } else { None };
+        [self.first(Some(account)), shared].into_iter().flatten().min()
+    }
+
+    fn first(&self, owner: Option<u8>) -> Option<Urgency> {
+        self.open.get(&owner).and_then(|lanes| lanes.first_key_value()).map(|(&urgency, _)| urgency)
+    }
+
+    /// Takes up to `most` deliveries of one alert: the most urgent that this account may have.
+    /// With `whole`, a run is never cut: devices of one area go together.
+    pub(crate) fn take(&mut self, account: u8, any: bool, most: u32, whole: bool) -> Option<(Urgency, Work)> {
+        let (owner, urgency) = match (self.first(Some(account)), self.first(None).filter(|_| any)) {
+            (Some(own), Some(any)) if own <= any => (Some(account), own),
+            (Some(own), None) => (Some(account), own),
+            (_, Some(any)) => (None, any),
+            (None, None) => return None,
+        };
+        let lanes = self.open.get_mut(&owner)?;
+        let lane = lanes.get_mut(&urgency)?;
+        let mut work = lane.pop_front()?;
+        let taken = if whole { work.count } else { work.count.min(most.max(1)) };
+        let head = Work { count: taken, ..work };
+        work.first += taken;
+        work.count -= taken;
+        if work.count > 0 {
+            // To the back: alerts of one urgency share the account.
+            lane.push_back(work);
+        }
+        if lane.is_empty() {
+            lanes.remove(&urgency);
+        }
+        self.ready -= taken as usize;
+        Some((urgency, head))
+    }
+
+    /// Drops all of one alert (cancelled, expired): its debts are closed in the journal.
+    pub(crate) fn drop_alert(&mut self, alert: AlertNo) {
+        let mut dropped = 0;
+        for lanes in self.open.values_mut() {
+            for works in lanes.values_mut() {
+                works.retain(|work| {
+                    let keep = work.alert != alert;
+                    dropped += if keep { 0 } else { work.count as usize };
+                    keep
+                });
+            }
+            lanes.retain(|_, works| !works.is_empty());
+        }
+        self.ready -= dropped;
+        self.later.retain(|Reverse((_, _, work, _))| work.alert != alert);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn urgency(level: Level, lane: Lane) -> Urgency {
+        Urgency { drill: false, level, lane }
+    }
+
+    const fn work(alert: u32, first: u32, count: u32) -> Work {
+        Work { alert: AlertNo(alert), first, count }
+    }
+
+    #[test]
+    fn a_red_alert_overtakes_queued_blue_ones_and_a_drill_waits_for_both() {
+        let mut queue = Queue::default();
+        queue.push(Urgency { drill: true, level: Level::Red, lane: Lane::Act }, work(3, 0, 5), For::ANY);
+        for leg in 0..250 {
+            queue.push(urgency(Level::Blue, Lane::Public), work(1, leg * 4_000, 4_000), For::ANY);
+        }
+        queue.push(urgency(Level::Red, Lane::Public), work(2, 0, 10), For::ANY);
+        queue.push(urgency(Level::Red, Lane::Act), work(2, 10, 1), For::ANY);
+        assert_eq!(queue.take(0, true, 100, false).map(|(_, work)| work), Some(work(2, 10, 1)), "people who must act go first");
+        assert_eq!(queue.take(0, true, 100, false).map(|(_, work)| work), Some(work(2, 0, 10)));
+        assert_eq!(queue.take(0, true, 100, false).map(|(_, work)| work), Some(work(1, 0, 100)));
+        assert_eq!(queue.depth(), (250 * 4_000 - 100 + 5, 0));
+    }
+
+    #[test]
+    fn alerts_of_one_urgency_share_the_route() {
+        let mut queue = Queue::default();
+        let blue = urgency(Level::Blue, Lane::Public);
+        queue.push(blue, work(1, 0, 30), For::ANY);
+        queue.push(blue, work(2, 0, 30), For::ANY);
+        let taken: Vec<u32> = (0..4).filter_map(|_| queue.take(0, true, 10, false)).map(|(_, work)| work.alert.0).collect();
+        assert_eq!(taken, [1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn what_was_passed_to_an_account_is_taken_by_it_alone() {
+        let mut queue = Queue::default();
+        queue.push(urgency(Level::Red, Lane::Act), work(1, 0, 1), For(Some(1)));
+        assert_eq!(queue.take(0, true, 9, false), None);
+        assert!(queue.take(1, true, 9, false).is_some());
+    }
+
+    #[test]
+    fn what_is_due_later_ripens_in_time_and_a_closed_alert_leaves_nothing() {
+        let mut queue = Queue::default();
+        let red = urgency(Level::Red, Lane::Act);
+        queue.push_later(Timestamp::from_ms(50), red, work(1, 4, 1), For::ANY);
+        queue.push_later(Timestamp::from_ms(20), red, work(2, 7, 1), For::ANY);
+        assert_eq!(queue.ripen(Timestamp::from_ms(30)), Some(Timestamp::from_ms(50)));
+        assert_eq!(queue.take(0, true, 9, false).map(|(_, work)| work.alert), Some(AlertNo(2)));
+        queue.drop_alert(AlertNo(1));
+        assert_eq!((queue.ripen(Timestamp::from_ms(99)), queue.take(0, true, 9, false)), (None, None));
+    }
+
+    #[test]
+    fn a_run_of_devices_is_never_cut() {
+        let mut queue = Queue::default();
+        queue.push(urgency(Level::Red, Lane::Act), work(1, 0, 40), For::ANY);
+        assert_eq!(queue.take(0, true, 1, true).map(|(_, work)| work.count), Some(40));
+    }
+}

@@ -1,0 +1,329 @@
+//! Owns what far ends and people report: each report is brought to its delivery or person and made durable before it is answered.
+//! Refuses to know providers' forms. Invariant: late, doubled, early and unknown reports are all right; what names nothing of ours is counted and kept (I5, I7, I18).
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::sync::mpsc;
+
+use super::{
+    Unavailable,
+    devices::DeviceState,
+    gateway::Inner,
+    queue::Work,
+    settle::{Batch, Requeue, after_failure},
+};
+use crate::{
+    alert::{AlertId, AlertNo},
+    channel::{About, Class, Failure, News, Report},
+    delivery::{
+        event::{Choice, Event, FactKind, Told},
+        ledger::Shelf,
+        plan::RecipientKind,
+        slot::Phase,
+    },
+    registry::{PhoneNumber, SubscriberKey, role},
+    telemetry::metrics as meter,
+    time::Timestamp,
+};
+
+/// Reports taken together into one commit.
+const REPORTS_MAX: usize = 4_096;
+/// Receipts that overtook the return of their send; older ones make room, and are in the journal as strays.
+const EARLY_MAX: usize = 10_000;
+/// A far end's clock is believed this far into our future.
+const CLOCK_AHEAD_MS: i64 = 5 * 60 * 1_000;
+/// Alerts that a reply by phone number may still mean.
+const REPLY_ALERTS_MAX: usize = 64;
+
+/// Reports by a provider's own id that nobody knows yet.
+#[derive(Default)]
+pub(crate) struct Early(Mutex<VecDeque<(String, Report)>>);
+
+impl Early {
+    fn keep(&self, account: &str, report: Report) {
+        let mut kept = self.0.lock().expect("no code panics while it holds the early receipts");
+        if kept.len() >= EARLY_MAX {
+            kept.pop_front();
+        }
+        kept.push_back((account.to_owned(), report));
+    }
+
+    fn take_all(&self) -> Vec<(String, Report)> {
+        std::mem::take(&mut *self.0.lock().expect("no code panics while it holds the early receipts")).into()
+    }
+}
+
+/// Takes reports of drivers that hold their own connection.
+pub(crate) async fn run(inner: Arc<Inner>, account: String, mut reports: mpsc::Receiver<Report>) {
+    let mut gathered = Vec::new();
+    while reports.recv_many(&mut gathered, REPORTS_MAX).await > 0 {
+        if take(&inner, &account, std::mem::take(&mut gathered)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes reports durable.
+pub(crate) async fn take(inner: &Arc<Inner>, account: &str, reports: Vec<Report>) -> Result<(), Unavailable> {
+    let now = inner.clock.now();
+    let mut gathering = Gathering::default();
+    for report in reports {
+        gathering.add(inner, account, report, now);
+    }
+    gathering.commit(inner).await
+}
+
+/// Looks again at receipts whose send has returned meanwhile.
+pub(crate) async fn retry_early(inner: &Arc<Inner>) -> Result<(), Unavailable> {
+    let now = inner.clock.now();
+    let mut gathering = Gathering::default();
+    for (account, report) in inner.early.take_all() {
+        match inner.find_ref(&account, &report.about) {
+            Some((shelf, index)) => gathering.fact(inner, &account, &shelf, index, &report, now),
+            None => inner.early.keep(&account, report),
+        }
+    }
+    gathering.commit(inner).await
+}
+
+#[derive(Default)]
+struct Gathering {
+    batches: HashMap<AlertNo, Batch>,
+    told: Vec<Told>,
+    again: Vec<Requeue>,
+    opt_outs: Vec<SubscriberKey>,
+}
+
+impl Gathering {
+    fn add(&mut self, inner: &Arc<Inner>, account: &str, report: Report, now: Timestamp) {
+        match &report.about {
+            About::Delivery(id) => match inner.ledger.get(id.alert) {
+                Some(shelf) if (id.index as usize) < shelf.read().slots.len() => self.fact(inner, account, &shelf, id.index, &report, now),
+                _ => self.stray(account, &report, now),
+            },
+            About::ProviderRef { .. } => match inner.find_ref(account, &report.about) {
+                Some((shelf, index)) => self.fact(inner, account, &shelf, index, &report, now),
+                None => {
+                    self.stray(account, &report, now);
+                    inner.early.keep(account, report);
+                }
+            },
+            About::Device { id, msg_id } => match device_delivery(inner, id, msg_id) {
+                Some((shelf, index)) => self.fact(inner, account, &shelf, index, &report, now),
+                None => self.stray(account, &report, now),
+            },
+            About::DeviceStatus { id } => self.device_status(inner, account, id, &report, now),
+            About::Phone(number) => self.reply(inner, account, number, &report, now),
+        }
+    }
+
+    /// A report about one delivery.
+    fn fact(&mut self, inner: &Arc<Inner>, account: &str, shelf: &Shelf, index: u32, report: &Report, now: Timestamp) {
+        let at = credible(report.at, shelf, now);
+        let batch = self.batches.entry(shelf.no).or_insert_with(|| Batch::of(shelf));
+        match &report.news {
+            News::Accepted => batch.add(index, FactKind::Accepted, account, at),
+            News::Delivered => batch.add(index, FactKind::Delivered, "", at),
+            News::Played => batch.add(index, FactKind::Played, "", at),
+            News::Failed(failure) => self.failure(inner, account, shelf, index, failure, now),
+            News::Reply(text) => {
+                let (recipient, kind) = {
+                    let book = shelf.read();
+                    (book.slots[index as usize].recipient, book.kinds[usize::from(book.route_of(index).kind)].clone())
+                };
+                match choice_of(text) {
+                    Some(choice) => self.answer(shelf, recipient, choice, &kind, text, at),
+                    None => self.stray(account, report, now),
+                }
+            }
+            News::Online { .. } => self.stray(account, report, now),
+        }
+        if let Some(word) = news_word(&report.news) {
+            meter::receipt(account, word);
+        }
+    }
+
+    fn failure(&mut self, inner: &Arc<Inner>, account: &str, shelf: &Shelf, index: u32, failure: &Failure, now: Timestamp) {
+        let Some(batch) = self.batches.get_mut(&shelf.no) else { return };
+        let (route, phase) = {
+            let book = shelf.read();
+            (book.route_of(index).word.clone(), book.slots[index as usize].phase)
+        };
+        // A doubled failure of something already put off or closed changes nothing.
+        if !matches!(phase, Phase::AwaitingProof | Phase::InFlight) {
+            return;
+        }
+        let mut rng = StdRng::seed_from_u64(inner.seed ^ u64::from(index));
+        let again = after_failure(inner, shelf, batch, index, account, &route, failure, now, &mut rng);
+        if let Some((due, to)) = again {
+            let work = Work { alert: shelf.no, first: index, count: 1 };
+            let urgency = inner.urgency_of(shelf, index);
+            self.again.push(Requeue { route: route.into(), urgency, work, due, to });
+        }
+        if failure.class == Class::Reject {
+            tracing::info!(account, reason = failure.reason, alert = %shelf.id, delivery = index, "an address was refused for good");
+        }
+    }
+
+    fn device_status(&mut self, inner: &Arc<Inner>, account: &str, id: &str, report: &Report, now: Timestamp) {
+        let snapshot = inner.snapshot();
+        match (snapshot.speaker_by_id(id), &report.news) {
+            (Some(speaker), News::Online { online, detail }) => {
+                inner.devices.note(speaker.key().0, DeviceState { online: *online, at: report.at.unwrap_or(now), detail: detail.clone() });
+            }
+            // Health of a device that nobody registered: counted, not journaled, or a foreign fleet would fill the disk.
+            (None, News::Online { .. }) => meter::receipt(account, "unknown-device"),
+            _ => self.stray(account, report, now),
+        }
+    }
+
+    /// A reply by phone: to the newest alert that this phone was told of and has not answered.
+    fn reply(&mut self, inner: &Arc<Inner>, account: &str, number: &str, report: &Report, now: Timestamp) {
+        let News::Reply(text) = &report.news else { return self.stray(account, report, now) };
+        let Ok(phone) = number.parse::<PhoneNumber>() else { return self.stray(account, report, now) };
+        let snapshot = inner.snapshot();
+        let people: Vec<_> = snapshot.subscribers_by_phone(&phone).collect();
+        if is_opt_out(text) {
+            // A responsible person cannot opt out: their reply is kept as a stray for the duty officer to see.
+            let may: Vec<SubscriberKey> =
+                people.iter().filter(|person| role::may_opt_out(person.role())).map(|person| person.key()).collect();
+            if may.is_empty() {
+                self.stray(account, report, now);
+            }
+            self.opt_outs.extend(may);
+            return;
+        }
+        let via = inner.routes.account(account).map_or("phone", |account| account.channel.kind().name());
+        let newest = inner.ledger.newest_first().into_iter().take(REPLY_ALERTS_MAX);
+        let told = newest.filter_map(|shelf| {
+            let book = shelf.read();
+            let recipient = people.iter().find_map(|person| {
+                let recipient = book.recipient_of(RecipientKind::Person, person.key().0, Some(person.area()))?;
+                let is_new = !book.recipients[recipient as usize].answered.is_set() && book.was_told(recipient);
+                is_new.then_some(recipient)
+            })?;
+            drop(book);
+            Some((shelf, recipient))
+        });
+        match (told.into_iter().next(), choice_of(text)) {
+            (Some((shelf, recipient)), Some(choice)) => {
+                let at = credible(report.at, &shelf, now);
+                self.answer(&shelf, recipient, choice, via, text, at);
+            }
+            _ => self.stray(account, report, now),
+        }
+    }
+
+    fn answer(&mut self, shelf: &Shelf, recipient: u32, choice: Choice, via: &str, text: &str, at: Timestamp) {
+        let note = text.chars().take(200).collect();
+        meter::answer(via);
+        self.told.push(Told::Answered { alert: shelf.no, recipient, at, choice, via: via.to_owned(), by: String::new(), note });
+    }
+
+    fn stray(&mut self, account: &str, report: &Report, now: Timestamp) {
+        meter::receipt(account, "stray");
+        let text = format!("{:?}", masked(report));
+        self.told.push(Told::Stray { at: now, account: account.to_owned(), text: text.chars().take(500).collect() });
+    }
+
+    async fn commit(self, inner: &Arc<Inner>) -> Result<(), Unavailable> {
+        let mut events: Vec<Event> = self.batches.into_values().filter(|batch| !batch.is_empty()).map(Batch::into_event).collect();
+        events.extend(self.told.into_iter().map(|told| Event::Told(Box::new(told))));
+        if !events.is_empty() {
+            inner.append(events).await?;
+        }
+        for requeue in self.again {
+            inner.requeue(&requeue);
+        }
+        if !self.opt_outs.is_empty() {
+            inner.opt_out(self.opt_outs).await?;
+        }
+        Ok(())
+    }
+}
+
+/// When it happened, if the far end's clock can be believed; never before the alert came in.
+fn credible(at: Option<Timestamp>, shelf: &Shelf, now: Timestamp) -> Timestamp {
+    let base = shelf.read().base();
+    at.filter(|at| *at >= base && at.as_ms() <= now.as_ms() + CLOCK_AHEAD_MS).unwrap_or(now)
+}
+
+fn device_delivery(inner: &Arc<Inner>, id: &str, msg_id: &str) -> Option<(Arc<Shelf>, u32)> {
+    let alert: AlertId = msg_id.parse().ok()?;
+    let shelf = inner.ledger.find(alert)?;
+    let snapshot = inner.snapshot();
+    let speaker = snapshot.speaker_by_id(id)?;
+    let index = {
+        let book = shelf.read();
+        let recipient = book.recipient_of(RecipientKind::Speaker, speaker.key().0, Some(speaker.area()))?;
+        book.deliveries_of(recipient).last()?
+    };
+    Some((shelf, index))
+}
+
+const fn news_word(news: &News) -> Option<&'static str> {
+    match news {
+        News::Accepted => Some("accepted"),
+        News::Delivered => Some("delivered"),
+        News::Played => Some("played"),
+        News::Failed(_) => Some("failed"),
+        News::Reply(_) => Some("reply"),
+        News::Online { .. } => None,
+    }
+}
+
+/// Contract §4: `1`/收到, `2`/已转移, `3`/求助. Any other text is no answer: a person reads it among the strays.
+pub(crate) fn choice_of(text: &str) -> Option<Choice> {
+    let text = text.trim();
+    let starts = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
+    if starts(&["3", "３", "求助", "需要帮助"]) {
+        Some(Choice::Help)
+    } else if starts(&["2", "２", "已转移"]) {
+        Some(Choice::Moved)
+    } else if starts(&["1", "１", "收到"]) {
+        Some(Choice::Received)
+    } else {
+        None
+    }
+}
+
+fn is_opt_out(text: &str) -> bool {
+    let text = text.trim();
+    text.eq_ignore_ascii_case("TD") || text.eq_ignore_ascii_case("T") || text.starts_with("退订")
+}
+
+/// A report as it may be kept: phone numbers masked.
+fn masked(report: &Report) -> Report {
+    let hide = |number: &str| number.parse::<PhoneNumber>().map_or_else(|_| "unreadable number".to_owned(), |phone| phone.to_string());
+    let about = match &report.about {
+        About::Phone(number) => About::Phone(hide(number)),
+        About::ProviderRef { provider_ref, to } => About::ProviderRef { provider_ref: provider_ref.clone(), to: to.as_deref().map(hide) },
+        other => other.clone(),
+    };
+    Report { about, news: report.news.clone(), at: report.at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_mean_what_the_contract_says() {
+        for (text, choice) in [
+            ("1", Some(Choice::Received)),
+            (" 收到 ", Some(Choice::Received)),
+            ("2", Some(Choice::Moved)),
+            ("已转移到学校", Some(Choice::Moved)),
+            ("3", Some(Choice::Help)),
+            ("求助!", Some(Choice::Help)),
+            ("你是谁", None),
+        ] {
+            assert_eq!(choice_of(text), choice, "{text:?}");
+        }
+        assert!(is_opt_out("td") && is_opt_out("退订") && !is_opt_out("收到"));
+    }
+}

@@ -1,0 +1,190 @@
+//! Owns the way from a lease to verdicts: batches are rendered, checked against expiry and Cancel, and handed to the far end.
+//! Refuses to know retry and storage. Invariant: every leased delivery ends in exactly one outcome, also when the engine stops or a driver hangs.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
+
+use super::{
+    account::Account,
+    gateway::Inner,
+    lease::{Appetite, Lease},
+    queue::Urgency,
+    render,
+};
+use crate::{
+    alert::AlertNo,
+    channel::{Batching, Class, Failure, Verdict},
+    delivery::event::FactKind,
+    message::Outgoing,
+};
+
+/// A driver that answers later than its own time-out by this much is taken for stuck; what it holds is in doubt.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// What became of one delivery of a lease.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) alert: AlertNo,
+    pub(crate) index: u32,
+    pub(crate) urgency: Urgency,
+    pub(crate) route: Arc<str>,
+    pub(crate) account: u8,
+    pub(crate) end: Ended,
+}
+
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Verdict(Verdict),
+    /// Not handed over at all.
+    Closed(FactKind, &'static str),
+    /// Not handed over, and owed as before: the engine stops.
+    PutBack,
+}
+
+/// Sends one account's leases until the leasing side is gone and everything has its outcome.
+pub(crate) async fn run(
+    inner: Arc<Inner>,
+    account: Arc<Account>,
+    appetite: Arc<Appetite>,
+    mut leases: mpsc::Receiver<Lease>,
+    outcomes: mpsc::Sender<Outcome>,
+) {
+    let permits = Arc::new(Semaphore::new(account.common.concurrency.max(1)));
+    while let Some(lease) = leases.recv().await {
+        let begun = Instant::now();
+        let size = lease.work.count;
+        for group in compose(&inner, &account, &lease, &outcomes).await {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            if let Some(end) = not_any_more(&inner, lease.work.alert) {
+                let indices: Vec<u32> = group.iter().map(|message| message.id.index).collect();
+                report(&outcomes, &lease, &account, indices, &end).await;
+                continue;
+            }
+            let (account, outcomes, lease_facts) = (Arc::clone(&account), outcomes.clone(), LeaseFacts::of(&lease));
+            inner.tasks.spawn(async move {
+                hand_over(&account, &group, &lease_facts, &outcomes).await;
+                drop(permit);
+            });
+        }
+        appetite.learn(size, begun.elapsed());
+    }
+    // All permits back means that every batch has its verdicts.
+    let all = u32::try_from(account.common.concurrency.max(1)).unwrap_or(u32::MAX);
+    if permits.acquire_many(all).await.is_err() {
+        tracing::error!(account = account.name(), "the sender's permits were closed under it");
+    }
+}
+
+struct LeaseFacts {
+    alert: AlertNo,
+    urgency: Urgency,
+    route: Arc<str>,
+}
+
+impl LeaseFacts {
+    fn of(lease: &Lease) -> Self {
+        Self { alert: lease.work.alert, urgency: lease.urgency, route: Arc::from(lease.route.word.as_str()) }
+    }
+}
+
+/// Messages of a lease in the groups that one `send` takes; what cannot be rendered has its outcome at once.
+async fn compose(inner: &Arc<Inner>, account: &Account, lease: &Lease, outcomes: &mpsc::Sender<Outcome>) -> Vec<Vec<Outgoing>> {
+    let mut messages = Vec::with_capacity(lease.work.count as usize);
+    let range = lease.work.first..lease.work.first + lease.work.count;
+    if inner.stop.is_cancelled() {
+        report(outcomes, lease, account, range, &Ended::PutBack).await;
+        return Vec::new();
+    }
+    let composed = render::messages(inner, account, &lease.route, lease.work.alert, range);
+    for (index, made) in composed {
+        match made {
+            Ok(message) => messages.push(message),
+            Err(end) => report(outcomes, lease, account, [index], &end).await,
+        }
+    }
+    group(messages, account.channel.batching())
+}
+
+fn group(messages: Vec<Outgoing>, batching: Batching) -> Vec<Vec<Outgoing>> {
+    let (most, together): (usize, fn(&Outgoing, &Outgoing) -> bool) = match batching {
+        Batching::One => (1, |_, _| false),
+        Batching::SameText { max } => (max.max(1), |one, other| one.text == other.text && one.subject == other.subject),
+        Batching::WholeArea { max } => (max.max(1), |one, other| one.whole_area.is_some() && one.whole_area == other.whole_area),
+    };
+    let mut groups: Vec<Vec<Outgoing>> = Vec::new();
+    for message in messages {
+        match groups.last_mut() {
+            Some(last) if last.len() < most && together(&last[0], &message) => last.push(message),
+            _ => groups.push(vec![message]),
+        }
+    }
+    groups
+}
+
+/// Why nothing of this alert may leave now, if so.
+fn not_any_more(inner: &Inner, alert: AlertNo) -> Option<Ended> {
+    if inner.stop.is_cancelled() {
+        return Some(Ended::PutBack);
+    }
+    inner.closed_for_sending(alert).map(|kind| Ended::Closed(kind, "closed-before-sending"))
+}
+
+async fn hand_over(account: &Account, group: &[Outgoing], lease: &LeaseFacts, outcomes: &mpsc::Sender<Outcome>) {
+    let messages = u32::try_from(group.len()).unwrap_or(u32::MAX);
+    account.begin(messages);
+    let patience = account.common.timeout + STUCK_AFTER;
+    let verdicts = tokio::time::timeout(patience, account.channel.send(group)).await;
+    account.end(messages);
+    let mut verdicts = verdicts.unwrap_or_default().into_iter();
+    for message in group {
+        // A driver that hangs or answers too few verdicts leaves the rest in doubt.
+        let verdict = verdicts.next().unwrap_or_else(|| {
+            let detail = format!("no verdict within {} s", patience.as_secs());
+            Verdict::Failed(Failure { class: Class::Unknown, reason: "stuck", detail, retry_after: None })
+        });
+        let outcome = Outcome {
+            alert: lease.alert,
+            index: message.id.index,
+            urgency: lease.urgency,
+            route: Arc::clone(&lease.route),
+            account: account.number,
+            end: Ended::Verdict(verdict),
+        };
+        if outcomes.send(outcome).await.is_err() {
+            // The settling side ends only with the process; a restart finds the lease and takes it as unknown.
+            return;
+        }
+    }
+}
+
+async fn report(outcomes: &mpsc::Sender<Outcome>, lease: &Lease, account: &Account, indices: impl IntoIterator<Item = u32>, end: &Ended) {
+    let facts = LeaseFacts::of(lease);
+    for index in indices {
+        let outcome = Outcome {
+            alert: facts.alert,
+            index,
+            urgency: facts.urgency,
+            route: Arc::clone(&facts.route),
+            account: account.number,
+            end: end.again(),
+        };
+        if outcomes.send(outcome).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Ended {
+    /// The same end for another delivery of the group.
+    fn again(&self) -> Self {
+        match self {
+            Self::Verdict(verdict) => Self::Verdict(verdict.clone()),
+            Self::Closed(kind, word) => Self::Closed(*kind, word),
+            Self::PutBack => Self::PutBack,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Owns what follows from outcomes and reports: facts for the journal, then retries into the queues and the accounts' health.
+//! Refuses to know how messages are sent. Invariant: a consequence (retry, next account, parking) follows only from a fact that is durable.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::sync::mpsc;
+
+use super::{
+    gateway::Inner,
+    queue::{For, Urgency, Work},
+    send::{Ended, Outcome},
+};
+use crate::{
+    alert::AlertNo,
+    channel::{Failure, Proof, Verdict},
+    delivery::{
+        event::{Event, Fact, FactKind, Facts, Refs},
+        ledger::Shelf,
+        retry::{self, Next, Terms},
+        slot::Phase,
+    },
+    telemetry::metrics as meter,
+    time::Timestamp,
+};
+
+/// Outcomes of one record of the journal: 8,192 facts are 90 kB, a fraction of a commit.
+const OUTCOMES_MAX: usize = 8_192;
+
+/// Facts of one alert as they are gathered.
+pub(crate) struct Batch {
+    alert: AlertNo,
+    base: Timestamp,
+    words: Vec<String>,
+    list: Vec<Fact>,
+}
+
+impl Batch {
+    pub(crate) fn of(shelf: &Shelf) -> Self {
+        Self { alert: shelf.no, base: shelf.read().base(), words: vec![String::new()], list: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, index: u32, kind: FactKind, word: &str, at: Timestamp) {
+        let known = self.words.iter().position(|known| known == word);
+        let code = known.unwrap_or_else(|| {
+            self.words.push(word.to_owned());
+            self.words.len() - 1
+        });
+        let at_ms = u32::try_from((at.as_ms() - self.base.as_ms()).max(0)).unwrap_or(u32::MAX - 1);
+        self.list.push(Fact { index, kind, code: u16::try_from(code).unwrap_or(0), at_ms });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(crate) fn into_event(self) -> Event {
+        Event::Facts(Facts { alert: self.alert, base: self.base, words: self.words, list: self.list })
+    }
+}
+
+/// A delivery to be put back into its queue once its fact is durable.
+pub(crate) struct Requeue {
+    pub(crate) route: Arc<str>,
+    pub(crate) urgency: Urgency,
+    pub(crate) work: Work,
+    pub(crate) due: Timestamp,
+    pub(crate) to: For,
+}
+
+/// Gathers outcomes as they come and settles them in bulk; ends when every sender has.
+pub(crate) async fn run(inner: Arc<Inner>, mut outcomes: mpsc::Receiver<Outcome>) {
+    let mut rng = StdRng::seed_from_u64(inner.seed);
+    let mut gathered = Vec::with_capacity(OUTCOMES_MAX);
+    while outcomes.recv_many(&mut gathered, OUTCOMES_MAX).await > 0 {
+        if settle(&inner, std::mem::take(&mut gathered), &mut rng).await.is_err() {
+            // The store is gone; the process is about to end and what was in flight is taken up as unknown.
+            return;
+        }
+    }
+}
+
+async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) -> Result<(), super::Unavailable> {
+    let now = inner.clock.now();
+    let mut batches: HashMap<AlertNo, Batch> = HashMap::new();
+    let mut refs: HashMap<(AlertNo, u8), Vec<(u32, String)>> = HashMap::new();
+    let mut again = Vec::new();
+    for outcome in outcomes {
+        let Some(shelf) = inner.ledger.get(outcome.alert) else { continue };
+        let batch = batches.entry(outcome.alert).or_insert_with(|| Batch::of(&shelf));
+        if let Ended::Verdict(Verdict::Accepted { provider_ref: Some(reference) }) = &outcome.end {
+            refs.entry((outcome.alert, outcome.account)).or_default().push((outcome.index, reference.clone()));
+        }
+        again.extend(settle_one(inner, &shelf, batch, &outcome, now, rng));
+    }
+    let mut events: Vec<Event> = batches.into_values().map(Batch::into_event).collect();
+    let has_refs = !refs.is_empty();
+    for ((alert, account), list) in refs {
+        let account = inner.routes.accounts()[usize::from(account)].name().to_owned();
+        events.push(Event::Refs(Refs { alert, account, list }));
+    }
+    inner.append(events).await?;
+    for requeue in again {
+        inner.requeue(&requeue);
+    }
+    if has_refs {
+        super::receipts::retry_early(inner).await?;
+    }
+    Ok(())
+}
+
+fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome, now: Timestamp, rng: &mut StdRng) -> Option<Requeue> {
+    let account = &inner.routes.accounts()[usize::from(outcome.account)];
+    let work = Work { alert: outcome.alert, first: outcome.index, count: 1 };
+    let requeue = |due, to| Requeue { route: Arc::clone(&outcome.route), urgency: outcome.urgency, work, due, to };
+    match &outcome.end {
+        Ended::Closed(kind, word) => {
+            batch.add(outcome.index, *kind, word, now);
+            None
+        }
+        Ended::PutBack => {
+            batch.add(outcome.index, FactKind::Throttled, "put-back", now);
+            None
+        }
+        Ended::Verdict(Verdict::Accepted { .. }) => {
+            account.went_well();
+            meter::delivery(account.channel.kind().name(), "accepted");
+            match account.channel.proof() {
+                Proof::AcceptedOnly => batch.add(outcome.index, FactKind::Settled, account.name(), now),
+                Proof::Report { .. } => batch.add(outcome.index, FactKind::Accepted, account.name(), now),
+                Proof::AcceptedIsDelivered => {
+                    batch.add(outcome.index, FactKind::Accepted, account.name(), now);
+                    batch.add(outcome.index, FactKind::Delivered, "", now);
+                }
+            }
+            None
+        }
+        Ended::Verdict(Verdict::Failed(failure)) => {
+            meter::delivery(account.channel.kind().name(), failure.reason);
+            if account.went_wrong(failure.class, failure.reason, now) {
+                meter::alarm("account-parked");
+                tracing::error!(account = account.name(), reason = failure.reason, detail = %failure.detail, "account is parked");
+            }
+            after_failure(inner, shelf, batch, outcome.index, account.name(), &outcome.route, failure, now, rng)
+                .map(|(due, to)| requeue(due, to))
+        }
+    }
+}
+
+/// Puts the failure's consequence into the batch; answers when the delivery is to be queued again, and for whom.
+#[expect(clippy::too_many_arguments, reason = "the facts of one failure; a struct for the single call would only rename them")]
+pub(crate) fn after_failure(
+    inner: &Inner,
+    shelf: &Shelf,
+    batch: &mut Batch,
+    index: u32,
+    account: &str,
+    route: &str,
+    failure: &Failure,
+    now: Timestamp,
+    rng: &mut StdRng,
+) -> Option<(Timestamp, For)> {
+    let route = inner.routes.get(route)?;
+    let running = inner.running(shelf);
+    let (attempts, is_open) = {
+        let book = shelf.read();
+        let slot = &book.slots[index as usize];
+        // What a far end had taken is already counted as the attempt that failed now.
+        let taken = u8::from(slot.phase == Phase::AwaitingProof);
+        (slot.attempts.saturating_sub(taken), slot.phase.is_open())
+    };
+    if !is_open {
+        return None;
+    }
+    let next_account = route.next_account(account, now);
+    let schedule = inner.routes.account(account).map_or(&[][..], |account| &account.common.retry);
+    let terms = Terms { schedule, stop_at: running.stop_at, has_next_account: next_account.is_some(), persist: running.persist };
+    match retry::next(terms, failure, attempts, now, rng) {
+        Next::Again { kind, at } => {
+            batch.add(index, kind, failure.reason, at);
+            Some((at, For::ANY))
+        }
+        Next::NextAccount { at } => {
+            let next = next_account?;
+            batch.add(index, FactKind::NextAccount, next.name(), at);
+            Some((at, For(Some(next.number))))
+        }
+        Next::Close { kind } => {
+            batch.add(index, kind, failure.reason, now);
+            None
+        }
+    }
+}
