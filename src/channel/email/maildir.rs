@@ -17,7 +17,6 @@ use crate::{
         Batching, Callback, Channel, Class, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink, Verdict, common,
     },
     fault::Fault,
-    keys::Keys,
     message::{Form, Outgoing},
     time::SharedClock,
 };
