@@ -40,6 +40,21 @@ impl<'a> Keys<'a> {
         self.faults.extend(faults);
     }
 
+    /// A share of a whole, from 0 to 1.
+    pub(crate) fn share(&mut self, key: &'static str, default: f64) -> f64 {
+        let Some(value) = self.value(key) else { return default };
+        let share = match value {
+            Value::Float(share) => Some(*share),
+            Value::Integer(0) => Some(0.0),
+            Value::Integer(1) => Some(1.0),
+            _ => None,
+        };
+        share.filter(|share| (0.0..=1.0).contains(share)).unwrap_or_else(|| {
+            self.fault(key, "out-of-range", "must be a share from 0.0 to 1.0");
+            default
+        })
+    }
+
     /// A list of texts; empty when the key is not there.
     pub(crate) fn texts(&mut self, key: &'static str) -> Vec<String> {
         let Some(value) = self.value(key) else { return Vec::new() };

@@ -9,6 +9,7 @@ mod contract_kit;
 pub mod drivers;
 pub mod email;
 mod http_client;
+pub mod sandbox;
 pub mod sms;
 pub mod speaker;
 mod tls;

@@ -25,7 +25,7 @@ const PARTS_MAX: u8 = 4;
 const SIGNATURE_CHARS_MAX: usize = 20;
 
 /// The key `signature`, such as 【北川预警】; the renderer puts it in front of the text and counts it.
-fn form(keys: &mut Keys<'_>) -> Form {
+pub(super) fn form(keys: &mut Keys<'_>) -> Form {
     let signature = keys.text("signature").unwrap_or_default();
     if signature.chars().count() > SIGNATURE_CHARS_MAX || signature.contains(char::is_control) {
         keys.fault("signature", "bad-signature", format!("must be one line of at most {SIGNATURE_CHARS_MAX} letters"));
