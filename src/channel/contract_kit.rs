@@ -9,6 +9,7 @@ use std::{
 
 use axum::{
     Router,
+    body::Bytes,
     extract::State,
     http::{HeaderMap, Method, StatusCode, Uri},
     response::IntoResponse,
@@ -31,6 +32,8 @@ const SECRET: &str = "s3cret-W0rd";
 pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 #[derive(Default)]
@@ -82,9 +85,9 @@ impl FarEnd {
     }
 }
 
-async fn answer(State(script): State<Arc<Mutex<Script>>>, method: Method, uri: Uri) -> impl IntoResponse {
+async fn answer(State(script): State<Arc<Mutex<Script>>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
     let mut script = script.lock().expect("script");
-    script.asked.push(Asked { method, uri });
+    script.asked.push(Asked { method, uri, headers, body: String::from_utf8(body.to_vec()).expect("text") });
     let added: HeaderMap = script
         .headers
         .iter()
@@ -151,20 +154,39 @@ struct Provider {
     kind: Kind,
     provider: &'static str,
     table: fn(&str) -> String,
+    /// What the account holds that must never be told; a robot's secret is its address.
+    secret: &'static str,
     to: fn(u32) -> String,
     accepted: (u16, &'static str),
     differs: &'static [(u16, Class)],
 }
 
 fn providers() -> Vec<Provider> {
-    vec![Provider {
+    vec![kannel(), wecom_robot()]
+}
+
+fn kannel() -> Provider {
+    Provider {
         kind: Kind::Sms,
         provider: "kannel",
         table: |base| format!("url = \"{base}/cgi-bin/sendsms\"\nusername = \"gw\"\npassword = \"{SECRET}\"\ntimeout = \"1s\""),
+        secret: SECRET,
         to: |_| PHONE.to_owned(),
         accepted: (202, "0: Accepted for delivery"),
         differs: &[(404, Class::Misconfigured)],
-    }]
+    }
+}
+
+fn wecom_robot() -> Provider {
+    Provider {
+        kind: Kind::Wechat,
+        provider: "wecom_robot",
+        table: |base| format!("url = \"{base}\"\ntimeout = \"1s\""),
+        secret: "nothing",
+        to: |index| format!("693a91f6-7aoc-4bc4-97a0-1234567890-{index}"),
+        accepted: (200, r#"{"errcode":0,"errmsg":"ok"}"#),
+        differs: &[],
+    }
 }
 
 fn assert_clean(failure: &Failure, to: &str) {
@@ -181,7 +203,7 @@ async fn every_status_has_its_class_and_no_failure_tells_a_secret() {
         let channel = build(provider.kind, provider.provider, &(provider.table)(&far_end.base()));
         for status in 200..=599_u16 {
             let to = (provider.to)(u32::from(status));
-            far_end.says(status, &format!("odd {SECRET} at {to} and {PHONE} {}", "x".repeat(400)));
+            far_end.says(status, &format!("odd {} at {to} and {PHONE} {}", provider.secret, "x".repeat(400)));
             let failure = failure(send_one(channel.as_ref(), message(u32::from(status), &to)).await);
             let by_table = class_of_status(status).map_or(Class::Unknown, |(class, _)| class);
             let expected = provider.differs.iter().find(|(known, _)| *known == status).map_or(by_table, |&(_, class)| class);

@@ -121,6 +121,16 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// Takes a secret out of the answer that the account as a whole does not know.
+    pub(crate) fn hide(&mut self, secret: &str) {
+        if let Ok(text) = std::str::from_utf8(&self.body)
+            && !secret.is_empty()
+            && text.contains(secret)
+        {
+            self.body = text.replace(secret, "…").into();
+        }
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).trim().to_owned()
     }

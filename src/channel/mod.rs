@@ -14,6 +14,7 @@ pub mod sms;
 pub mod speaker;
 mod tls;
 mod web_url;
+pub mod wechat;
 
 use std::{sync::Arc, time::Duration};
 

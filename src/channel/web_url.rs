@@ -10,6 +10,11 @@ pub(crate) fn required(keys: &mut Keys<'_>, key: &'static str) -> Url {
     read(keys, key, &text)
 }
 
+pub(crate) fn or_default(keys: &mut Keys<'_>, key: &'static str, default: &str) -> Url {
+    let text = keys.text(key).unwrap_or_else(|| default.to_owned());
+    read(keys, key, &text)
+}
+
 fn read(keys: &mut Keys<'_>, key: &'static str, text: &str) -> Url {
     match text.parse::<Url>() {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty() && url.password().is_none() => {
