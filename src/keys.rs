@@ -147,6 +147,17 @@ impl<'a> Keys<'a> {
         })
     }
 
+    /// A list of whole numbers; empty when the key is not there.
+    pub(crate) fn numbers(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Vec<u64> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let number = |item: &Value| item.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|number| range.contains(number));
+        let list = value.as_array().map(|list| list.iter().map(number).collect::<Option<Vec<_>>>());
+        list.flatten().unwrap_or_else(|| {
+            self.fault(key, "out-of-range", format!("must be a list of whole numbers from {} to {}", range.start(), range.end()));
+            Vec::new()
+        })
+    }
+
     /// One word of a closed list.
     pub(crate) fn word(&mut self, key: &'static str, words: &[&'static str], default: &'static str) -> &'static str {
         let Some(value) = self.value(key) else { return default };

@@ -162,7 +162,25 @@ struct Provider {
 }
 
 fn providers() -> Vec<Provider> {
-    vec![kannel(), wecom_robot()]
+    vec![kannel(), wecom_robot(), gateway()]
+}
+
+fn gateway() -> Provider {
+    let table = |base: &str| {
+        format!(
+            "url = \"{base}/send?to={{{{ to|urlencode }}}}&key={{{{ secret }}}}\"\nsecret = \"{SECRET}\"\ntimeout = \"1s\"\n\
+             ok = {{ path = \"/code\", equals = [\"0\"] }}\nbody = \"{{{{ text|urlencode }}}}\""
+        )
+    };
+    Provider {
+        kind: Kind::Sms,
+        provider: "http",
+        table,
+        secret: SECRET,
+        to: |_| PHONE.to_owned(),
+        accepted: (200, r#"{"code":0}"#),
+        differs: &[],
+    }
 }
 
 fn kannel() -> Provider {

@@ -5,6 +5,7 @@ use super::{Driver, Kind, email, sandbox, sms, speaker, wechat};
 
 static DRIVERS: &[Driver] = &[
     sms::KANNEL,
+    sms::HTTP,
     sms::FILE,
     email::SMTP,
     email::MAILDIR,

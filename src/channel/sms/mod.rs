@@ -3,9 +3,11 @@
 //! Invariant: a text goes out as it was rendered; nothing is cut, added or translated here.
 
 mod file;
+mod http;
 mod kannel;
 
 pub use file::DRIVER as FILE;
+pub use http::DRIVER as HTTP;
 pub use kannel::DRIVER as KANNEL;
 
 use std::time::Duration;
