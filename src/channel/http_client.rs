@@ -2,7 +2,7 @@
 //! Refuses to know providers; what stands in a body is the driver's business.
 //! Invariant: no failure made here carries a query, a secret of the account or a whole telephone number.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, RequestBuilder, Response, header};
@@ -15,6 +15,7 @@ use super::{
 
 /// Answers of providers are a few hundred bytes; more than this is not an answer.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+const IDLE_MAX: Duration = Duration::from_secs(10);
 /// `Failure::detail` promises this.
 const DETAIL_CHARS_MAX: usize = 300;
 /// Shorter runs of digits are codes and years; a telephone number has at least seven.
@@ -45,6 +46,8 @@ impl HttpClient {
             .no_proxy()
             .tcp_nodelay(true)
             .pool_max_idle_per_host(common.concurrency)
+            // Shorter than any server's patience: a connection that it closes under a request leaves the message unknown.
+            .pool_idle_timeout(IDLE_MAX)
             // Half, so that a far end that does not open its door is told apart from one that keeps silent.
             .connect_timeout(common.timeout / 2)
             .timeout(common.timeout)
@@ -153,7 +156,10 @@ pub(crate) fn class_of_status(status: u16) -> Option<(Class, &'static str)> {
 
 fn is_distrust(error: &reqwest::Error) -> bool {
     std::iter::successors(error.source(), |&cause| cause.source())
-        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(tls::is_distrust))
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        // The client wraps the handshake's error into another of the same type, which `source` steps over.
+        .flat_map(|error| std::iter::successors(Some(error), |error| error.get_ref()?.downcast_ref::<io::Error>()))
+        .any(tls::is_distrust)
 }
 
 /// Seconds, or a date, which is read against the far end's own `Date` so that nobody's clock matters.
@@ -238,6 +244,32 @@ mod tests {
         let detail = scrub.clean("GET http://gw/send?to=13800138000&x=1 with p&ss wörd or p%26ss%20w%C3%B6rd to +8613800138000 failed 503");
         assert_eq!(detail, "GET http://gw/send?… with … or … to +861****00 failed 503");
         assert_eq!(scrub.clean(&"字\u{7}".repeat(1_000)).chars().count(), 300);
+    }
+
+    #[tokio::test]
+    async fn a_far_end_that_cannot_prove_who_it_is_gets_no_message() {
+        let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key.into())
+            .expect("a server");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("https://localhost:{}/", listener.local_addr().expect("an address").port());
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config)).accept(stream).await.map(|_| ())
+        });
+        let table: toml::Table = "timeout = \"4s\"".parse().expect("toml");
+        let common = crate::channel::common::common(&mut crate::channel::common::keys("a", &table));
+        let client = HttpClient::new(&common, &Trust::WebRoots, Vec::new()).expect("a client");
+        let request = client.request(reqwest::Method::GET, url.parse().expect("a url"));
+        let Err(failure) = client.send(request).await else { panic!("was believed") };
+        assert_eq!((failure.class, failure.reason), (Class::Misconfigured, "tls"), "{failure}");
+        server.await.expect("ends").expect_err("no handshake");
     }
 
     #[test]

@@ -159,3 +159,26 @@ fn a_table_that_could_not_work_is_at_fault_before_anything_is_sent() {
         assert_eq!(paths, expected, "{table}");
     }
 }
+
+#[test]
+fn reports_of_real_gateways_are_read_by_a_table() {
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus/receipts"));
+    if !folder.is_dir() {
+        eprintln!("NOT RUN: there is no corpus of receipts at {}", folder.display());
+        return;
+    }
+    for (file, provider_ref, status, delivered) in [
+        ("aliyun-smsreport-docs.json", "biz_id", "err_code", "DELIVERED"),
+        ("aliyun-smsreport-delivered.json", "biz_id", "success", "true"),
+        ("tencent-status-callback.json", "sid", "errmsg", "DELIVRD"),
+    ] {
+        let table = format!(
+            "url = \"http://127.0.0.1:9/\"\ncallback_token = \"tok\"\nmessage_id = \"/id\"\n\
+             [receipt]\nprovider_ref = \"/{provider_ref}\"\nstatus = \"/{status}\"\ndelivered = [\"{delivered}\"]\nfailed = {{ \"*\" = \"reject\" }}"
+        );
+        let body = std::fs::read_to_string(folder.join(file)).expect("a receipt");
+        let call = called("status", "k=tok", Some("application/json"), &body);
+        let reception = build(Kind::Sms, "http", &table).receive(&call).expect("a reception");
+        assert_eq!(only_news(&reception), &News::Delivered, "{file}");
+    }
+}
