@@ -40,6 +40,21 @@ impl<'a> Keys<'a> {
         self.faults.extend(faults);
     }
 
+    /// A share of a whole, from 0 to 1.
+    pub(crate) fn share(&mut self, key: &'static str, default: f64) -> f64 {
+        let Some(value) = self.value(key) else { return default };
+        let share = match value {
+            Value::Float(share) => Some(*share),
+            Value::Integer(0) => Some(0.0),
+            Value::Integer(1) => Some(1.0),
+            _ => None,
+        };
+        share.filter(|share| (0.0..=1.0).contains(share)).unwrap_or_else(|| {
+            self.fault(key, "out-of-range", "must be a share from 0.0 to 1.0");
+            default
+        })
+    }
+
     /// A list of texts; empty when the key is not there.
     pub(crate) fn texts(&mut self, key: &'static str) -> Vec<String> {
         let Some(value) = self.value(key) else { return Vec::new() };
@@ -129,6 +144,17 @@ impl<'a> Keys<'a> {
         number.unwrap_or_else(|| {
             self.fault(key, "out-of-range", format!("must be a whole number from {} to {}", range.start(), range.end()));
             default
+        })
+    }
+
+    /// A list of whole numbers; empty when the key is not there.
+    pub(crate) fn numbers(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Vec<u64> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let number = |item: &Value| item.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|number| range.contains(number));
+        let list = value.as_array().map(|list| list.iter().map(number).collect::<Option<Vec<_>>>());
+        list.flatten().unwrap_or_else(|| {
+            self.fault(key, "out-of-range", format!("must be a list of whole numbers from {} to {}", range.start(), range.end()));
+            Vec::new()
         })
     }
 

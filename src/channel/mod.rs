@@ -2,11 +2,19 @@
 //! Refuses to know alerts' meaning, storage, retry and who is told: it takes sealed `Outgoing`s and gives verdicts.
 //! Invariant: no secret or whole phone number leaves a driver in an error, a log line or a metric.
 
+mod callback;
 mod common;
+#[cfg(test)]
+mod contract_kit;
 pub mod drivers;
 pub mod email;
+mod http_client;
+pub mod sandbox;
+pub mod sms;
 pub mod speaker;
 mod tls;
+mod web_url;
+pub mod wechat;
 
 use std::{sync::Arc, time::Duration};
 

@@ -100,7 +100,7 @@ pub(super) mod tests {
         message::{DeliveryId, Facts},
     };
 
-    pub(in crate::channel::email) fn letter(index: u32) -> Outgoing {
+    pub(in crate::channel) fn letter(index: u32) -> Outgoing {
         let facts = Facts {
             alert: AlertId(uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001)),
             status: Status::Actual,

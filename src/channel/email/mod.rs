@@ -10,6 +10,9 @@ pub mod smtp;
 pub use maildir::DRIVER as MAILDIR;
 pub use smtp::DRIVER as SMTP;
 
+#[cfg(test)]
+pub(in crate::channel) use compose::tests::letter as test_letter;
+
 use super::Reach;
 
 /// A mail account writes to people by their mailbox, and to mailing lists and duty rooms.

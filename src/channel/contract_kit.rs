@@ -1,0 +1,319 @@
+//! What every provider behind HTTP owes the engine, asked of each over the wire: classes, one verdict per message,
+//! nothing secret in a failure, and no callback of a stranger believed.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, Method, StatusCode, Uri},
+    response::IntoResponse,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::{Callback, Channel, Class, Context, Failure, Kind, News, Verdict, common, drivers, http_client::class_of_status};
+use crate::{
+    channel::email::test_letter,
+    message::Outgoing,
+    time::{ManualClock, Timestamp},
+};
+
+pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_784_772_960_000);
+pub(crate) const PHONE: &str = "13800138000";
+const SECRET: &str = "s3cret-W0rd";
+
+/// One request as the far end saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+#[derive(Default)]
+struct Script {
+    status: u16,
+    headers: Vec<(&'static str, &'static str)>,
+    body: String,
+    asked: Vec<Asked>,
+}
+
+/// A far end on loopback that answers every request as it was last told to.
+pub(crate) struct FarEnd {
+    address: SocketAddr,
+    script: Arc<Mutex<Script>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl FarEnd {
+    pub(crate) async fn open(status: u16, body: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let script = Arc::new(Mutex::new(Script { status, body: body.to_owned(), ..Script::default() }));
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+        Self { address, script, task }
+    }
+
+    pub(crate) fn base(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn says(&self, status: u16, body: &str) {
+        let mut script = self.script.lock().expect("script");
+        (script.status, script.body) = (status, body.to_owned());
+    }
+
+    fn adds(&self, name: &'static str, value: &'static str) {
+        self.script.lock().expect("script").headers.push((name, value));
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.script.lock().expect("script").asked.clone()
+    }
+}
+
+async fn answer(State(script): State<Arc<Mutex<Script>>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+    let mut script = script.lock().expect("script");
+    script.asked.push(Asked { method, uri, headers, body: String::from_utf8(body.to_vec()).expect("text") });
+    let added: HeaderMap = script
+        .headers
+        .iter()
+        .map(|(name, value)| (axum::http::HeaderName::from_static(name), axum::http::HeaderValue::from_static(value)))
+        .collect();
+    (StatusCode::from_u16(script.status).expect("a status"), added, script.body.clone())
+}
+
+pub(crate) fn context() -> Context {
+    Context {
+        clock: Arc::new(ManualClock::at(NOW)),
+        public_url: "https://alert.county.example".to_owned(),
+        callback_key: Arc::new([7; 32]),
+        base_dir: std::env::temp_dir(),
+        seed: 1,
+        builtin_broker: None,
+    }
+}
+
+pub(crate) fn build(kind: Kind, provider: &str, table: &str) -> Arc<dyn Channel> {
+    let driver = drivers::find(kind, provider).expect("a provider of the list");
+    let table: toml::Table = table.parse().expect("toml");
+    let prepared = (driver.check)("acc-1", &table).unwrap_or_else(|faults| panic!("{provider}: {faults:?}"));
+    (prepared.build)(context()).expect("builds")
+}
+
+pub(crate) fn faults(kind: Kind, provider: &str, table: &str) -> Vec<String> {
+    let driver = drivers::find(kind, provider).expect("a provider of the list");
+    match (driver.check)("acc-1", &table.parse().expect("toml")) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.into_iter().map(|fault| fault.path).collect(),
+    }
+}
+
+pub(crate) fn message(index: u32, to: &str) -> Outgoing {
+    Outgoing { to: to.to_owned(), text: "【北川预警】暴雨红色预警，请立即转移。".to_owned(), ..test_letter(index) }
+}
+
+pub(crate) fn called(what: &str, query: &str, content_type: Option<&str>, body: &str) -> Callback {
+    Callback {
+        what: what.to_owned(),
+        method: "POST".to_owned(),
+        query: query.to_owned(),
+        content_type: content_type.map(str::to_owned),
+        body: body.to_owned().into(),
+    }
+}
+
+pub(crate) async fn send_one(channel: &dyn Channel, message: Outgoing) -> Verdict {
+    let mut verdicts = channel.send(&[message]).await;
+    assert_eq!(verdicts.len(), 1);
+    verdicts.remove(0)
+}
+
+pub(crate) fn failure(verdict: Verdict) -> Failure {
+    match verdict {
+        Verdict::Failed(failure) => failure,
+        Verdict::Accepted { .. } => panic!("was accepted"),
+    }
+}
+
+/// A provider, how to reach it, and where it means something else by a status than the common table.
+struct Provider {
+    kind: Kind,
+    provider: &'static str,
+    table: fn(&str) -> String,
+    /// What the account holds that must never be told; a robot's secret is its address.
+    secret: &'static str,
+    to: fn(u32) -> String,
+    accepted: (u16, &'static str),
+    differs: &'static [(u16, Class)],
+}
+
+fn providers() -> Vec<Provider> {
+    vec![kannel(), wecom_robot(), gateway()]
+}
+
+fn gateway() -> Provider {
+    let table = |base: &str| {
+        format!(
+            "url = \"{base}/send?to={{{{ to|urlencode }}}}&key={{{{ secret }}}}\"\nsecret = \"{SECRET}\"\ntimeout = \"1s\"\n\
+             ok = {{ path = \"/code\", equals = [\"0\"] }}\nbody = \"{{{{ text|urlencode }}}}\""
+        )
+    };
+    Provider {
+        kind: Kind::Sms,
+        provider: "http",
+        table,
+        secret: SECRET,
+        to: |_| PHONE.to_owned(),
+        accepted: (200, r#"{"code":0}"#),
+        differs: &[],
+    }
+}
+
+fn kannel() -> Provider {
+    Provider {
+        kind: Kind::Sms,
+        provider: "kannel",
+        table: |base| format!("url = \"{base}/cgi-bin/sendsms\"\nusername = \"gw\"\npassword = \"{SECRET}\"\ntimeout = \"1s\""),
+        secret: SECRET,
+        to: |_| PHONE.to_owned(),
+        accepted: (202, "0: Accepted for delivery"),
+        differs: &[(404, Class::Misconfigured)],
+    }
+}
+
+fn wecom_robot() -> Provider {
+    Provider {
+        kind: Kind::Wechat,
+        provider: "wecom_robot",
+        table: |base| format!("url = \"{base}\"\ntimeout = \"1s\""),
+        secret: "nothing",
+        to: |index| format!("693a91f6-7aoc-4bc4-97a0-1234567890-{index}"),
+        accepted: (200, r#"{"errcode":0,"errmsg":"ok"}"#),
+        differs: &[],
+    }
+}
+
+fn assert_clean(failure: &Failure, to: &str) {
+    let printed = format!("{failure} {failure:?}");
+    assert!(!printed.contains(SECRET) && !printed.contains(PHONE) && !printed.contains(to), "{printed}");
+    assert!(failure.detail.chars().count() <= 300, "{printed}");
+    assert!(!failure.reason.is_empty() && failure.reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+}
+
+#[tokio::test]
+async fn every_status_has_its_class_and_no_failure_tells_a_secret() {
+    for provider in providers() {
+        let far_end = FarEnd::open(200, "").await;
+        let channel = build(provider.kind, provider.provider, &(provider.table)(&far_end.base()));
+        for status in 200..=599_u16 {
+            let to = (provider.to)(u32::from(status));
+            far_end.says(status, &format!("odd {} at {to} and {PHONE} {}", provider.secret, "x".repeat(400)));
+            let failure = failure(send_one(channel.as_ref(), message(u32::from(status), &to)).await);
+            let by_table = class_of_status(status).map_or(Class::Unknown, |(class, _)| class);
+            let expected = provider.differs.iter().find(|(known, _)| *known == status).map_or(by_table, |&(_, class)| class);
+            assert_eq!(failure.class, expected, "{} {status}: {failure}", provider.provider);
+            assert_clean(&failure, &to);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_gets_one_verdict_for_each_message_and_is_asked_once_each() {
+    for provider in providers() {
+        let far_end = FarEnd::open(provider.accepted.0, provider.accepted.1).await;
+        let channel = build(provider.kind, provider.provider, &(provider.table)(&far_end.base()));
+        let batch: Vec<Outgoing> = (0..5).map(|index| message(index, &(provider.to)(index))).collect();
+        let verdicts = channel.send(&batch).await;
+        assert_eq!(verdicts.len(), batch.len());
+        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Accepted { .. })), "{}: {verdicts:?}", provider.provider);
+        assert_eq!(far_end.asked().len(), batch.len());
+        assert!(channel.send(&[]).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_door_that_is_shut_may_be_tried_again_and_a_silent_far_end_is_unknown() {
+    for provider in providers() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let to = (provider.to)(1);
+        let channel = build(provider.kind, provider.provider, &(provider.table)(&format!("http://{address}")));
+        let silent = failure(send_one(channel.as_ref(), message(1, &to)).await);
+        assert_eq!((silent.class, silent.reason), (Class::Unknown, "timeout"), "{silent}");
+        assert_clean(&silent, &to);
+
+        let hangs_up = tokio::spawn(async move {
+            // The connection of the silent try, then the one that is cut after its request has come.
+            for _ in 0..2 {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                stream.readable().await.expect("a request");
+            }
+        });
+        let cut = failure(send_one(channel.as_ref(), message(2, &to)).await);
+        assert_eq!((cut.class, cut.reason), (Class::Unknown, "reset"), "{cut}");
+        hangs_up.await.expect("hung up");
+
+        let refused = failure(send_one(channel.as_ref(), message(3, &to)).await);
+        assert_eq!((refused.class, refused.reason), (Class::Retry, "connect"), "{refused}");
+        assert_clean(&refused, &to);
+    }
+}
+
+#[tokio::test]
+async fn a_far_end_says_how_long_to_wait_and_an_endless_answer_is_cut() {
+    for provider in providers() {
+        let far_end = FarEnd::open(429, "slow down").await;
+        far_end.adds("retry-after", "17");
+        let channel = build(provider.kind, provider.provider, &(provider.table)(&far_end.base()));
+        let throttled = failure(send_one(channel.as_ref(), message(1, &(provider.to)(1))).await);
+        assert_eq!((throttled.class, throttled.retry_after), (Class::Throttled, Some(Duration::from_secs(17))));
+        far_end.says(200, &"{".repeat(1 << 20));
+        assert_eq!(failure(send_one(channel.as_ref(), message(2, &(provider.to)(2))).await).class, Class::Unknown);
+    }
+}
+
+#[test]
+fn strangers_calls_report_nothing() {
+    for provider in providers() {
+        let channel = build(provider.kind, provider.provider, &(provider.table)("http://127.0.0.1:9"));
+        for what in ["status", "reply", "", "other"] {
+            for query in ["", "id=00000007000c1&k=0&d=1", "id=0000003g00001&k=00000000000000000000000000000000&d=1", "from=1&text=1&k="] {
+                match channel.receive(&called(what, query, None, "")) {
+                    Ok(reception) => assert!(reception.reports.is_empty() && reception.status == 403, "{what}?{query}: {reception:?}"),
+                    Err(failure) => assert_eq!(failure.reason, "bad-callback", "{what}?{query}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_provider_here_names_its_faults_and_knows_the_common_keys() {
+    for provider in providers() {
+        let good = (provider.table)("http://127.0.0.1:9");
+        assert!(faults(provider.kind, provider.provider, &format!("{good}\npriority = 2\nper_second = 10")).is_empty());
+        assert_eq!(faults(provider.kind, provider.provider, &format!("{good}\nsurprise = 1")), ["channel.acc-1.surprise"]);
+        let table: toml::Table = good.parse().expect("toml");
+        assert_eq!(common::common(&mut common::keys("acc-1", &table)).concurrency, 8);
+    }
+}
+
+/// What a callback reported, when it is about one thing.
+pub(crate) fn only_news(reception: &super::Reception) -> &News {
+    assert_eq!(reception.reports.len(), 1, "{reception:?}");
+    &reception.reports[0].news
+}

@@ -1,0 +1,287 @@
+//! Owns one HTTP client per account, and what a broken talk or a bare status means for a message.
+//! Refuses to know providers; what stands in a body is the driver's business.
+//! Invariant: no failure made here carries a query, a secret of the account or a whole telephone number.
+
+use std::{error::Error as _, io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{Client, RequestBuilder, Response, header};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{
+    Class, Common, Failure,
+    tls::{self, Trust},
+};
+
+/// Answers of providers are a few hundred bytes; more than this is not an answer.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// `Failure::detail` promises this.
+const DETAIL_CHARS_MAX: usize = 300;
+/// Shorter runs of digits are codes and years; a telephone number has at least seven.
+const NUMBER_DIGITS_MIN: usize = 7;
+/// A secret shorter than this would blank ordinary words out of a detail.
+const SECRET_BYTES_MIN: usize = 3;
+
+pub(crate) struct HttpClient {
+    client: Client,
+    scrub: Scrub,
+}
+
+/// What came back, whole or cut at `BODY_BYTES_MAX`.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Bytes,
+}
+
+impl HttpClient {
+    /// A client whose connections live as long as the account; `hidden` never stands in a failure.
+    pub(crate) fn new(common: &Common, trust: &Trust<'_>, hidden: Vec<SecretString>) -> Result<Self, String> {
+        let tls = tls::client_config(trust)?;
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls.as_ref().clone())
+            // A redirect would carry the account's secrets to whoever is named there.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .tcp_nodelay(true)
+            .pool_max_idle_per_host(common.concurrency)
+            // Shorter than any server's patience: a connection that it closes under a request leaves the message unknown.
+            .pool_idle_timeout(IDLE_MAX)
+            // Half, so that a far end that does not open its door is told apart from one that keeps silent.
+            .connect_timeout(common.timeout / 2)
+            .timeout(common.timeout)
+            .user_agent(concat!("lastmile/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| error.without_url().to_string())?;
+        Ok(Self { client, scrub: Scrub { hidden } })
+    }
+
+    pub(crate) fn request(&self, method: reqwest::Method, url: reqwest::Url) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// Sends and reads the whole answer. Statuses are not judged here: some far ends refuse under 200 and accept under 202.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let response = request.send().await.map_err(|error| self.broken(error))?;
+        let status = response.status().as_u16();
+        let retry_after = retry_after(response.headers());
+        let body = self.body(response).await?;
+        Ok(Answer { status, retry_after, body })
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Bytes, Failure> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(error))? {
+            let room = BODY_BYTES_MAX - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() >= room {
+                break;
+            }
+        }
+        Ok(body.freeze())
+    }
+
+    /// What an answer means by its status alone; `None` for 2xx.
+    pub(crate) fn judge_status(&self, answer: &Answer) -> Option<Failure> {
+        let (class, reason) = class_of_status(answer.status)?;
+        let detail = format!("{}: {}", answer.status, answer.text());
+        let retry_after = answer.retry_after.filter(|_| matches!(class, Class::Throttled | Class::Retry));
+        Some(Failure { retry_after, ..self.failure(class, reason, &detail) })
+    }
+
+    /// A failure whose detail has been scrubbed.
+    pub(crate) fn failure(&self, class: Class, reason: &'static str, detail: &str) -> Failure {
+        Failure { class, reason, detail: self.scrub.clean(detail), retry_after: None }
+    }
+
+    fn broken(&self, error: reqwest::Error) -> Failure {
+        let (class, reason) = if error.is_builder() {
+            (Class::Misconfigured, "bad-request")
+        } else if is_distrust(&error) {
+            (Class::Misconfigured, "tls")
+        } else if error.is_connect() {
+            (Class::Retry, "connect")
+        } else if error.is_timeout() {
+            (Class::Unknown, "timeout")
+        } else {
+            (Class::Unknown, "reset")
+        };
+        let error = error.without_url();
+        let mut detail = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            detail.push_str(": ");
+            detail.push_str(&inner.to_string());
+            cause = inner.source();
+        }
+        self.failure(class, reason, &detail)
+    }
+}
+
+impl Answer {
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Takes a secret out of the answer that the account as a whole does not know.
+    pub(crate) fn hide(&mut self, secret: &str) {
+        if let Ok(text) = std::str::from_utf8(&self.body)
+            && !secret.is_empty()
+            && text.contains(secret)
+        {
+            self.body = text.replace(secret, "…").into();
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).trim().to_owned()
+    }
+}
+
+/// The class of a status that a driver does not know better.
+pub(crate) fn class_of_status(status: u16) -> Option<(Class, &'static str)> {
+    Some(match status {
+        200..=299 => return None,
+        // We do not follow; the address in the table is an old one.
+        300..=399 => (Class::Misconfigured, "redirect"),
+        401 | 403 => (Class::Misconfigured, "auth"),
+        408 => (Class::Retry, "http-5xx"),
+        429 => (Class::Throttled, "http-429"),
+        400..=499 => (Class::Reject, "http-4xx"),
+        500..=599 => (Class::Retry, "http-5xx"),
+        _ => (Class::Unknown, "bad-status"),
+    })
+}
+
+fn is_distrust(error: &reqwest::Error) -> bool {
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        // The client wraps the handshake's error into another of the same type, which `source` steps over.
+        .flat_map(|error| std::iter::successors(Some(error), |error| error.get_ref()?.downcast_ref::<io::Error>()))
+        .any(tls::is_distrust)
+}
+
+/// Seconds, or a date, which is read against the far end's own `Date` so that nobody's clock matters.
+fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let hint = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = hint.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let instant = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
+    let wait = instant(hint)?.duration_since(instant(text(header::DATE)?)?);
+    Some(wait.try_into().unwrap_or_default())
+}
+
+/// Takes out of a text what must not be printed.
+pub(crate) struct Scrub {
+    hidden: Vec<SecretString>,
+}
+
+impl Scrub {
+    pub(crate) fn clean(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in self.hidden.iter().map(SecretString::expose_secret).filter(|secret| secret.len() >= SECRET_BYTES_MIN) {
+            text = text.replace(secret, "…");
+            let mut written = String::new();
+            percent_encode(secret, &mut written);
+            text = text.replace(&written, "…");
+        }
+        let words = text.split_whitespace().map(without_query).collect::<Vec<_>>().join(" ");
+        masked_numbers(&words).chars().filter(|letter| !letter.is_control()).take(DETAIL_CHARS_MAX).collect()
+    }
+}
+
+/// A URL keeps its path, so that a reader knows which one; its query holds accounts and numbers.
+fn without_query(word: &str) -> String {
+    match word.find("://").and_then(|scheme| word[scheme..].find('?').map(|query| scheme + query)) {
+        Some(query) => format!("{}?…", &word[..query]),
+        None => word.to_owned(),
+    }
+}
+
+/// Runs of digits long enough for a telephone number keep their first three and last two.
+pub(crate) fn masked_numbers(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        let run = rest[start..].bytes().take_while(u8::is_ascii_digit).count();
+        let digits = &rest[start..start + run];
+        clean.push_str(&rest[..start]);
+        if run < NUMBER_DIGITS_MIN {
+            clean.push_str(digits);
+        } else {
+            clean.push_str(&digits[..3]);
+            clean.push_str("****");
+            clean.push_str(&digits[run - 2..]);
+        }
+        rest = &rest[start + run..];
+    }
+    clean.push_str(rest);
+    clean
+}
+
+/// RFC 3986: everything but the unreserved letters.
+pub(crate) fn percent_encode(text: &str, into: &mut String) {
+    use std::fmt::Write as _;
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            write!(into, "%{byte:02X}").expect("a String takes every write");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_holds_neither_secret_nor_query_nor_whole_number() {
+        let scrub = Scrub { hidden: vec![SecretString::from("p&ss wörd")] };
+        let detail = scrub.clean("GET http://gw/send?to=13800138000&x=1 with p&ss wörd or p%26ss%20w%C3%B6rd to +8613800138000 failed 503");
+        assert_eq!(detail, "GET http://gw/send?… with … or … to +861****00 failed 503");
+        assert_eq!(scrub.clean(&"字\u{7}".repeat(1_000)).chars().count(), 300);
+    }
+
+    #[tokio::test]
+    async fn a_far_end_that_cannot_prove_who_it_is_gets_no_message() {
+        let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key.into())
+            .expect("a server");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("https://localhost:{}/", listener.local_addr().expect("an address").port());
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config)).accept(stream).await.map(|_| ())
+        });
+        let table: toml::Table = "timeout = \"4s\"".parse().expect("toml");
+        let common = crate::channel::common::common(&mut crate::channel::common::keys("a", &table));
+        let client = HttpClient::new(&common, &Trust::WebRoots, Vec::new()).expect("a client");
+        let request = client.request(reqwest::Method::GET, url.parse().expect("a url"));
+        let Err(failure) = client.send(request).await else { panic!("was believed") };
+        assert_eq!((failure.class, failure.reason), (Class::Misconfigured, "tls"), "{failure}");
+        server.await.expect("ends").expect_err("no handshake");
+    }
+
+    #[test]
+    fn a_hint_to_wait_is_read_as_seconds_or_as_a_date() {
+        let mut headers = header::HeaderMap::new();
+        assert_eq!(retry_after(&headers), None);
+        headers.insert(header::RETRY_AFTER, "120".parse().expect("a value"));
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(120)));
+        headers.insert(header::RETRY_AFTER, "Wed, 21 Oct 2026 07:28:30 GMT".parse().expect("a value"));
+        headers.insert(header::DATE, "Wed, 21 Oct 2026 07:28:00 GMT".parse().expect("a value"));
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(30)));
+        headers.insert(header::RETRY_AFTER, "soon".parse().expect("a value"));
+        assert_eq!(retry_after(&headers), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! Owns what stands where in a gateway's answer: pointers into JSON, the words of success, the classes of its codes.
+//! Refuses to know which gateway it is. Pure.
+//! Invariant: a code that the table does not list never condemns a telephone number.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use toml::Table;
+
+use crate::{channel::Class, keys::Keys};
+
+/// Stands for every code that is not listed.
+const ANY: &str = "*";
+
+/// When an answer means that the message was taken.
+pub(super) struct Success {
+    /// Empty: any 2xx.
+    pub(super) status: Vec<u64>,
+    pub(super) path: Option<String>,
+    pub(super) equals: Vec<String>,
+}
+
+/// What the gateway's own codes mean.
+#[derive(Default)]
+pub(super) struct Classes(BTreeMap<String, Class>);
+
+pub(super) struct Errors {
+    pub(super) path: Option<String>,
+    pub(super) classes: Classes,
+}
+
+/// A table inside of the account's; absent is as good as empty.
+pub(super) fn inner<'a>(keys: &mut Keys<'a>, key: &'static str) -> Option<Keys<'a>> {
+    let path = keys.path_of(key);
+    keys.table(key).map(|table| Keys::read(path, table))
+}
+
+/// Ends an inner table; its faults are the account's.
+pub(super) fn close<T>(keys: &mut Keys<'_>, inner: Keys<'_>, value: T) -> Option<T> {
+    inner.finish(value).map_err(|faults| keys.add_faults(faults)).ok()
+}
+
+/// An RFC 6901 pointer such as `/data/0/id`.
+pub(super) fn pointer(keys: &mut Keys<'_>, key: &'static str) -> Option<String> {
+    let text = keys.text(key)?;
+    if !text.starts_with('/') {
+        keys.fault(key, "bad-pointer", "must be a JSON pointer such as \"/data/0/id\"");
+    }
+    Some(text)
+}
+
+/// What stands there, as text; lists and objects are no code and no id.
+pub(super) fn text_at(value: &Value, pointer: &str) -> Option<String> {
+    match value.pointer(pointer)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+impl Success {
+    pub(super) fn read(keys: &mut Keys<'_>) -> Self {
+        let mut success = Self { status: Vec::new(), path: None, equals: Vec::new() };
+        let Some(mut inside) = inner(keys, "ok") else { return success };
+        success.status = inside.numbers("status", 100..=599);
+        success.path = pointer(&mut inside, "path");
+        success.equals = inside.texts("equals");
+        if success.path.is_some() == success.equals.is_empty() {
+            inside.fault("equals", "missing", "path and equals are given together or not at all");
+        }
+        close(keys, inside, ());
+        success
+    }
+
+    pub(super) fn is_status(&self, status: u16) -> bool {
+        if self.status.is_empty() { (200..300).contains(&status) } else { self.status.contains(&u64::from(status)) }
+    }
+}
+
+impl Errors {
+    /// The codes stand where success would, unless the table says otherwise.
+    pub(super) fn read(keys: &mut Keys<'_>, success: &Success) -> Self {
+        let mut errors = Self { path: success.path.clone(), classes: Classes::default() };
+        let Some(mut inside) = inner(keys, "error") else { return errors };
+        errors.path = pointer(&mut inside, "path").or(errors.path);
+        errors.classes = Classes::read(&mut inside, "classes");
+        if errors.path.is_none() {
+            inside.fault("path", "missing", "must be given, as ok has no path either");
+        }
+        close(keys, inside, ());
+        errors
+    }
+}
+
+impl Classes {
+    pub(super) fn read(keys: &mut Keys<'_>, key: &'static str) -> Self {
+        let listed = keys.table(key).map(|table| Self::of(keys, key, table));
+        Self(listed.unwrap_or_default())
+    }
+
+    fn of(keys: &mut Keys<'_>, key: &str, table: &Table) -> BTreeMap<String, Class> {
+        let mut classes = BTreeMap::new();
+        for (code, word) in table {
+            match word.as_str().and_then(class) {
+                Some(class) => {
+                    classes.insert(code.clone(), class);
+                }
+                None => {
+                    let message = "must be retry, throttle, reject, misconfigured, opted_out or unknown";
+                    keys.fault(&format!("{key}.{code}"), "unknown-word", message);
+                }
+            }
+        }
+        classes
+    }
+
+    pub(super) fn of_code(&self, code: &str) -> Option<Class> {
+        self.0.get(code).or_else(|| self.0.get(ANY)).copied()
+    }
+}
+
+fn class(word: &str) -> Option<Class> {
+    Some(match word {
+        "retry" => Class::Retry,
+        "throttle" => Class::Throttled,
+        "reject" => Class::Reject,
+        "misconfigured" => Class::Misconfigured,
+        "opted_out" => Class::OptedOut,
+        "unknown" => Class::Unknown,
+        _ => return None,
+    })
+}
+
+/// The metric word of a gateway's own code.
+pub(super) const fn reason(class: Class) -> &'static str {
+    match class {
+        Class::Retry => "gateway-busy",
+        Class::Throttled => "gateway-throttled",
+        Class::Unknown => "gateway-unknown",
+        Class::Reject => "gateway-refused",
+        Class::OptedOut => "opted-out",
+        Class::Misconfigured => "gateway-account",
+    }
+}

@@ -1,0 +1,184 @@
+//! Gateways as tables describe them, over the wire.
+
+use super::*;
+use crate::channel::{
+    About, News,
+    contract_kit::{FarEnd, PHONE, build, called, failure, faults, message, only_news, send_one},
+};
+
+const JSON: &str = r#"
+method = "POST"
+from = "10690"
+secret = "s3cret"
+callback_token = "t o"
+body = '{"mobile":{{ to|tojson }},"content":{{ text|tojson }},"out_id":{{ id|tojson }},"key":{{ secret|tojson }},"back":{{ callback_url|tojson }}}'
+headers = { Authorization = "Bearer abcdef", "X-Request-Id" = "{{ id }}" }
+message_id = "/data/sid"
+ok = { status = [200], path = "/code", equals = ["0", "OK"] }
+error = { classes = { "isv.LIMIT" = "throttle", "isv.NUMBER" = "reject", "isv.MONEY" = "misconfigured", TD = "opted_out", "isp.BUSY" = "retry", ODD = "unknown" } }
+signature = "【北川预警】"
+[receipt]
+list = "/reports"
+id = "/out_id"
+status = "/status"
+delivered = ["DELIVRD"]
+failed = { "MK:0001" = "reject", "MK:0005" = "opted_out" }
+reply = '{"code":0}'
+[answer]
+form = "query"
+from = "/mobile"
+text = "/content"
+reply = "ok"
+"#;
+
+fn gateway(base: &str) -> Arc<dyn Channel> {
+    build(Kind::Sms, "http", &format!("url = \"{base}/send\"\n{JSON}"))
+}
+
+#[tokio::test]
+async fn a_request_is_what_the_table_wrote_and_its_id_comes_back() {
+    let far_end = FarEnd::open(200, r#"{"code":0,"data":{"sid":77}}"#).await;
+    let channel = gateway(&far_end.base());
+    let sent = Outgoing { text: "他说\"走\"\n".to_owned(), ..message(3, PHONE) };
+    assert_eq!(send_one(channel.as_ref(), sent.clone()).await, Verdict::Accepted { provider_ref: Some("77".to_owned()) });
+    let asked = &far_end.asked()[0];
+    let body: Value = serde_json::from_str(&asked.body).expect("json");
+    let expected = serde_json::json!({
+        "mobile": PHONE, "content": sent.text, "out_id": sent.id.to_string(), "key": "s3cret",
+        "back": "https://alert.county.example/v1/callbacks/sms/acc-1/status?k=t%20o",
+    });
+    assert_eq!((asked.method.as_str(), asked.uri.path(), body), ("POST", "/send", expected));
+    for (name, value) in [("content-type", "application/json"), ("authorization", "Bearer abcdef"), ("x-request-id", &sent.id.to_string())]
+    {
+        assert_eq!(asked.headers[name].to_str().ok(), Some(value));
+    }
+    assert!(matches!(channel.form(), Form::Short { signature, .. } if signature == "【北川预警】"));
+}
+
+#[tokio::test]
+async fn an_address_can_carry_the_message_and_a_form_is_a_form() {
+    let far_end = FarEnd::open(200, "anything").await;
+    let table = format!("method = \"GET\"\nurl = \"{}/s?to={{{{ to_e164|urlencode }}}}&m={{{{ text|urlencode }}}}\"", far_end.base());
+    let channel = build(Kind::Sms, "http", &table);
+    assert_eq!(channel.proof(), Proof::AcceptedOnly);
+    let sent = Outgoing { text: "走&走=".to_owned(), ..message(3, PHONE) };
+    assert_eq!(send_one(channel.as_ref(), sent).await, Verdict::Accepted { provider_ref: None });
+    assert_eq!(far_end.asked()[0].uri.query(), Some("to=%2B8613800138000&m=%E8%B5%B0%26%E8%B5%B0%3D"));
+
+    let form = format!("url = \"{}/s\"\nbody = \"to={{{{ to }}}}&m={{{{ text|urlencode }}}}\"", far_end.base());
+    send_one(build(Kind::Sms, "http", &form).as_ref(), message(3, PHONE)).await;
+    assert_eq!(far_end.asked()[1].headers["content-type"].to_str().ok(), Some("application/x-www-form-urlencoded"));
+}
+
+#[tokio::test]
+async fn the_gateways_codes_mean_what_the_table_says() {
+    use Class::{Misconfigured, OptedOut, Reject, Retry, Throttled, Unknown};
+    let far_end = FarEnd::open(200, "").await;
+    let channel = gateway(&far_end.base());
+    for (status, body, class, reason) in [
+        (200, r#"{"code":"isv.LIMIT"}"#, Throttled, "gateway-throttled"),
+        (200, r#"{"code":"isv.NUMBER","message":"13800138000 s3cret Bearer abcdef"}"#, Reject, "gateway-refused"),
+        (400, r#"{"code":"isv.MONEY"}"#, Misconfigured, "gateway-account"),
+        (200, r#"{"code":"TD"}"#, OptedOut, "opted-out"),
+        (500, r#"{"code":"isp.BUSY"}"#, Retry, "gateway-busy"),
+        (200, r#"{"code":"ODD"}"#, Unknown, "gateway-unknown"),
+        (200, r#"{"code":"NEW"}"#, Retry, "unlisted-code"),
+        (201, r#"{"code":"0"}"#, Retry, "unlisted-code"),
+        (200, r#"{"kode":0}"#, Unknown, "garbage"),
+        (200, "<html>", Unknown, "garbage"),
+        (403, "<html>", Misconfigured, "auth"),
+    ] {
+        far_end.says(status, body);
+        let failure = failure(send_one(channel.as_ref(), message(1, PHONE)).await);
+        assert_eq!((failure.class, failure.reason), (class, reason), "{status} {body}");
+        assert!(!failure.detail.contains("s3cret") && !failure.detail.contains("abcdef") && !failure.detail.contains(PHONE));
+    }
+}
+
+#[test]
+fn reports_are_read_where_the_table_says_and_answered_in_its_words() {
+    let channel = gateway("http://127.0.0.1:9");
+    let ids: Vec<String> = (0..4).map(|index| message(index, PHONE).id.to_string()).collect();
+    let body = serde_json::json!({ "reports": [
+        { "out_id": ids[0], "status": "DELIVRD" }, { "out_id": ids[1], "status": "MK:0001" },
+        { "out_id": ids[2], "status": "ENROUTE" }, { "out_id": "not ours", "status": "DELIVRD" }, 7,
+    ]});
+    let reception = channel.receive(&called("status", "k=t%20o", None, &body.to_string())).expect("a reception");
+    assert_eq!((reception.status, reception.content_type, reception.body.as_str()), (200, "application/json", "{\"code\":0}"));
+    assert_eq!(reception.reports.len(), 2);
+    assert_eq!((&reception.reports[0].about, &reception.reports[0].news), (&About::Delivery(message(0, PHONE).id), &News::Delivered));
+    assert!(matches!(&reception.reports[1].news, News::Failed(failure) if failure.class == Class::Reject));
+    for (query, body) in [("k=no", body.to_string()), ("", body.to_string())] {
+        assert_eq!(channel.receive(&called("status", query, None, &body)).expect("a reception").status, 403);
+    }
+    for body in ["", "{}", "{\"reports\":[1,2]}", "[", "{\"reports\":[{\"out_id\":\"x\"}]}"] {
+        assert_eq!(channel.receive(&called("status", "k=t+o", None, body)).expect_err("refused").reason, "bad-callback", "{body}");
+    }
+}
+
+#[test]
+fn a_report_may_name_the_gateways_own_id() {
+    let table = "url = \"http://127.0.0.1:9/\"\ncallback_token = \"tok\"\nmessage_id = \"/sid\"\nreport_within = \"5m\"\n\
+                 [receipt]\nform = \"query\"\nprovider_ref = \"/sid\"\nto = \"/mobile\"\nstatus = \"/s\"\ndelivered = [\"true\"]\nfailed = { \"*\" = \"reject\" }";
+    let channel = build(Kind::Sms, "http", table);
+    assert_eq!(channel.proof(), Proof::Report { within: std::time::Duration::from_secs(300) });
+    let reception = channel.receive(&called("status", "k=tok&sid=9&mobile=138&s=odd", None, "")).expect("a reception");
+    assert_eq!(reception.reports[0].about, About::ProviderRef { provider_ref: "9".to_owned(), to: Some("138".to_owned()) });
+    assert!(matches!(only_news(&reception), News::Failed(failure) if failure.class == Class::Reject));
+}
+
+#[test]
+fn replies_come_by_query_or_form() {
+    let channel = gateway("http://127.0.0.1:9");
+    let call = called("reply", "k=t%20o", Some("application/x-www-form-urlencoded"), "mobile=13800138000&content=%E6%94%B6%E5%88%B0");
+    let reception = channel.receive(&call).expect("a reception");
+    assert_eq!((reception.body.as_str(), &reception.reports[0].about), ("ok", &About::Phone(PHONE.to_owned())));
+    assert_eq!(only_news(&reception), &News::Reply("收到".to_owned()));
+}
+
+#[test]
+fn a_table_that_could_not_work_is_at_fault_before_anything_is_sent() {
+    for (table, expected) in [
+        ("", vec!["url"]),
+        ("url = \"http://{{ to }}/\"", vec!["url"]),
+        ("url = \"http://h.example{{ to }}/\"", vec!["url"]),
+        ("url = \"http://h/\"\nbody = \"{{ phone }}\"", vec!["body"]),
+        ("url = \"http://h/\"\nheaders = { \"a b\" = \"x\", c = 1 }", vec!["headers.a b", "headers.c"]),
+        ("url = \"http://h/\"\nok = { path = \"code\", equals = [\"0\"], status = [99] }", vec!["ok.status", "ok.path"]),
+        ("url = \"http://h/\"\nerror = { classes = { a = \"perhaps\" } }", vec!["error.classes.a", "error.path"]),
+        ("url = \"http://h/\"\n[receipt]\nstatus = \"/s\"", vec!["receipt.id", "receipt.delivered", "callback_token"]),
+        (
+            "url = \"http://h/\"\ncallback_token = \"t\"\n[receipt]\nprovider_ref = \"/r\"\nstatus = \"/s\"\ndelivered = [\"D\"]\nodd = 1",
+            vec!["receipt.odd"],
+        ),
+    ] {
+        let mut paths = faults(Kind::Sms, "http", table);
+        let mut expected: Vec<String> = expected.into_iter().map(|key| format!("channel.acc-1.{key}")).collect();
+        paths.sort();
+        expected.sort();
+        assert_eq!(paths, expected, "{table}");
+    }
+}
+
+#[test]
+fn reports_of_real_gateways_are_read_by_a_table() {
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus/receipts"));
+    if !folder.is_dir() {
+        eprintln!("NOT RUN: there is no corpus of receipts at {}", folder.display());
+        return;
+    }
+    for (file, provider_ref, status, delivered) in [
+        ("aliyun-smsreport-docs.json", "biz_id", "err_code", "DELIVERED"),
+        ("aliyun-smsreport-delivered.json", "biz_id", "success", "true"),
+        ("tencent-status-callback.json", "sid", "errmsg", "DELIVRD"),
+    ] {
+        let table = format!(
+            "url = \"http://127.0.0.1:9/\"\ncallback_token = \"tok\"\nmessage_id = \"/id\"\n\
+             [receipt]\nprovider_ref = \"/{provider_ref}\"\nstatus = \"/{status}\"\ndelivered = [\"{delivered}\"]\nfailed = {{ \"*\" = \"reject\" }}"
+        );
+        let body = std::fs::read_to_string(folder.join(file)).expect("a receipt");
+        let call = called("status", "k=tok", Some("application/json"), &body);
+        let reception = build(Kind::Sms, "http", &table).receive(&call).expect("a reception");
+        assert_eq!(only_news(&reception), &News::Delivered, "{file}");
+    }
+}

@@ -1,0 +1,280 @@
+//! Owns `sms/kannel`: sendsms of a Kannel bearerbox, its answers, its delivery reports and the replies that it passes on.
+//! Refuses to know which operator stands behind it; Kannel holds the lines, the parts and their order.
+//! Invariant: a status callback counts only with the MAC of its own delivery, a reply only with the account's token.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
+use reqwest::{Method, Url};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{REACHES, REPORT_WITHIN, form};
+use crate::{
+    channel::{
+        About, Batching, BuildError, Callback, Channel, Class, Common, Context, Driver, Failure, Kind, News, Prepared, Proof, Reach,
+        Reception, Report, ReportSink, Verdict,
+        callback::{self, Fields},
+        common,
+        http_client::{Answer, HttpClient, masked_numbers},
+        tls::Trust,
+        web_url,
+    },
+    fault::Fault,
+    keys::Keys,
+    message::{DeliveryId, Form, Outgoing},
+    time::{SharedClock, Timestamp},
+};
+
+pub const DRIVER: Driver = Driver { kind: Kind::Sms, provider: "kannel", check };
+
+/// Delivered, failed, buffered, taken and refused by the operator: all that settles or informs.
+const DLR_MASK: &str = "31";
+/// Texts of operators are short; what is longer is somebody's free text.
+const ANSWER_CHARS_MAX: usize = 160;
+
+struct Kannel {
+    name: String,
+    settings: Settings,
+    http: HttpClient,
+    public_url: String,
+    callback_key: Arc<[u8; 32]>,
+    clock: SharedClock,
+}
+
+/// The keys of the table, checked.
+struct Settings {
+    url: Url,
+    username: String,
+    password: SecretString,
+    from: Option<String>,
+    smsc: Option<String>,
+    dlr: bool,
+    proof: Proof,
+    form: Form,
+    callback_token: Option<SecretString>,
+}
+
+fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
+    let mut keys = common::keys(name, table);
+    let common = common::common(&mut keys);
+    let settings = settings(&mut keys);
+    let name = name.to_owned();
+    keys.finish(settings).map(|settings| Prepared {
+        name: name.clone(),
+        kind: Kind::Sms,
+        provider: "kannel",
+        common: common.clone(),
+        build: Box::new(move |context| build(name, &common, settings, context)),
+    })
+}
+
+fn settings(keys: &mut Keys<'_>) -> Settings {
+    let dlr = keys.flag("dlr", true);
+    let within = keys.duration("report_within", REPORT_WITHIN);
+    Settings {
+        url: web_url::required(keys, "url"),
+        username: keys.required("username"),
+        password: SecretString::from(keys.required("password")),
+        from: keys.text("from"),
+        smsc: keys.text("smsc"),
+        dlr,
+        proof: if dlr { Proof::Report { within } } else { Proof::AcceptedOnly },
+        form: form(keys),
+        callback_token: keys.secret("callback_token"),
+    }
+}
+
+fn build(name: String, common: &Common, settings: Settings, context: Context) -> Result<Arc<dyn Channel>, BuildError> {
+    let hidden = vec![settings.password.clone()];
+    let http = HttpClient::new(common, &Trust::WebRoots, hidden).map_err(|message| BuildError { name: name.clone(), message })?;
+    let Context { clock, public_url, callback_key, .. } = context;
+    Ok(Arc::new(Kannel { name, settings, http, public_url, callback_key, clock }))
+}
+
+impl Kannel {
+    async fn send_one(&self, message: &Outgoing) -> Verdict {
+        let request = self.http.request(Method::GET, self.address(message));
+        match self.http.send(request).await {
+            Err(failure) => Verdict::Failed(failure),
+            Ok(answer) => self.judge(&answer),
+        }
+    }
+
+    fn address(&self, message: &Outgoing) -> Url {
+        let settings = &self.settings;
+        let mut url = settings.url.clone();
+        let mut query = url.query_pairs_mut();
+        query.append_pair("username", &settings.username).append_pair("password", settings.password.expose_secret());
+        for (name, value) in [("from", &settings.from), ("smsc", &settings.smsc)] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        query.append_pair("to", &message.to).append_pair("text", &message.text);
+        query.append_pair("charset", "UTF-8").append_pair("coding", "2");
+        if settings.dlr {
+            let mac = callback::mac(&self.callback_key, &self.name, message.id);
+            let ours = callback::status_url(&self.public_url, Kind::Sms.name(), &self.name, message.id, &mac);
+            query.append_pair("dlr-mask", DLR_MASK).append_pair("dlr-url", &format!("{ours}&d=%d&a=%A&t=%t&p=%P"));
+        }
+        drop(query);
+        url
+    }
+
+    fn judge(&self, answer: &Answer) -> Verdict {
+        let text = answer.text();
+        if answer.is_success() {
+            let taken = text.starts_with("0:") || text.starts_with("3:") || text.starts_with("Sent");
+            let odd = || self.http.failure(Class::Unknown, "garbage", &format!("{}: {text}", answer.status));
+            return if taken { Verdict::Accepted { provider_ref: None } } else { Verdict::Failed(odd()) };
+        }
+        Verdict::Failed(match refusal(answer.status, &text.to_ascii_lowercase()) {
+            Some((class, reason)) => self.http.failure(class, reason, &format!("{}: {text}", answer.status)),
+            None => self.http.judge_status(answer).unwrap_or_else(|| self.http.failure(Class::Unknown, "garbage", &text)),
+        })
+    }
+
+    fn status(&self, callback: &Callback) -> Result<Reception, Failure> {
+        let fields = Fields::of(callback);
+        let id = fields.get("id").and_then(|id| id.parse::<DeliveryId>().ok());
+        let Some(id) = id.filter(|&id| fields.get("k").is_some_and(|k| callback::mac_fits(&self.callback_key, &self.name, id, k))) else {
+            tracing::warn!(channel = %self.name, "a delivery report without the key of its delivery was refused");
+            return Ok(callback::forbidden());
+        };
+        let kind = fields.get("d").and_then(|d| d.parse::<u8>().ok()).ok_or_else(|| callback::malformed("d is not a kind of report"))?;
+        let Some(news) = news(kind, fields.get("a").unwrap_or_default()) else {
+            // An intermediate report, or a kind that a later Kannel may add: nothing is settled by it.
+            return Ok(callback::taken(Vec::new()));
+        };
+        let at = fields.get("t").and_then(|t| told_at(t, self.clock.now()));
+        Ok(callback::taken(vec![Report { about: About::Delivery(id), news, at }]))
+    }
+
+    fn reply(&self, callback: &Callback) -> Result<Reception, Failure> {
+        let fields = Fields::of(callback);
+        if !callback::token_fits(self.settings.callback_token.as_ref(), &fields) {
+            tracing::warn!(channel = %self.name, "a reply without the account's callback_token was refused");
+            return Ok(callback::forbidden());
+        }
+        let from = fields.get("from").filter(|from| !from.is_empty()).ok_or_else(|| callback::malformed("from is missing"))?;
+        let text = fields.get("text").unwrap_or_default().to_owned();
+        Ok(callback::taken(vec![Report { about: About::Phone(from.to_owned()), news: News::Reply(text), at: None }]))
+    }
+}
+
+/// What Kannel's own words say that the status does not; `None` leaves it to the status.
+fn refusal(status: u16, text: &str) -> Option<(Class, &'static str)> {
+    const WORDS: [(&str, Class, &str); 9] = [
+        ("authorization failed", Class::Misconfigured, "auth"),
+        ("black", Class::Reject, "denied-number"),
+        ("denied by", Class::Reject, "denied-number"),
+        ("not routable", Class::Reject, "not-routable"),
+        ("missing receiver", Class::Reject, "bad-number"),
+        ("'to' field", Class::Reject, "bad-number"),
+        ("sender missing", Class::Misconfigured, "no-sender"),
+        ("'from' field", Class::Misconfigured, "no-sender"),
+        ("temporal failure", Class::Retry, "http-5xx"),
+    ];
+    if !(400..=599).contains(&status) || status == 429 {
+        return None;
+    }
+    let by_word = WORDS.into_iter().find(|(word, ..)| text.contains(word)).map(|(_, class, reason)| (class, reason));
+    // Kannel answers 404 only when the path is not sendsms: no number is to blame.
+    by_word.or((status == 404).then_some((Class::Misconfigured, "wrong-url")))
+}
+
+fn news(kind: u8, answer: &str) -> Option<News> {
+    match kind {
+        1 => Some(News::Delivered),
+        2 => Some(News::Failed(failed(answer))),
+        4 | 8 => Some(News::Accepted),
+        16 => Some(News::Failed(refused_by_operator(answer))),
+        _ => None,
+    }
+}
+
+/// The final state as the operator's receipt text names it.
+fn failed(answer: &str) -> Failure {
+    let state = answer.split_once("stat:").map_or("", |(_, rest)| rest.split_whitespace().next().unwrap_or_default());
+    let (class, reason) = match state {
+        "EXPIRED" => (Class::Reject, "expired"),
+        "UNDELIV" => (Class::Reject, "undeliverable"),
+        "DELETED" => (Class::Reject, "deleted"),
+        "REJECTD" => (Class::Reject, "rejected"),
+        "UNKNOWN" => (Class::Unknown, "unknown-state"),
+        _ => (Class::Reject, "failed"),
+    };
+    Failure { class, reason, detail: about(answer), retry_after: None }
+}
+
+/// `NACK/88/…`: SMPP's throttled and queue-full say nothing about the number.
+fn refused_by_operator(answer: &str) -> Failure {
+    let code = answer.strip_prefix("NACK/").and_then(|rest| rest.split('/').next());
+    let class =
+        if matches!(code, Some("88" | "0x58" | "0x00000058" | "20" | "0x14" | "0x00000014")) { Class::Retry } else { Class::Reject };
+    Failure { class, reason: "smsc-reject", detail: about(answer), retry_after: None }
+}
+
+/// The receipt without the text that it may quote.
+fn about(answer: &str) -> String {
+    let head = ["text:", "Text:"].iter().find_map(|mark| answer.split_once(mark)).map_or(answer, |(head, _)| head);
+    masked_numbers(head.trim()).chars().filter(|letter| !letter.is_control()).take(ANSWER_CHARS_MAX).collect()
+}
+
+/// `%t` is to the minute and says no zone, so only seconds since 1970 are believed, and only when they are near.
+fn told_at(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let at = Timestamp::from_ms(text.parse::<i64>().ok()?.checked_mul(1_000)?);
+    const NEAR: std::time::Duration = std::time::Duration::from_secs(3_600);
+    (at >= now.minus(NEAR) && at <= now).then_some(at)
+}
+
+impl Channel for Kannel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Sms
+    }
+
+    fn reaches(&self) -> &[Reach] {
+        &REACHES
+    }
+
+    fn form(&self) -> Form {
+        self.settings.form.clone()
+    }
+
+    fn proof(&self) -> Proof {
+        self.settings.proof
+    }
+
+    fn batching(&self) -> Batching {
+        // Kannel takes several numbers at once, but then reports could not be told apart by their address.
+        Batching::One
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Outgoing]) -> BoxFuture<'a, Vec<Verdict>> {
+        Box::pin(batch.iter().map(|message| self.send_one(message)).collect::<FuturesOrdered<_>>().collect())
+    }
+
+    fn receive(&self, callback: &Callback) -> Result<Reception, Failure> {
+        match callback.what.as_str() {
+            "status" => self.status(callback),
+            "reply" => self.reply(callback),
+            other => Err(callback::malformed(&format!("there is no callback {other:?}"))),
+        }
+    }
+
+    fn start(&self, _reports: ReportSink) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[cfg(test)]
+#[path = "kannel_tests.rs"]
+mod tests;

@@ -1,0 +1,114 @@
+//! Kannel's own words, reports and replies.
+
+use super::*;
+use crate::channel::contract_kit::{FarEnd, NOW, PHONE, build, called, context, failure, faults, message, only_news, send_one};
+
+const TABLE: &str = "username = \"gw\"\npassword = \"p w\"\nfrom = \"10690\"\nsmsc = \"cm\"\ncallback_token = \"tok\"\ntimeout = \"2s\"\n";
+
+fn kannel(base: &str) -> Arc<dyn Channel> {
+    build(Kind::Sms, "kannel", &format!("url = \"{base}/cgi-bin/sendsms\"\n{TABLE}"))
+}
+
+#[tokio::test]
+async fn a_message_carries_its_text_its_account_and_the_address_of_its_report() {
+    let far_end = FarEnd::open(202, "3: Queued for later delivery").await;
+    let channel = kannel(&far_end.base());
+    let sent = message(3, PHONE);
+    assert_eq!(send_one(channel.as_ref(), sent.clone()).await, Verdict::Accepted { provider_ref: None });
+    let asked = &far_end.asked()[0];
+    assert_eq!((asked.method.as_str(), asked.uri.path()), ("GET", "/cgi-bin/sendsms"));
+    let fields = Fields::parse(asked.uri.query().expect("a query"));
+    for (name, value) in [("username", "gw"), ("password", "p w"), ("from", "10690"), ("smsc", "cm"), ("to", PHONE), ("coding", "2")] {
+        assert_eq!(fields.get(name), Some(value), "{name}");
+    }
+    assert_eq!(fields.get("text"), Some(sent.text.as_str()));
+    assert_eq!((fields.get("charset"), fields.get("dlr-mask")), (Some("UTF-8"), Some("31")));
+    let mac = callback::mac(&context().callback_key, "acc-1", sent.id);
+    let expected = format!("https://alert.county.example/v1/callbacks/sms/acc-1/status?id={}&k={mac}&d=%d&a=%A&t=%t&p=%P", sent.id);
+    assert_eq!(fields.get("dlr-url"), Some(expected.as_str()));
+}
+
+#[tokio::test]
+async fn kannels_words_decide_before_its_status() {
+    use Class::{Misconfigured, Reject, Retry};
+    let far_end = FarEnd::open(200, "").await;
+    let channel = kannel(&far_end.base());
+    for (status, body, class, reason) in [
+        (403, "Authorization failed for sendsms", Misconfigured, "auth"),
+        (403, "Number(s) has/have been denied by white- and/or black-lists.", Reject, "denied-number"),
+        (403, "Not routable. Do not try again.", Reject, "not-routable"),
+        (400, "Missing receiver number, rejected", Reject, "bad-number"),
+        (400, "Garbage 'to' field, rejected.", Reject, "bad-number"),
+        (400, "Sender missing and no global set, rejected", Misconfigured, "no-sender"),
+        (404, "Not found", Misconfigured, "wrong-url"),
+        (503, "Temporal failure, try again later.", Retry, "http-5xx"),
+    ] {
+        far_end.says(status, body);
+        let failure = failure(send_one(channel.as_ref(), message(1, PHONE)).await);
+        assert_eq!((failure.class, failure.reason), (class, reason), "{status} {body}");
+    }
+}
+
+fn reported(channel: &dyn Channel, rest: &str) -> Reception {
+    let id = message(3, PHONE).id;
+    let mac = callback::mac(&context().callback_key, "acc-1", id);
+    let reception = channel.receive(&called("status", &format!("id={id}&k={mac}&{rest}"), None, "")).expect("a reception");
+    assert_eq!((reception.status, reception.body.as_str()), (200, ""));
+    assert!(reception.reports.iter().all(|report| report.about == About::Delivery(id)));
+    reception
+}
+
+#[test]
+fn every_kind_of_report_is_read_once_its_key_fits() {
+    let channel = kannel("http://127.0.0.1:9");
+    assert_eq!(only_news(&reported(channel.as_ref(), "d=1&a=stat:DELIVRD")), &News::Delivered);
+    assert_eq!(only_news(&reported(channel.as_ref(), "d=4")), &News::Accepted);
+    assert_eq!(only_news(&reported(channel.as_ref(), "d=8&a=ACK/")), &News::Accepted);
+    assert!(reported(channel.as_ref(), "d=32").reports.is_empty());
+    for (rest, class, reason) in [
+        ("d=2&a=id:1%20sub:001%20stat:EXPIRED%20err:006%20text:secret", Class::Reject, "expired"),
+        ("d=2&a=id:1+stat:UNDELIV+err:001", Class::Reject, "undeliverable"),
+        ("d=2&a=stat:UNKNOWN", Class::Unknown, "unknown-state"),
+        ("d=2", Class::Reject, "failed"),
+        ("d=16&a=NACK/11/Invalid", Class::Reject, "smsc-reject"),
+        ("d=16&a=NACK/88/Throttled", Class::Retry, "smsc-reject"),
+    ] {
+        let reception = reported(channel.as_ref(), rest);
+        let News::Failed(failure) = only_news(&reception) else { panic!("{rest}: {reception:?}") };
+        assert_eq!((failure.class, failure.reason), (class, reason), "{rest}");
+        assert!(!failure.detail.contains("secret"));
+    }
+    let seconds = NOW.as_ms() / 1_000 - 5;
+    assert_eq!(reported(channel.as_ref(), &format!("d=1&t={seconds}")).reports[0].at, Some(Timestamp::from_ms(seconds * 1_000)));
+    assert_eq!(reported(channel.as_ref(), "d=1&t=2026-07-23+02:15").reports[0].at, None);
+}
+
+#[test]
+fn a_report_with_the_key_of_another_delivery_is_refused() {
+    let channel = kannel("http://127.0.0.1:9");
+    let (id, other) = (message(3, PHONE).id, message(4, PHONE).id);
+    let mac = callback::mac(&context().callback_key, "acc-1", other);
+    let reception = channel.receive(&called("status", &format!("id={id}&k={mac}&d=1"), None, "")).expect("a reception");
+    assert_eq!((reception.status, reception.reports.len()), (403, 0));
+}
+
+#[test]
+fn a_reply_needs_the_accounts_token() {
+    let channel = kannel("http://127.0.0.1:9");
+    let reception = channel.receive(&called("reply", "from=%2B8613800138000&text=%E6%94%B6%E5%88%B0&k=tok", None, "")).expect("taken");
+    assert_eq!(reception.reports[0].about, About::Phone("+8613800138000".to_owned()));
+    assert_eq!(only_news(&reception), &News::Reply("收到".to_owned()));
+    for query in ["from=138&text=1&k=no", "from=138&text=1"] {
+        assert_eq!(channel.receive(&called("reply", query, None, "")).expect("a reception").status, 403);
+    }
+    let form = called("reply", "k=tok", Some("application/x-www-form-urlencoded"), "from=13800138000&text=2");
+    assert_eq!(only_news(&channel.receive(&form).expect("taken")), &News::Reply("2".to_owned()));
+}
+
+#[test]
+fn a_table_without_account_or_with_a_strange_address_is_at_fault() {
+    let mut paths = faults(Kind::Sms, "kannel", "url = \"ftp://x\"\nusername = \"\"\nsignature = \"a\\nb\"\ndlr = 1");
+    paths.sort();
+    let expected = ["dlr", "password", "signature", "url", "username"].map(|key| format!("channel.acc-1.{key}"));
+    assert_eq!(paths, expected);
+}

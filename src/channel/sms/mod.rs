@@ -1,0 +1,36 @@
+//! Owns the way to telephones by short message: one file per kind of gateway.
+//! Refuses to know alerts' meaning, who is told, and retries.
+//! Invariant: a text goes out as it was rendered; nothing is cut, added or translated here.
+
+mod file;
+mod http;
+mod kannel;
+
+pub use file::DRIVER as FILE;
+pub use http::DRIVER as HTTP;
+pub use kannel::DRIVER as KANNEL;
+
+use std::time::Duration;
+
+use super::Reach;
+use crate::{keys::Keys, message::Form};
+
+const REACHES: [Reach; 1] = [Reach::People("phone")];
+/// Operators give up on a handset that is off after this or later; a warning has long been told another way.
+const REPORT_WITHIN: Duration = Duration::from_secs(30 * 60);
+/// UCS-2 in one part, and in each of several after six bytes of header.
+const ONE_PART: u16 = 70;
+const PART: u16 = 67;
+/// 268 letters: what must be done still fits, and no operator refuses it.
+const PARTS_MAX: u8 = 4;
+/// Operators register signatures of up to a dozen letters; a longer one eats the warning.
+const SIGNATURE_CHARS_MAX: usize = 20;
+
+/// The key `signature`, such as 【北川预警】; the renderer puts it in front of the text and counts it.
+pub(super) fn form(keys: &mut Keys<'_>) -> Form {
+    let signature = keys.text("signature").unwrap_or_default();
+    if signature.chars().count() > SIGNATURE_CHARS_MAX || signature.contains(char::is_control) {
+        keys.fault("signature", "bad-signature", format!("must be one line of at most {SIGNATURE_CHARS_MAX} letters"));
+    }
+    Form::Short { one_part: ONE_PART, part: PART, parts_max: PARTS_MAX, signature }
+}
