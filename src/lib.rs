@@ -4,13 +4,17 @@
 //! `time, area, fault -> alert, registry -> matching, policy, message -> channel -> delivery -> store -> engine -> http, cli -> app -> main`.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod alert;
+pub mod app;
 pub mod area;
 pub mod channel;
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod engine;
 pub mod fault;
+pub mod http;
 mod keys;
 pub mod matching;
 pub mod message;

@@ -255,6 +255,14 @@ impl Gateway {
         Ok(())
     }
 
+    /// Why the store takes nothing any more, if so.
+    pub fn store_failure(&self) -> Option<String> {
+        match self.journal.health() {
+            Health::Writable => None,
+            Health::Failed { why } => Some(why),
+        }
+    }
+
     /// Rises with every durable event.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.clone()
@@ -270,6 +278,10 @@ impl Gateway {
 
     pub fn county(&self) -> AreaCode {
         self.county
+    }
+
+    pub fn county_name(&self) -> &str {
+        &self.county_name
     }
 
     pub fn replace_policy(&self, policy: Policy) {

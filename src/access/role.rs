@@ -1,0 +1,78 @@
+//! Owns the roles of contract §7 and what each may do, in one table.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Admin,
+    Duty,
+    Approver,
+    Viewer,
+    Bureau,
+    System,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Post and preview alerts of one's own source.
+    Post,
+    Preview,
+    /// Read alerts, coverage, deliveries, calls, reports.
+    Look,
+    /// See whole phone numbers.
+    SeePhones,
+    Approve,
+    /// Cancel alerts, record calls by hand.
+    Act,
+    ReadRegistry,
+    ChangeRegistry,
+    Metrics,
+}
+
+impl Role {
+    pub const ALL: [Self; 6] = [Self::Admin, Self::Duty, Self::Approver, Self::Viewer, Self::Bureau, Self::System];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Duty => "duty",
+            Self::Approver => "approver",
+            Self::Viewer => "viewer",
+            Self::Bureau => "bureau",
+            Self::System => "system",
+        }
+    }
+
+    pub const fn may(self, action: Action) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::Duty => !matches!(action, Action::Post | Action::Approve | Action::ChangeRegistry),
+            Self::Approver => matches!(action, Action::Preview | Action::Look | Action::Approve | Action::ReadRegistry),
+            Self::Viewer => matches!(action, Action::Look | Action::ReadRegistry),
+            // A bureau follows its own alerts; the edge shows it no others.
+            Self::Bureau => matches!(action, Action::Post | Action::Preview | Action::Look),
+            Self::System => matches!(action, Action::Look | Action::ReadRegistry | Action::ChangeRegistry | Action::Metrics),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not one of admin, duty, approver, viewer, bureau, system")]
+pub struct BadRole(String);
+
+impl FromStr for Role {
+    type Err = BadRole;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|role| role.name() == text).ok_or_else(|| BadRole(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,270 @@
+//! Owns the wiring: a checked configuration becomes running tasks, in phases, and ends in the reverse order.
+//! Refuses to decide anything of the trade. Invariant: nothing is sent before the store is open, and the store is closed last.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use rand::RngExt as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::{Access, Sessions},
+    alert::{Limits, Vocabulary},
+    area::AreaCode,
+    channel::{self, Channel, Common, Kind, Prepared, drivers, speaker::broker},
+    config::{Checked, ConfigFault, Layers, SourceSettings},
+    engine::{Approval, Gateway, Setup, Source},
+    fault::Fault,
+    http::{self, Edge, Settings, TlsFiles},
+    message::token::AnswerTokens,
+    policy::Policy,
+    registry::Registry,
+    store::{Options, documents::Documents},
+    telemetry,
+    time::{SharedClock, SystemClock, set_output_offset},
+};
+
+/// Where `serve` looks for its configuration.
+pub const DEFAULT_CONFIG: &str = "config/lastmile.toml";
+/// Keys of this installation: of answer links and of callback addresses.
+const INSTALLATION: &str = "installation.bin";
+
+pub type Configuration = Checked<Prepared>;
+
+/// A file that is not there is no fault where it is the default one.
+pub fn read_layers(path: &Path) -> Result<Layers, Vec<ConfigFault>> {
+    let is_default = path == Path::new(DEFAULT_CONFIG) && !path.exists();
+    Layers::read(if is_default { None } else { Some(path) }, std::env::vars())
+}
+
+pub fn read_config(path: &Path) -> Result<Configuration, Vec<ConfigFault>> {
+    check(&read_layers(path)?)
+}
+
+pub fn check(layers: &Layers) -> Result<Configuration, Vec<ConfigFault>> {
+    Checked::of(layers, &kind_names(), check_channel)
+}
+
+pub fn kind_names() -> [&'static str; 4] {
+    Kind::ALL.map(Kind::name)
+}
+
+/// Finds the driver of a channel's table and lets it judge the rest.
+fn check_channel(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
+    let word = |key: &str| table.get(key).and_then(toml::Value::as_str).unwrap_or_default();
+    let fault = |key: &str, rule, message: String| Err(vec![Fault::new(format!("channel.{name}.{key}"), rule, message)]);
+    let Some(kind) = Kind::from_name(word("kind")) else {
+        return fault("kind", "unknown-kind", format!("must be one of {}", kind_names().join(", ")));
+    };
+    let Some(driver) = drivers::find(kind, word("provider")) else {
+        let known: Vec<&str> = drivers::drivers().iter().filter(|driver| driver.kind == kind).map(|driver| driver.provider).collect();
+        return fault("provider", "unknown-provider", format!("must be one of {}", known.join(", ")));
+    };
+    (driver.check)(name, table)
+}
+
+pub fn fault_lines(faults: &[ConfigFault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// A gateway that runs, with its interface.
+pub struct App {
+    pub gateway: Gateway,
+    pub access: Arc<Access>,
+    pub address: SocketAddr,
+    pub broker: Option<SocketAddr>,
+    broker_task: Option<broker::Broker>,
+    stop_http: CancellationToken,
+    http: tokio::task::JoinHandle<std::io::Result<()>>,
+    grace: std::time::Duration,
+    policy_file: Option<PathBuf>,
+}
+
+impl App {
+    /// Opens, connects and listens; when this returns, alerts can be posted.
+    pub async fn start(config: Configuration, seed: u64) -> anyhow::Result<Self> {
+        let clock: SharedClock = Arc::new(SystemClock);
+        set_output_offset(config.server.utc_offset_s);
+        telemetry::metrics::install();
+        let listener = TcpListener::bind(config.server.listen).with_context(|| format!("cannot listen on {}", config.server.listen))?;
+        let address = listener.local_addr()?;
+        let broker_task = start_broker(&config).await?;
+        let broker = broker_task.as_ref().map(broker::Broker::address);
+        let (tokens_key, callback_key) = installation_keys(&config.server.data_dir)?;
+        let context = channel::Context {
+            clock: Arc::clone(&clock),
+            public_url: config.server.public_url.clone(),
+            callback_key: Arc::new(callback_key),
+            base_dir: config.base_dir.clone(),
+            seed,
+            builtin_broker: broker,
+        };
+        let accounts = build_channels(config.channels, &context)?;
+        let registry = open_registry(&config.server.data_dir)?;
+        let setup = Setup {
+            clock: Arc::clone(&clock),
+            data_dir: config.server.data_dir.clone(),
+            county: config.county,
+            county_name: config.county_name,
+            sources: config.sources.into_iter().map(source).collect(),
+            policy: config.policy,
+            registry,
+            accounts,
+            limits: Limits { bytes_max: config.server.body_max, ..Limits::default() },
+            vocabulary: Vocabulary::default(),
+            max_skew: config.server.max_skew,
+            public_url: config.server.public_url.clone(),
+            tokens: AnswerTokens::new(tokens_key),
+            drill_households: config.drill_households,
+            seed,
+            journal: Options::default(),
+        };
+        let (gateway, opened) = Gateway::open(setup).context("the store cannot be opened")?;
+        for alarm in &opened.alarms {
+            telemetry::metrics::alarm("store-mended");
+            tracing::error!(alarm, "the store was mended at start");
+        }
+        let access = Arc::new(Access::open(&config.server.data_dir, clock).context("keys and users")?);
+        gateway.start().await?;
+        let stop_http = CancellationToken::new();
+        let edge = Edge {
+            gateway: gateway.clone(),
+            access: Arc::clone(&access),
+            sessions: Arc::new(Sessions::default()),
+            settings: Arc::new(Settings {
+                secure_cookies: config.server.public_url.starts_with("https://"),
+                public_url: config.server.public_url,
+                body_max: config.server.body_max,
+                feed_public: config.server.feed_public,
+            }),
+            shutdown: stop_http.clone(),
+        };
+        let tls = config.server.tls.map(|tls| TlsFiles { cert: tls.cert, key: tls.key, client_ca: tls.client_ca });
+        let http = tokio::spawn(http::serve(listener, http::router(edge), tls, stop_http.clone(), config.server.shutdown_grace));
+        tracing::info!(%address, replayed = opened.replayed, "the gateway is ready");
+        let grace = config.server.shutdown_grace;
+        Ok(Self { gateway, access, address, broker, broker_task, stop_http, http, grace, policy_file: config.policy_file })
+    }
+
+    /// Reads the policy again; alerts under way keep their rule. A file at fault changes nothing.
+    pub fn reload(&self) {
+        let Some(file) = &self.policy_file else { return };
+        let read = std::fs::read_to_string(file).map_err(|error| error.to_string());
+        let parsed = read.and_then(|text| {
+            Policy::parse(&text, &kind_names()).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        });
+        match parsed {
+            Ok(policy) => {
+                self.gateway.replace_policy(policy);
+                tracing::info!(file = %file.display(), "the policy was read again");
+            }
+            Err(error) => tracing::error!(file = %file.display(), error, "the policy is at fault and was not taken"),
+        }
+    }
+
+    /// Whether the store or the listener has failed: the process must end, and its supervisor start it anew.
+    pub fn has_failed(&self) -> Option<String> {
+        if self.http.is_finished() {
+            return Some("the listener has ended".into());
+        }
+        self.gateway.store_failure()
+    }
+
+    /// Intake closed, no new leases, what is in flight ends within the grace, the store is closed last.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop_http.cancel();
+        self.gateway.stop(self.grace).await?;
+        self.http.await??;
+        if let Some(broker) = self.broker_task {
+            broker.stop().await;
+        }
+        Ok(())
+    }
+}
+
+async fn start_broker(config: &Configuration) -> anyhow::Result<Option<broker::Broker>> {
+    let Some(settings) = &config.builtin_broker else { return Ok(None) };
+    let config = broker::BrokerConfig { listen: settings.listen, sessions_max: settings.sessions_max, login: settings.login.clone() };
+    let started =
+        broker::Broker::start(config).await.with_context(|| format!("the built-in broker cannot listen on {}", settings.listen))?;
+    Ok(Some(started))
+}
+
+fn build_channels(prepared: Vec<Prepared>, context: &channel::Context) -> anyhow::Result<Vec<(Arc<dyn Channel>, Common)>> {
+    prepared
+        .into_iter()
+        .map(|channel| {
+            let common = channel.common.clone();
+            Ok(((channel.build)(context.clone())?, common))
+        })
+        .collect()
+}
+
+fn open_registry(data: &Path) -> anyhow::Result<Registry> {
+    let opened = Registry::open(&data.join("registry")).context("the registry cannot be opened")?;
+    for damaged in &opened.damaged {
+        telemetry::metrics::alarm("registry-damaged");
+        tracing::error!(file = %damaged.file.display(), error = %damaged.error, "a registry file was damaged; the one before is used");
+    }
+    Ok(opened.registry)
+}
+
+fn source(settings: SourceSettings) -> Source {
+    let approval = match settings.approval {
+        "red" => Approval::Red,
+        "always" => Approval::Always,
+        _ => Approval::None,
+    };
+    let SourceSettings { name, senders, events, levels, areas, .. } = settings;
+    Source { name, senders, events, levels, areas, approval }
+}
+
+/// The two keys of the installation, made at its first start.
+fn installation_keys(data: &Path) -> anyhow::Result<([u8; 32], [u8; 32])> {
+    let documents = Documents::open(data)?;
+    let bytes = match documents.read(INSTALLATION)? {
+        Some(bytes) => bytes,
+        None => {
+            let fresh: [u8; 64] = rand::rng().random();
+            documents.replace(INSTALLATION, &fresh)?;
+            fresh.to_vec()
+        }
+    };
+    let keys: [u8; 64] = bytes
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("{INSTALLATION} is damaged; restore it from a backup, or links that were sent stop working"))?;
+    let half = |from: usize| std::array::from_fn(|place| keys[from + place]);
+    Ok((half(0), half(32)))
+}
+
+/// The store of a stopped gateway, to look at; nothing of it is started.
+pub fn open_stopped(data: &Path) -> anyhow::Result<Gateway> {
+    anyhow::ensure!(data.is_dir(), "{} is not a data directory", data.display());
+    let registry = open_registry(data)?;
+    let root = registry.current().areas().root().map(|root| (root.code, root.name.to_string()));
+    let county: AreaCode = "510726".parse()?;
+    let (county, county_name) = root.unwrap_or((county, String::new()));
+    let setup = Setup {
+        clock: Arc::new(SystemClock),
+        data_dir: data.to_owned(),
+        county,
+        county_name,
+        sources: Vec::new(),
+        policy: Policy::default(),
+        registry,
+        accounts: Vec::new(),
+        limits: Limits::default(),
+        vocabulary: Vocabulary::default(),
+        max_skew: std::time::Duration::ZERO,
+        public_url: String::new(),
+        tokens: AnswerTokens::new([0; 32]),
+        drill_households: false,
+        seed: 0,
+        journal: Options::default(),
+    };
+    Ok(Gateway::open(setup)?.0)
+}

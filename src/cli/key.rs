@@ -1,0 +1,101 @@
+//! Owns `lastmile key`: API keys, on the data directory of a running or stopped gateway.
+
+use std::{path::PathBuf, sync::Arc};
+
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use super::output::{self, Failure};
+use crate::{
+    access::{Access, NewKey, Role},
+    app,
+    area::AreaCode,
+    time::SystemClock,
+};
+
+#[derive(Args)]
+pub struct Where {
+    /// Configuration that names the data directory.
+    #[arg(long, default_value = app::DEFAULT_CONFIG)]
+    config: PathBuf,
+    /// Data directory, instead of the configuration's.
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+impl Where {
+    pub fn access(&self) -> Result<Access, Failure> {
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => app::read_config(&self.config).map_err(|faults| Failure::usage(app::fault_lines(&faults)))?.server.data_dir,
+        };
+        std::fs::create_dir_all(&data)?;
+        Ok(Access::open(&data, Arc::new(SystemClock))?)
+    }
+}
+
+#[derive(Subcommand)]
+pub enum Key {
+    /// Make a key; it is shown this once.
+    New {
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        role: Role,
+        /// `[[source]]` that a bureau's key speaks for.
+        #[arg(long)]
+        source: Option<String>,
+        /// Limit to these areas and what lies below.
+        #[arg(long)]
+        area: Vec<AreaCode>,
+        #[command(flatten)]
+        place: Where,
+        #[arg(long)]
+        json: bool,
+    },
+    List {
+        #[command(flatten)]
+        place: Where,
+        #[arg(long)]
+        json: bool,
+    },
+    /// The key stops working at once.
+    Revoke {
+        name: String,
+        #[command(flatten)]
+        place: Where,
+    },
+}
+
+impl Key {
+    pub fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::New { name, role, source, area, place, json } => {
+                if role == Role::Bureau && source.is_none() {
+                    return Err(Failure::usage("a bureau's key needs --source, the name of its [[source]] in the configuration"));
+                }
+                let shown = json!({ "name": name, "role": role, "source": source });
+                let secret = place.access()?.new_key(NewKey { name, role, source, areas: area })?;
+                if json {
+                    let mut shown = shown;
+                    shown["key"] = secret.expose_secret().into();
+                    return output::json(&shown);
+                }
+                output::line(secret.expose_secret())
+            }
+            Self::List { place, json } => {
+                let keys = place.access()?.list_keys();
+                if json {
+                    return output::json(&keys);
+                }
+                for key in keys {
+                    let state = key.revoked.map_or_else(|| "valid".to_owned(), |at| format!("revoked {at}"));
+                    output::line(&format!("{}  {}  {}  {state}", key.name, key.role, key.source.unwrap_or_default()))?;
+                }
+                Ok(())
+            }
+            Self::Revoke { name, place } => Ok(place.access()?.revoke_key(&name)?),
+        }
+    }
+}

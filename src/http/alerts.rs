@@ -1,0 +1,336 @@
+//! Owns `/v1/alerts` (contract §2). Refuses to judge alerts: the engine does.
+//! Invariant: 202 is answered only for what the engine says is durable; a bureau sees its own alerts alone.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Edge, auth::Who, page, problem::Problem};
+use crate::{
+    access::{Action, Caller, Role},
+    alert::{self, AlertId},
+    area::{AreaCode, AreaLevel},
+    delivery::ledger::Shelf,
+    engine::{
+        answer::ByHand,
+        intake::{Actor, Submitted},
+        look::Filter,
+    },
+    time::Timestamp,
+};
+
+/// Contract §0: a page holds at most this many.
+const LIMIT_MAX: usize = 1_000;
+const LIMIT_DEFAULT: usize = 100;
+
+type Answer<T> = Result<T, Problem>;
+type Words = Query<HashMap<String, String>>;
+
+pub(super) async fn submit(State(edge): State<Edge>, who: Who, headers: HeaderMap, body: Bytes) -> Answer<Response> {
+    let caller = who.may(Action::Post)?;
+    within(&edge, &body)?;
+    let actor = Actor { name: caller.name, source: caller.source };
+    let submitted = edge.gateway.submit(&body, content_type(&headers), &actor).await?;
+    let status = if submitted.repeat { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(submitted_view(&submitted))).into_response())
+}
+
+fn within(edge: &Edge, body: &Bytes) -> Answer<()> {
+    if body.len() > edge.settings.body_max { Err(Problem::too_large(edge.settings.body_max)) } else { Ok(()) }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+}
+
+fn submitted_view(submitted: &Submitted) -> Value {
+    let base = format!("/v1/alerts/{}", submitted.id);
+    json!({
+        "id": submitted.id,
+        "identifier": submitted.identifier,
+        "sender": submitted.sender,
+        "state": submitted.state.name(),
+        "warnings": submitted.warnings,
+        "links": {
+            "self": base,
+            "cap": format!("{base}/cap"),
+            "coverage": format!("{base}/coverage"),
+            "deliveries": format!("{base}/deliveries"),
+            "calls": format!("{base}/calls"),
+            "events": format!("{base}/events"),
+        },
+    })
+}
+
+pub(super) async fn preview(State(edge): State<Edge>, who: Who, headers: HeaderMap, body: Bytes) -> Answer<Response> {
+    who.may(Action::Preview)?;
+    within(&edge, &body)?;
+    let kind = content_type(&headers).map(str::to_owned);
+    let gateway = edge.gateway.clone();
+    let made = tokio::task::spawn_blocking(move || gateway.preview(&body, kind.as_deref())).await;
+    let made = made.map_err(|_| Problem::bad_request("the preview could not be made"))?;
+    Ok(Json(made?).into_response())
+}
+
+/// The alert, if this caller may see it.
+pub(super) fn find(edge: &Edge, caller: &Caller, id: &str) -> Answer<Arc<Shelf>> {
+    let none = || Problem::not_found("no such alert");
+    let shelf = id.parse::<AlertId>().ok().and_then(|id| edge.gateway.ledger().find(id)).ok_or_else(none)?;
+    if sees(caller, &shelf) { Ok(shelf) } else { Err(none()) }
+}
+
+fn sees(caller: &Caller, shelf: &Shelf) -> bool {
+    let book = shelf.read();
+    let own = caller.role != Role::Bureau || caller.source.as_deref() == Some(book.accepted.source.as_str());
+    let meant = || {
+        shelf
+            .alert
+            .areas
+            .iter()
+            .flat_map(|area| &area.codes)
+            .any(|&code| caller.may_see(code) || caller.areas.iter().any(|own| code.contains(*own)))
+    };
+    own && (caller.areas.is_empty() || meant() || book.areas.iter().any(|&area| caller.may_see(area)))
+}
+
+pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Words) -> Answer<Json<Value>> {
+    let caller = who.may(Action::Look)?;
+    let limit = limit(&words)?;
+    let since = match words.get("since") {
+        Some(text) => Some(text.parse::<Timestamp>().map_err(|error| Problem::bad_request(error.to_string()))?),
+        None => None,
+    };
+    let before = match words.get("cursor") {
+        Some(text) => Some(text.parse::<u32>().map_err(|_| Problem::bad_request("the cursor is not one of ours"))?),
+        None => None,
+    };
+    let fits = |name: &str, value: &str| words.get(name).is_none_or(|wanted| wanted == value);
+    let mut items = Vec::new();
+    let mut next = None;
+    for shelf in edge.gateway.ledger().newest_first() {
+        if before.is_some_and(|before| shelf.no.0 >= before) || !sees(&caller, &shelf) {
+            continue;
+        }
+        let state = shelf.read().state.name();
+        let alert = &shelf.alert;
+        let is_late = since.is_none_or(|since| alert.sent >= since);
+        if !(fits("state", state) && fits("level", alert.level.name()) && fits("event", alert.event.as_str()) && is_late) {
+            continue;
+        }
+        if items.len() == limit {
+            next = Some((shelf.no.0 + 1).to_string());
+            break;
+        }
+        items.push(edge.gateway.view(&shelf, false));
+    }
+    Ok(Json(json!({ "items": items, "next": next })))
+}
+
+fn limit(words: &HashMap<String, String>) -> Answer<usize> {
+    let Some(text) = words.get("limit") else { return Ok(LIMIT_DEFAULT) };
+    let limit = text.parse::<usize>().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| Problem::bad_request(format!("limit must be a number from 1 to {LIMIT_MAX}")))
+}
+
+pub(super) async fn one(State(edge): State<Edge>, who: Who, Path(id): Path<String>) -> Answer<Response> {
+    let shelf = find(&edge, &who.may(Action::Look)?, &id)?;
+    Ok(Json(edge.gateway.view(&shelf, true)).into_response())
+}
+
+pub(super) async fn cap(State(edge): State<Edge>, who: Who, Path(id): Path<String>) -> Answer<Response> {
+    let shelf = find(&edge, &who.may(Action::Look)?, &id)?;
+    Ok(([(header::CONTENT_TYPE, "application/cap+xml; charset=utf-8")], alert::cap::write(&shelf.alert)).into_response())
+}
+
+pub(super) async fn approve(State(edge): State<Edge>, who: Who, Path(id): Path<String>) -> Answer<Json<Value>> {
+    let caller = who.may(Action::Approve)?;
+    let shelf = find(&edge, &caller, &id)?;
+    let state = edge.gateway.approve(shelf.id, &caller.name).await?;
+    Ok(Json(json!({ "id": shelf.id, "state": state.name() })))
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    #[serde(default)]
+    reason: String,
+}
+
+fn reason(body: &Bytes) -> Answer<String> {
+    let given: Reason =
+        serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("{{\"reason\": \"…\"}} is wanted: {error}")))?;
+    let reason = given.reason.trim();
+    if reason.is_empty() || reason.chars().count() > 500 {
+        return Err(Problem::bad_request("a reason of 1 to 500 characters must be given"));
+    }
+    Ok(reason.to_owned())
+}
+
+pub(super) async fn reject(State(edge): State<Edge>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer<Json<Value>> {
+    let caller = who.may(Action::Approve)?;
+    let shelf = find(&edge, &caller, &id)?;
+    let state = edge.gateway.reject(shelf.id, &caller.name, &reason(&body)?).await?;
+    Ok(Json(json!({ "id": shelf.id, "state": state.name() })))
+}
+
+pub(super) async fn cancel(State(edge): State<Edge>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer<Json<Value>> {
+    let caller = who.may(Action::Act)?;
+    let shelf = find(&edge, &caller, &id)?;
+    let (cancel, state) = edge.gateway.cancel(shelf.id, &caller.name, &reason(&body)?).await?;
+    Ok(Json(json!({ "id": shelf.id, "state": state.name(), "cancel": submitted_view(&cancel) })))
+}
+
+fn area(words: &HashMap<String, String>, caller: &Caller) -> Answer<Option<AreaCode>> {
+    let wanted = match words.get("area") {
+        Some(text) => Some(text.parse::<AreaCode>().map_err(|error| Problem::bad_request(error.to_string()))?),
+        None => caller.areas.first().copied(),
+    };
+    match wanted {
+        Some(area) if !caller.may_see(area) => Err(Problem::forbidden(format!("{area} is outside the areas of this account"))),
+        wanted => Ok(wanted),
+    }
+}
+
+pub(super) async fn coverage(State(edge): State<Edge>, who: Who, Path(id): Path<String>, Query(words): Words) -> Answer<Response> {
+    let caller = who.may(Action::Look)?;
+    let shelf = find(&edge, &caller, &id)?;
+    let by = match words.get("by").map(String::as_str) {
+        None | Some("") => None,
+        Some("township" | "town") => Some(AreaLevel::Township),
+        Some("village") => Some(AreaLevel::Village),
+        Some("county") => Some(AreaLevel::County),
+        Some(other) => return Err(Problem::bad_request(format!("by={other} is not county, township or village"))),
+    };
+    Ok(Json(edge.gateway.coverage(&shelf, area(&words, &caller)?, by)).into_response())
+}
+
+pub(super) async fn timeliness(State(edge): State<Edge>, who: Who, Path(id): Path<String>) -> Answer<Response> {
+    let shelf = find(&edge, &who.may(Action::Look)?, &id)?;
+    Ok(Json(edge.gateway.timeliness(&shelf)).into_response())
+}
+
+pub(super) async fn deliveries(State(edge): State<Edge>, who: Who, Path(id): Path<String>, Query(words): Words) -> Answer<Json<Value>> {
+    let caller = who.may(Action::Look)?;
+    let shelf = find(&edge, &caller, &id)?;
+    let from = match words.get("cursor") {
+        Some(text) => text.parse().map_err(|_| Problem::bad_request("the cursor is not one of ours"))?,
+        None => 0,
+    };
+    let word = |name: &str| words.get(name).filter(|word| !word.is_empty()).cloned();
+    let filter = Filter {
+        area: area(&words, &caller)?,
+        channel: word("channel"),
+        state: word("state"),
+        role: word("role"),
+        from,
+        limit: limit(&words)?,
+        whole_phones: caller.may(Action::SeePhones),
+    };
+    let (items, next) = edge.gateway.deliveries(&shelf, &filter);
+    Ok(Json(json!({ "items": items, "next": next.map(|next| next.to_string()) })))
+}
+
+pub(super) async fn calls(State(edge): State<Edge>, who: Who, Path(id): Path<String>, Query(words): Words) -> Answer<Json<Value>> {
+    let caller = who.may(Action::Look)?;
+    let shelf = find(&edge, &caller, &id)?;
+    let items = edge.gateway.calls(&shelf, area(&words, &caller)?, caller.may(Action::SeePhones));
+    Ok(Json(json!({ "items": items, "next": null })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HandMade {
+    answered: bool,
+    #[serde(default = "by_telephone")]
+    method: String,
+    #[serde(default)]
+    note: String,
+}
+
+fn by_telephone() -> String {
+    "call".into()
+}
+
+pub(super) async fn record_call(
+    State(edge): State<Edge>,
+    who: Who,
+    Path((id, subscriber)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer<StatusCode> {
+    let caller = who.may(Action::Act)?;
+    let shelf = find(&edge, &caller, &id)?;
+    let made: HandMade =
+        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("{{answered, method, note}} is wanted: {error}")))?;
+    if made.method.is_empty() || made.method.chars().count() > 32 {
+        return Err(Problem::bad_request("method is a word of 1 to 32 characters, such as call or visit"));
+    }
+    let call = ByHand { subscriber: &subscriber, answered: made.answered, method: &made.method, note: &made.note, by: &caller.name };
+    edge.gateway.record_call(shelf.id, &call).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn report(State(edge): State<Edge>, who: Who, Path((id, report)): Path<(String, String)>) -> Answer<Response> {
+    let caller = who.may(Action::Look)?;
+    let shelf = find(&edge, &caller, &id)?;
+    let whole_phones = caller.may(Action::SeePhones);
+    match report.as_str() {
+        "report.json" => Ok(Json(edge.gateway.report(&shelf, whole_phones)).into_response()),
+        "report.html" => Ok(Html(page::report(&edge.gateway.report(&shelf, whole_phones))).into_response()),
+        "report.csv" => Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], csv(&edge, &shelf, whole_phones)).into_response()),
+        other => Err(Problem::not_found(format!("{other} is not a report; there are report.json, report.html and report.csv"))),
+    }
+}
+
+/// One row a delivery, with the byte order mark that spreadsheet programs want.
+fn csv(edge: &Edge, shelf: &Shelf, whole_phones: bool) -> String {
+    let mut out = String::from(
+        "\u{feff}delivery,area,role,recipient,name,phone,channel,state,attempts,reason,accepted_at,delivered_at,answered_at\r\n",
+    );
+    let mut from = 0;
+    loop {
+        let filter = Filter { from, limit: LIMIT_MAX, whole_phones, ..Filter::default() };
+        let (rows, next) = edge.gateway.deliveries(shelf, &filter);
+        for row in rows {
+            let time = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
+            let cells = [
+                row.id,
+                row.recipient.area.to_string(),
+                row.recipient.role,
+                row.recipient.id,
+                row.recipient.name,
+                row.recipient.phone.unwrap_or_default(),
+                row.channel,
+                row.state.to_owned(),
+                row.attempts.to_string(),
+                row.reason.unwrap_or_default(),
+                time(row.accepted_at),
+                time(row.delivered_at),
+                time(row.answered_at.or(row.played_at)),
+            ];
+            out.push_str(&cells.map(|cell| cell_of(&cell)).join(","));
+            out.push_str("\r\n");
+        }
+        match next {
+            Some(next) => from = next,
+            None => return out,
+        }
+    }
+}
+
+/// Quoted, and never a formula of a spreadsheet.
+fn cell_of(text: &str) -> String {
+    let guard = if text.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
+    if text.contains(['"', ',', '\n', '\r']) || !guard.is_empty() {
+        format!("\"{guard}{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}

@@ -1,0 +1,124 @@
+//! Owns what people and far ends call: the answer page of contract §4 and provider callbacks.
+//! Refuses to know providers' forms. Invariant: a GET never acknowledges; a callback is answered only when its reports are durable.
+
+use axum::{
+    Form,
+    body::Bytes,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+};
+use serde::Deserialize;
+
+use super::{Edge, page, problem::Problem};
+use crate::{
+    alert::{self, MsgType},
+    channel::Callback,
+    delivery::event::Choice,
+    engine::answer::Answerer,
+};
+
+/// Receipts come in batches of a few hundred; a raw mail report is the largest.
+const CALLBACK_BYTES_MAX: usize = 1 << 20;
+
+pub(super) async fn page(State(edge): State<Edge>, Path(token): Path<String>) -> Result<Response, Problem> {
+    let who = edge.gateway.answerer(&token)?;
+    Ok(private(Html(shown(&edge, &who, &token))))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Given {
+    choice: Choice,
+}
+
+pub(super) async fn answer(State(edge): State<Edge>, Path(token): Path<String>, Form(given): Form<Given>) -> Result<Response, Problem> {
+    let who = edge.gateway.answer(&token, given.choice).await?;
+    Ok(private(Html(shown(&edge, &who, &token))))
+}
+
+/// Not kept by the phone, not found by a search, not told to the next page.
+fn private(page: impl IntoResponse) -> Response {
+    let mut response = page.into_response();
+    response.headers_mut().insert("x-robots-tag", HeaderValue::from_static("noindex"));
+    response
+}
+
+fn shown(edge: &Edge, who: &Answerer, token: &str) -> String {
+    let snapshot = edge.gateway.snapshot();
+    let person = snapshot.subscriber(who.key);
+    let point = person.as_ref().and_then(|person| person.hazard_point());
+    let alert = &who.shelf.alert;
+    let (choice, state) = {
+        let book = who.shelf.read();
+        let choice = book.call_of(who.recipient).and_then(|call| match &call.end {
+            crate::delivery::call::End::Answered(answer) => Some(answer.choice),
+            _ => None,
+        });
+        (choice, book.state)
+    };
+    let is_over = alert.msg_type == MsgType::Cancel || state.is_over() && state != crate::delivery::book::State::Completed;
+    page::answer(&page::AnswerPage {
+        token,
+        drill: alert.status.is_drill(),
+        level: alert.level.name(),
+        title: &format!(
+            "{}{}预警",
+            if alert.event_name.is_empty() { alert::event_name(&alert.event) } else { &alert.event_name },
+            alert.level.chinese()
+        ),
+        headline: &alert.headline,
+        instruction: &alert.instruction,
+        description: &alert.description,
+        until: &alert.expires.format("%-m月%-d日 %H:%M"),
+        issuer: if alert.sender_name.is_empty() { &alert.sender } else { &alert.sender_name },
+        is_over,
+        hazard: point.as_ref().map(|point| page::HazardView {
+            name: point.name(),
+            alarm: point.alarm(),
+            route: point.route(),
+            shelter: point.shelter(),
+        }),
+        answered: who.answered.map(|at| at.format("%H:%M")),
+        choice,
+    })
+}
+
+pub(super) async fn callback(
+    State(edge): State<Edge>,
+    method: Method,
+    Path((kind, channel)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    take(&edge, &method, (&kind, &channel, ""), query, &headers, body).await
+}
+
+pub(super) async fn callback_about(
+    State(edge): State<Edge>,
+    method: Method,
+    Path((kind, channel, what)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    take(&edge, &method, (&kind, &channel, &what), query, &headers, body).await
+}
+
+async fn take(
+    edge: &Edge,
+    method: &Method,
+    (kind, channel, what): (&str, &str, &str),
+    query: Option<String>,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    if body.len() > CALLBACK_BYTES_MAX {
+        return Err(Problem::too_large(CALLBACK_BYTES_MAX));
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let callback = Callback { what: what.to_owned(), method: method.to_string(), query: query.unwrap_or_default(), content_type, body };
+    let reception = edge.gateway.callback(kind, channel, &callback).await?;
+    let status = StatusCode::from_u16(reception.status).unwrap_or(StatusCode::OK);
+    Ok((status, [(header::CONTENT_TYPE, reception.content_type)], reception.body).into_response())
+}

@@ -1,0 +1,66 @@
+//! Owns telling who asks: a bearer key of a system, or the session cookie of a person.
+//! Refuses to grant: that is `access`. Invariant: a request that changes something by cookie must come from our own page.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, Method, header, request::Parts},
+};
+
+use super::{Edge, problem::Problem};
+use crate::access::{Action, Caller};
+
+pub(super) const COOKIE: &str = "lastmile_session";
+
+/// Extracts the caller, or answers 401.
+pub(super) struct Who(pub(super) Caller);
+
+impl Who {
+    /// The caller, if their role allows the action.
+    pub(super) fn may(self, action: Action) -> Result<Caller, Problem> {
+        if self.0.may(action) { Ok(self.0) } else { Err(Problem::forbidden(format!("the role {} may not do this", self.0.role))) }
+    }
+}
+
+impl FromRequestParts<Edge> for Who {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        if let Some(key) = bearer(&parts.headers) {
+            let known = edge.access.verify_key(key).or_else(|| {
+                // A key made beside the running gateway is in the document already.
+                edge.access.reload().map_err(|error| tracing::error!(%error, "keys cannot be read")).ok()?;
+                edge.access.verify_key(key)
+            });
+            return known.map(Self).ok_or_else(Problem::unauthorized);
+        }
+        let caller = person(edge, &parts.headers).ok_or_else(Problem::unauthorized)?;
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD);
+        if changes && !is_same_origin(edge, &parts.headers) {
+            return Err(Problem::forbidden("the request does not come from this page"));
+        }
+        Ok(Self(caller))
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
+}
+
+pub(super) fn session_id(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get(header::COOKIE)?.to_str().ok()?;
+    cookies.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+}
+
+/// The signed-in person behind a request, if any.
+pub(super) fn person(edge: &Edge, headers: &HeaderMap) -> Option<Caller> {
+    let user = edge.sessions.user_of(session_id(headers)?, edge.gateway.clock().now())?;
+    edge.access.caller_of_user(&user)
+}
+
+/// By `Origin`, which every browser sends with a request that changes something.
+pub(super) fn is_same_origin(edge: &Edge, headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(origin) = text(header::ORIGIN) else { return false };
+    let host = origin.split("://").nth(1).unwrap_or_default();
+    text(header::HOST) == Some(host) || edge.settings.public_url.trim_end_matches('/') == origin
+}

@@ -1,0 +1,84 @@
+//! Owns the live stream of one alert (contract §2): `state`, `progress`, `coverage`, `call`.
+//! Invariant: at most two looks a second a stream, and a stream ends with the gateway.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    extract::{Path, State},
+    response::sse::{Event, KeepAlive, Sse},
+};
+use futures::{Stream, stream};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Edge, alerts, auth::Who, problem::Problem};
+use crate::access::Action;
+
+/// Counters change thousands of times a second while sending; people look twice a second at most.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What was last told, so that only changes are told.
+#[derive(Default)]
+struct Seen {
+    version: Option<u64>,
+    state: &'static str,
+    calls: String,
+    waiting: Vec<Event>,
+}
+
+pub(super) async fn stream(
+    State(edge): State<Edge>,
+    who: Who,
+    Path(id): Path<String>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let caller = who.may(Action::Look)?;
+    let shelf = alerts::find(&edge, &caller, &id)?;
+    let area = caller.areas.first().copied();
+    let whole_phones = caller.may(Action::SeePhones);
+    let changes = edge.gateway.changes();
+    let begin = (edge, shelf, changes, Seen::default());
+    let events = stream::unfold(begin, move |(edge, shelf, mut changes, mut seen)| async move {
+        loop {
+            if let Some(event) = seen.waiting.pop() {
+                return Some((Ok(event), (edge, shelf, changes, seen)));
+            }
+            if seen.version.is_some() {
+                let next_look = Instant::now() + LOOK_EVERY;
+                tokio::select! {
+                    () = edge.shutdown.cancelled() => return None,
+                    changed = changes.changed() => if changed.is_err() { return None },
+                }
+                tokio::time::sleep_until(next_look).await;
+            }
+            let version = shelf.read().version;
+            if seen.version == Some(version) {
+                continue;
+            }
+            seen.version = Some(version);
+            let view = edge.gateway.view(&shelf, false);
+            let calls = edge.gateway.calls(&shelf, area, whole_phones);
+            // Told in the order state, progress, coverage, call: the list is taken from its end.
+            let called =
+                serde_json::to_string(&calls.iter().map(|call| (call.state, &call.recipient.id)).collect::<Vec<_>>()).unwrap_or_default();
+            if called != seen.calls {
+                seen.calls = called;
+                push(&mut seen.waiting, "call", &calls);
+            }
+            push(&mut seen.waiting, "coverage", &edge.gateway.coverage(&shelf, area, None));
+            push(&mut seen.waiting, "progress", &json!({ "progress": view.progress, "people": view.people }));
+            if view.state != seen.state {
+                seen.state = view.state;
+                push(&mut seen.waiting, "state", &json!({ "state": view.state, "timeline": view.timeline }));
+            }
+        }
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+fn push(waiting: &mut Vec<Event>, name: &'static str, data: &impl Serialize) {
+    match Event::default().event(name).json_data(data) {
+        Ok(event) => waiting.push(event),
+        Err(error) => tracing::error!(%error, name, "an event cannot be written"),
+    }
+}

@@ -1,0 +1,100 @@
+//! Owns the HTTP edge of contract §2–§4 and §7: requests to calls of the engine, answers to bodies and status codes.
+//! Refuses to have rules of its own. Invariant: a caller sees and does only what role, source and area allow; every error is a problem document.
+
+mod alerts;
+mod answers;
+mod auth;
+mod events;
+mod feed;
+mod limits;
+mod openapi;
+mod operating;
+mod page;
+mod problem;
+mod registry;
+mod serve;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::{Access, Sessions},
+    engine::Gateway,
+};
+
+pub use serve::{TlsFiles, serve};
+
+/// What the edge needs to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub public_url: String,
+    pub body_max: usize,
+    pub feed_public: bool,
+    /// Cookies are sent back over TLS only.
+    pub secure_cookies: bool,
+}
+
+/// Shared by all handlers.
+#[derive(Clone)]
+pub struct Edge {
+    pub gateway: Gateway,
+    pub access: Arc<Access>,
+    pub sessions: Arc<Sessions>,
+    pub settings: Arc<Settings>,
+    /// Ends streams, so that a graceful shutdown ends.
+    pub shutdown: CancellationToken,
+}
+
+pub fn router(edge: Edge) -> Router {
+    let body_max = edge.settings.body_max;
+    let alerts = Router::new()
+        .route("/v1/alerts", get(alerts::list).post(alerts::submit))
+        .route("/v1/alerts/preview", post(alerts::preview))
+        .route("/v1/alerts/{id}", get(alerts::one))
+        .route("/v1/alerts/{id}/cap", get(alerts::cap))
+        .route("/v1/alerts/{id}/approve", post(alerts::approve))
+        .route("/v1/alerts/{id}/reject", post(alerts::reject))
+        .route("/v1/alerts/{id}/cancel", post(alerts::cancel))
+        .route("/v1/alerts/{id}/coverage", get(alerts::coverage))
+        .route("/v1/alerts/{id}/timeliness", get(alerts::timeliness))
+        .route("/v1/alerts/{id}/deliveries", get(alerts::deliveries))
+        .route("/v1/alerts/{id}/calls", get(alerts::calls))
+        .route("/v1/alerts/{id}/calls/{subscriber}", post(alerts::record_call))
+        .route("/v1/alerts/{id}/{report}", get(alerts::report))
+        .route("/feed/alerts.atom", get(feed::atom))
+        .route("/feed/cap/{file}", get(feed::cap));
+    let registry = Router::new()
+        .route("/v1/registry/import", post(registry::import))
+        .route("/v1/registry/gaps", get(registry::gaps))
+        .route("/v1/{kind}", get(registry::list))
+        .route("/v1/{kind}/{id}", get(registry::one).put(registry::put).delete(registry::delete));
+    let people = Router::new()
+        .route("/a/{token}", get(answers::page).post(answers::answer))
+        .route("/v1/callbacks/{kind}/{channel}", get(answers::callback).post(answers::callback))
+        .route("/v1/callbacks/{kind}/{channel}/{what}", get(answers::callback_about).post(answers::callback_about));
+    let operating = Router::new()
+        .route("/healthz", get(operating::healthz))
+        .route("/readyz", get(operating::readyz))
+        .route("/metrics", get(operating::metrics))
+        .route("/openapi.json", get(openapi::document))
+        .route("/v1/accounts", get(operating::accounts))
+        .route("/v1/devices", get(operating::devices));
+    let pages = Router::new()
+        .route("/", get(page::index))
+        .route("/alerts/{id}", get(page::alert))
+        .route("/sign-in", get(page::sign_in).post(page::signed_in))
+        .route("/sign-out", post(page::sign_out))
+        .route("/page.js", get(page::script))
+        .route("/page.css", get(page::style));
+    let timed = alerts.merge(people).merge(operating).merge(pages).merge(registry);
+    let streams = Router::new().route("/v1/alerts/{id}/events", get(events::stream));
+    // An import may carry a million rows; every other body is an alert at most.
+    let timed = limits::timed(timed).layer(DefaultBodyLimit::max(body_max.max(registry::IMPORT_BYTES_MAX)));
+    limits::outer(timed.merge(streams).fallback(problem::no_such_page)).with_state(edge)
+}

@@ -1,0 +1,142 @@
+//! Owns the description of the interface (`/openapi.json`), kept as a table beside the routes it describes.
+//! Invariant: every route of the router stands in it; a test holds that.
+
+use axum::Json;
+use serde_json::{Map, Value, json};
+
+/// Method, path, who, summary, answers.
+pub(super) const OPERATIONS: &[(&str, &str, &str, &str, &[(u16, &str)])] = &[
+    (
+        "post",
+        "/v1/alerts",
+        "bureau",
+        "Post an alert: CAP 1.2, 12379 XML or JSON",
+        &[
+            (200, "the same alert again"),
+            (202, "accepted, on disk"),
+            (400, "not parseable"),
+            (409, "known with other content"),
+            (413, "too large"),
+            (422, "breaks rules, all listed"),
+            (503, "cannot be stored now"),
+        ],
+    ),
+    ("get", "/v1/alerts", "viewer", "Alerts, newest first; state, level, event, since, limit, cursor", &[(200, "{items, next}")]),
+    (
+        "post",
+        "/v1/alerts/preview",
+        "bureau, duty",
+        "Who would be told, in which words; stores nothing",
+        &[(200, "preview"), (422, "breaks rules")],
+    ),
+    ("get", "/v1/alerts/{id}", "viewer", "One alert with state, timeline and progress", &[(200, "alert")]),
+    ("get", "/v1/alerts/{id}/cap", "viewer", "The alert as CAP 1.2", &[(200, "application/cap+xml")]),
+    (
+        "post",
+        "/v1/alerts/{id}/approve",
+        "approver",
+        "Release a held alert; another person than the poster",
+        &[(200, "state"), (403, "same person"), (409, "not held")],
+    ),
+    ("post", "/v1/alerts/{id}/reject", "approver", "Refuse a held alert: {reason}", &[(200, "state"), (409, "not held")]),
+    (
+        "post",
+        "/v1/alerts/{id}/cancel",
+        "duty",
+        "End an alert: {reason}; everyone who was told hears it",
+        &[(200, "state"), (409, "nothing to cancel")],
+    ),
+    ("get", "/v1/alerts/{id}/coverage", "viewer", "Coverage by area; area, by", &[(200, "coverage")]),
+    ("get", "/v1/alerts/{id}/timeliness", "viewer", "Curves and percentiles", &[(200, "timeliness")]),
+    (
+        "get",
+        "/v1/alerts/{id}/deliveries",
+        "viewer",
+        "Deliveries row by row; area, channel, state, role, limit, cursor",
+        &[(200, "{items, next}")],
+    ),
+    ("get", "/v1/alerts/{id}/calls", "viewer", "Who must answer, by when, who has, whom it went on to", &[(200, "{items, next}")]),
+    ("post", "/v1/alerts/{id}/calls/{subscriber}", "duty", "A call or visit made by hand: {answered, method, note}", &[(204, "recorded")]),
+    ("get", "/v1/alerts/{id}/events", "viewer", "Server-sent events: state, progress, coverage, call", &[(200, "text/event-stream")]),
+    ("get", "/v1/alerts/{id}/{report}", "viewer", "After-action report: report.json, report.html, report.csv", &[(200, "report")]),
+    ("get", "/feed/alerts.atom", "public or key", "Feed of what was sent", &[(200, "application/atom+xml"), (304, "unchanged")]),
+    ("get", "/feed/cap/{file}", "public or key", "One alert of the feed", &[(200, "application/cap+xml")]),
+    (
+        "post",
+        "/v1/registry/import",
+        "admin, system",
+        "Import CSV or XLSX files, all or nothing; dry_run, replace, datum",
+        &[(200, "counts"), (422, "every bad row")],
+    ),
+    ("get", "/v1/registry/gaps", "viewer", "People, villages and hazard points that no channel reaches", &[(200, "gaps")]),
+    (
+        "get",
+        "/v1/{kind}",
+        "viewer",
+        "areas, subscribers, speakers, hazard-points, endpoints; area, q, limit, cursor",
+        &[(200, "{items, next}")],
+    ),
+    ("get", "/v1/{kind}/{id}", "viewer", "One record", &[(200, "record")]),
+    ("put", "/v1/{kind}/{id}", "admin, system", "Make or change a record", &[(200, "record"), (422, "every fault")]),
+    ("delete", "/v1/{kind}/{id}", "admin, system", "Remove a record", &[(204, "removed")]),
+    ("get", "/a/{token}", "whoever holds the link", "The alert and what to do; never acknowledges", &[(200, "text/html")]),
+    ("post", "/a/{token}", "whoever holds the link", "The answer: choice=received|moved|help", &[(200, "text/html")]),
+    ("get", "/v1/callbacks/{kind}/{channel}", "far end", "A far end's call, in its own form", &[(200, "its own form")]),
+    ("post", "/v1/callbacks/{kind}/{channel}", "far end", "A far end's call, in its own form", &[(200, "its own form")]),
+    ("get", "/v1/callbacks/{kind}/{channel}/{what}", "far end", "status or reply, in its own form", &[(200, "its own form")]),
+    ("post", "/v1/callbacks/{kind}/{channel}/{what}", "far end", "status or reply, in its own form", &[(200, "its own form")]),
+    ("get", "/v1/accounts", "viewer", "Accounts with their health and queues", &[(200, "{items, next}")]),
+    ("get", "/v1/devices", "viewer", "What loudspeakers last said of themselves; area", &[(200, "{items, next}")]),
+    ("get", "/healthz", "anyone", "Alive", &[(200, "alive")]),
+    ("get", "/readyz", "anyone", "Store open, planner caught up", &[(200, "ready"), (503, "why not")]),
+    ("get", "/metrics", "anyone", "Prometheus", &[(200, "text/plain")]),
+    ("get", "/openapi.json", "anyone", "This document", &[(200, "application/json")]),
+];
+
+pub(super) async fn document() -> Json<Value> {
+    Json(described())
+}
+
+fn described() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for (method, path, who, summary, answers) in OPERATIONS {
+        let responses: Map<String, Value> =
+            answers.iter().map(|(status, what)| (status.to_string(), json!({ "description": what }))).collect();
+        let parameters: Vec<Value> = path
+            .split(['{', '}'])
+            .skip(1)
+            .step_by(2)
+            .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+            .collect();
+        let mut operation =
+            json!({ "summary": summary, "description": format!("For: {who}."), "parameters": parameters, "responses": responses });
+        operation["responses"]["default"] = json!({ "$ref": "#/components/responses/problem" });
+        let item = paths.entry((*path).to_owned()).or_insert_with(|| json!({}));
+        item[*method] = operation;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "lastmile", "version": env!("CARGO_PKG_VERSION"), "license": { "name": "Apache-2.0" } },
+        "security": [{ "key": [] }, { "session": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "key": { "type": "http", "scheme": "bearer" },
+                "session": { "type": "apiKey", "in": "cookie", "name": super::auth::COOKIE },
+            },
+            "responses": {
+                "problem": { "description": "RFC 9457", "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/problem" } } } }
+            },
+            "schemas": {
+                "problem": {
+                    "type": "object",
+                    "properties": {
+                        "type": { "type": "string" }, "title": { "type": "string" }, "status": { "type": "integer" }, "detail": { "type": "string" },
+                        "problems": { "type": "array", "items": { "type": "object", "properties": {
+                            "path": { "type": "string" }, "rule": { "type": "string" }, "message": { "type": "string" } } } }
+                    }
+                }
+            }
+        }
+    })
+}

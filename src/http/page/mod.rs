@@ -1,0 +1,306 @@
+//! Owns the web page: signing in, the list of alerts, one alert live, the answer page, the printed report.
+//! Refuses to know anything that the JSON interface does not give. Invariant: everything is escaped by the templates; no script is needed to answer.
+
+use askama::Template;
+use axum::{
+    Form,
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Redirect, Response},
+};
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::collections::HashMap;
+
+use super::{Edge, alerts, auth, problem::Problem};
+use crate::{
+    access::{Action, Caller},
+    delivery::coverage::Coverage,
+    delivery::event::Choice,
+    engine::look::{AlertView, CallRow, Report},
+};
+
+/// Alerts on the first page; the rest is in the list of the interface.
+const ALERTS_SHOWN: usize = 50;
+
+type Words = Query<HashMap<String, String>>;
+
+/// The two languages of the page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Language {
+    english: bool,
+}
+
+impl Language {
+    fn of(words: &HashMap<String, String>, headers: &HeaderMap) -> Self {
+        let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let english = match words.get("lang") {
+            Some(lang) => lang.starts_with("en"),
+            None => accepted.starts_with("en"),
+        };
+        Self { english }
+    }
+
+    /// One of two wordings.
+    fn say(self, chinese: &'static str, english: &'static str) -> &'static str {
+        if self.english { english } else { chinese }
+    }
+}
+
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<!doctype html><html lang="{{ language.say("zh-CN", "en") }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>lastmile</title><link rel="stylesheet" href="/page.css">
+<main><h1>{{ county }} {{ language.say("预警发布网关", "warning gateway") }}</h1>
+{% if wrong %}<p class="card red" role="alert">{{ language.say("用户名或密码不对", "Wrong name or password") }}</p>{% endif %}
+<form method="post" action="/sign-in" class="card">
+<p><label>{{ language.say("用户名", "Name") }}<br><input name="name" autocomplete="username" required></label></p>
+<p><label>{{ language.say("密码", "Password") }}<br><input name="password" type="password" autocomplete="current-password" required></label></p>
+<button>{{ language.say("登录", "Sign in") }}</button></form></main></html>"#
+)]
+struct SignIn<'a> {
+    language: Language,
+    county: &'a str,
+    wrong: bool,
+}
+
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<!doctype html><html lang="{{ language.say("zh-CN", "en") }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="15">
+<title>lastmile</title><link rel="stylesheet" href="/page.css">
+<header><strong>{{ county }}</strong> <span class="dim">{{ caller.name }} · {{ caller.role }}</span><form method="post" action="/sign-out"><button>{{ language.say("退出", "Sign out") }}</button></form></header>
+<main><h1>{{ language.say("预警", "Alerts") }}</h1>
+{% for trouble in troubles %}<p class="card red" role="alert">{{ trouble }}</p>{% endfor %}
+{% for alert in alerts %}<article class="card {{ alert.level.name() }}{% if alert.drill %} drill{% endif %}">
+<a href="/alerts/{{ alert.id }}">{% if alert.drill %}{{ language.say("演练", "DRILL") }} · {% endif %}{{ alert.headline }}</a>
+<div class="dim">{{ alert.sent }} · {{ alert.state }}</div>
+<div>{{ language.say("送达", "reached") }} {{ alert.people.reached }}/{{ alert.people.targeted }} · {{ language.say("应答", "answered") }} {{ alert.people.acknowledged }} · {{ language.say("失败", "failed") }} {{ alert.people.failed }} · {{ language.say("无联系方式", "no address") }} {{ alert.people.unreachable }}</div>
+</article>{% else %}<p class="dim">{{ language.say("没有预警", "No alerts") }}</p>{% endfor %}</main></html>"#
+)]
+struct Index<'a> {
+    language: Language,
+    county: &'a str,
+    caller: &'a Caller,
+    alerts: Vec<AlertView>,
+    troubles: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<!doctype html><html lang="{{ language.say("zh-CN", "en") }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ alert.headline }}</title><link rel="stylesheet" href="/page.css"><script src="/page.js" defer></script>
+<header><a href="/">{{ language.say("全部预警", "All alerts") }}</a> <span class="dim">{{ caller.name }} · {{ caller.role }}</span></header>
+<main data-alert="{{ alert.id }}" data-acts="{% if acts %}yes{% endif %}" data-answered="{{ language.say("已应答", "answered") }}">
+<div class="card {{ alert.level.name() }}{% if alert.drill %} drill{% endif %}"><h1>{% if alert.drill %}{{ language.say("演练", "DRILL") }} · {% endif %}{{ alert.headline }}</h1>
+<div class="dim">{{ alert.sender_name }} · {{ alert.sent }} · {{ language.say("有效至", "until") }} {{ alert.expires }} · <b data-show="state">{{ alert.state }}</b></div>
+{% if acts && may_cancel %}<p><button data-do="cancel">{{ language.say("解除预警(填写原因)", "Cancel (reason)") }}</button></p>{% endif %}
+{% if approves && alert.state == "held" %}<p><button data-do="approve">{{ language.say("批准发布", "Approve") }}</button> <button data-do="reject">{{ language.say("驳回(填写原因)", "Reject (reason)") }}</button></p>{% endif %}
+</div>
+<section class="numbers" aria-live="polite">
+<div>{{ language.say("应送达", "targeted") }}<b data-show="targeted">{{ coverage.people.targeted }}</b></div>
+<div>{{ language.say("已送达", "reached") }}<b data-show="reached">{{ coverage.people.reached }}</b></div>
+<div>{{ language.say("已应答", "answered") }}<b data-show="acknowledged">{{ coverage.people.acknowledged }}</b></div>
+<div>{{ language.say("待送达", "pending") }}<b data-show="pending">{{ coverage.people.pending }}</b></div>
+<div>{{ language.say("失败", "failed") }}<b data-show="failed">{{ coverage.people.failed }}</b></div>
+<div>{{ language.say("无联系方式", "no address") }}<b data-show="unreachable">{{ coverage.people.unreachable }}</b></div>
+<div>{{ language.say("喇叭", "speakers") }}<b data-show="speakers">{{ coverage.speakers.received }}/{{ coverage.speakers.targeted }}</b></div>
+<div>{{ language.say("喇叭离线", "speakers off") }}<b data-show="offline">{{ coverage.speakers.offline }}</b></div>
+<div>{{ language.say("盲村", "blind villages") }}<b data-show="blind">{{ coverage.villages.blind.len() }}</b></div></section>
+<h2>{{ language.say("叫应", "Calls") }}</h2><div class="table"><table><thead><tr><th>{{ language.say("姓名", "name") }}<th>{{ language.say("角色", "role") }}<th>{{ language.say("区划", "area") }}<th>{{ language.say("电话", "phone") }}<th>{{ language.say("状态", "state") }}<th>{{ language.say("剩余", "left") }}<th>{{ language.say("转叫", "went on to") }}<th></tr></thead>
+<tbody data-calls>{% for call in calls %}<tr{% if call.state != "waiting" %} class="done"{% endif %}><td>{{ call.recipient.name }}<td>{{ call.recipient.role }}<td>{{ call.recipient.area }}<td>{% if let Some(phone) = call.recipient.phone %}{{ phone }}{% endif %}<td>{{ call.state }}<td>{{ call.left_s }} s<td><td></tr>{% endfor %}</tbody></table></div>
+<h2>{{ language.say("各乡镇", "By township") }}</h2><div class="table"><table><thead><tr><th>{{ language.say("乡镇", "township") }}<th>{{ language.say("应送达", "targeted") }}<th>{{ language.say("已送达", "reached") }}<th>{{ language.say("已应答", "answered") }}<th>{{ language.say("待送达", "pending") }}<th>{{ language.say("失败", "failed") }}<th>{{ language.say("无联系方式", "no address") }}<th></tr></thead>
+<tbody data-rows>{% for child in coverage.children %}<tr><td>{{ child.name }}<td>{{ child.people.targeted }}<td>{{ child.people.reached }}<td>{{ child.people.acknowledged }}<td>{{ child.people.pending }}<td>{{ child.people.failed }}<td>{{ child.people.unreachable }}<td><progress max="1" value="{{ child.rates.reached }}"></progress></tr>{% endfor %}</tbody></table></div>
+<p><a href="/v1/alerts/{{ alert.id }}/report.html">{{ language.say("评估报告", "Report") }}</a> · <a href="/v1/alerts/{{ alert.id }}/report.csv">CSV</a> · <a href="/v1/alerts/{{ alert.id }}/cap">CAP</a></p>
+</main></html>"#
+)]
+struct OneAlert<'a> {
+    language: Language,
+    caller: &'a Caller,
+    acts: bool,
+    approves: bool,
+    may_cancel: bool,
+    alert: AlertView,
+    coverage: Coverage,
+    calls: Vec<CallRow>,
+}
+
+/// The hazard point at which the reader lives.
+pub(super) struct HazardView<'a> {
+    pub(super) name: &'a str,
+    pub(super) alarm: &'a str,
+    pub(super) route: &'a str,
+    pub(super) shelter: &'a str,
+}
+
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<!doctype html><html lang="zh-CN"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex"><title>{{ title }}</title><link rel="stylesheet" href="/page.css">
+<main><div class="card {{ level }}{% if drill %} drill{% endif %}"><h1>{% if drill %}【演练】{% endif %}{% if is_over %}已解除 {% endif %}{{ title }}</h1><div>{{ headline }}</div><div class="dim">{{ issuer }} · 有效至 {{ until }}</div></div>
+{% if !is_over && !instruction.is_empty() %}<h2>请这样做</h2><div class="measures">{{ instruction }}</div>{% endif %}
+{% if let Some(hazard) = hazard %}{% if !is_over %}<div class="shelter"><b>避险地点</b> {{ hazard.shelter }}<br><b>撤离路线</b> {{ hazard.route }}<br><b>预警信号</b> {{ hazard.alarm }}<br><span class="dim">隐患点 {{ hazard.name }}</span></div>{% endif %}{% endif %}
+{% if let Some(at) = answered %}<p class="answered" role="status">已记录您的应答 {{ at }}{% if let Some(choice) = choice %} · {{ Self::word(choice) }}{% endif %}</p>{% endif %}
+<form method="post" action="/a/{{ token }}"><button class="big" name="choice" value="received">收到</button><button class="big" name="choice" value="moved">已转移</button><button class="big help" name="choice" value="help">需要帮助</button></form>
+{% if !description.is_empty() %}<p class="dim">{{ description }}</p>{% endif %}</main></html>"#
+)]
+pub(super) struct AnswerPage<'a> {
+    pub(super) token: &'a str,
+    pub(super) drill: bool,
+    pub(super) level: &'a str,
+    pub(super) title: &'a str,
+    pub(super) headline: &'a str,
+    pub(super) instruction: &'a str,
+    pub(super) description: &'a str,
+    pub(super) until: &'a str,
+    pub(super) issuer: &'a str,
+    pub(super) is_over: bool,
+    pub(super) hazard: Option<HazardView<'a>>,
+    pub(super) answered: Option<String>,
+    pub(super) choice: Option<Choice>,
+}
+
+impl AnswerPage<'_> {
+    const fn word(choice: &Choice) -> &'static str {
+        match choice {
+            Choice::Received => "收到",
+            Choice::Moved => "已转移",
+            Choice::Help => "需要帮助",
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{{ report.alert.headline }}</title><link rel="stylesheet" href="/page.css"><main>
+<h1>预警发布评估报告</h1><div class="card {{ report.alert.level.name() }}{% if report.alert.drill %} drill{% endif %}"><h2>{% if report.alert.drill %}演练 · {% endif %}{{ report.alert.headline }}</h2><div>{{ report.alert.sender_name }} · {{ report.alert.sent }} · {{ report.alert.state }}</div></div>
+<p>应送达 {{ report.coverage.people.targeted }} 人，已送达 {{ report.coverage.people.reached }}，已应答 {{ report.coverage.people.acknowledged }}，待送达 {{ report.coverage.people.pending }}，失败 {{ report.coverage.people.failed }}，无联系方式 {{ report.coverage.people.unreachable }}。</p>
+<p>村(社区) {{ report.coverage.villages.reached }}/{{ report.coverage.villages.targeted }}，喇叭 {{ report.coverage.speakers.received }}/{{ report.coverage.speakers.targeted }}(播出 {{ report.coverage.speakers.played }}，离线 {{ report.coverage.speakers.offline }}),隐患点闭环 {{ report.coverage.hazard_points.closed }}/{{ report.coverage.hazard_points.targeted }}。</p>
+<p>叫应:应答 {{ report.coverage.calls.answered }}/{{ report.coverage.calls.due }}，转叫 {{ report.coverage.calls.escalated }}，无人应答 {{ report.coverage.calls.exhausted }}。</p>
+<table><thead><tr><th>乡镇<th>应送达<th>已送达<th>已应答<th>待送达<th>失败<th>无联系方式</tr></thead><tbody>{% for child in report.coverage.children %}<tr><td>{{ child.name }}<td>{{ child.people.targeted }}<td>{{ child.people.reached }}<td>{{ child.people.acknowledged }}<td>{{ child.people.pending }}<td>{{ child.people.failed }}<td>{{ child.people.unreachable }}</tr>{% endfor %}</tbody></table>
+<h2>失败原因</h2><table><tbody>{% for failure in report.failures %}<tr><td>{{ failure.channel }} {{ failure.reason }}<td>{{ failure.count }}</tr>{% endfor %}</tbody></table>
+<p class="dim">截至 {{ report.as_of }}</p></main></html>"#
+)]
+struct ReportPage<'a> {
+    report: &'a Report,
+}
+
+pub(super) fn answer(page: &AnswerPage<'_>) -> String {
+    rendered(page)
+}
+
+pub(super) fn report(report: &Report) -> String {
+    rendered(&ReportPage { report })
+}
+
+/// A template fails only when writing to memory does.
+fn rendered(template: &impl Template) -> String {
+    template.render().unwrap_or_else(|error| {
+        tracing::error!(%error, "a page could not be rendered");
+        String::new()
+    })
+}
+
+pub(super) async fn index(State(edge): State<Edge>, headers: HeaderMap, Query(words): Words) -> Response {
+    let language = Language::of(&words, &headers);
+    let Some(caller) = auth::person(&edge, &headers) else { return Redirect::to("/sign-in").into_response() };
+    let seen = edge.gateway.ledger().newest_first();
+    let seen = seen.into_iter().filter(|shelf| alerts::find(&edge, &caller, &shelf.id.to_string()).is_ok()).take(ALERTS_SHOWN);
+    let alerts = seen.map(|shelf| edge.gateway.view(&shelf, false)).collect();
+    let troubles =
+        edge.gateway.accounts().into_iter().filter_map(|account| Some(format!("{}: {}", account.name, account.trouble?))).collect();
+    let county = edge.gateway.county_name().to_owned();
+    Html(rendered(&Index { language, county: &county, caller: &caller, alerts, troubles })).into_response()
+}
+
+pub(super) async fn alert(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Query(words): Words,
+) -> Result<Response, Problem> {
+    let language = Language::of(&words, &headers);
+    let Some(caller) = auth::person(&edge, &headers) else { return Ok(Redirect::to("/sign-in").into_response()) };
+    if !caller.may(Action::Look) {
+        return Err(Problem::forbidden("this role does not look at alerts"));
+    }
+    let shelf = alerts::find(&edge, &caller, &id)?;
+    let area = caller.areas.first().copied();
+    let view = edge.gateway.view(&shelf, false);
+    let page = OneAlert {
+        language,
+        acts: caller.may(Action::Act),
+        approves: caller.may(Action::Approve),
+        may_cancel: matches!(view.state, "released" | "dispatching" | "completed" | "held")
+            && view.msg_type != crate::alert::MsgType::Cancel,
+        coverage: edge.gateway.coverage(&shelf, area, None),
+        calls: edge.gateway.calls(&shelf, area, caller.may(Action::SeePhones)).into_iter().take(300).collect(),
+        alert: view,
+        caller: &caller,
+    };
+    Ok(Html(rendered(&page)).into_response())
+}
+
+pub(super) async fn sign_in(State(edge): State<Edge>, headers: HeaderMap, Query(words): Words) -> Response {
+    let county = edge.gateway.county_name().to_owned();
+    Html(rendered(&SignIn { language: Language::of(&words, &headers), county: &county, wrong: false })).into_response()
+}
+
+#[derive(Deserialize)]
+pub(super) struct Credentials {
+    name: String,
+    password: SecretString,
+}
+
+pub(super) async fn signed_in(State(edge): State<Edge>, headers: HeaderMap, Form(given): Form<Credentials>) -> Result<Response, Problem> {
+    if !auth::is_same_origin(&edge, &headers) {
+        return Err(Problem::forbidden("the request does not come from this page"));
+    }
+    let now = edge.gateway.clock().now();
+    if !edge.sessions.may_try(&given.name, now) {
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "Too many tries", "wait a quarter of an hour"));
+    }
+    edge.access.reload().map_err(|error| tracing::error!(%error, "users cannot be read")).unwrap_or_default();
+    let access = std::sync::Arc::clone(&edge.access);
+    // Hashing takes tens of milliseconds on purpose: not on a thread that serves others.
+    let checked = tokio::task::spawn_blocking(move || access.verify_user(&given.name, &given.password)).await;
+    match checked.ok().flatten() {
+        Some(caller) => {
+            let id = edge.sessions.begin(&caller.name, now);
+            let secure = if edge.settings.secure_cookies { "; Secure" } else { "" };
+            Ok(with_cookie(&format!("{}={id}; Path=/; HttpOnly; SameSite=Strict{secure}", auth::COOKIE), Redirect::to("/")))
+        }
+        None => {
+            let county = edge.gateway.county_name().to_owned();
+            let language = Language::of(&HashMap::new(), &headers);
+            Ok((StatusCode::FORBIDDEN, Html(rendered(&SignIn { language, county: &county, wrong: true }))).into_response())
+        }
+    }
+}
+
+pub(super) async fn sign_out(State(edge): State<Edge>, headers: HeaderMap) -> Response {
+    if let Some(id) = auth::session_id(&headers) {
+        edge.sessions.end(id);
+    }
+    with_cookie(&format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict", auth::COOKIE), Redirect::to("/sign-in"))
+}
+
+fn with_cookie(cookie: &str, response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    match HeaderValue::from_str(cookie) {
+        Ok(value) => drop(response.headers_mut().insert(header::SET_COOKIE, value)),
+        Err(error) => tracing::error!(%error, "a cookie could not be written"),
+    }
+    response
+}
+
+pub(super) async fn script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page.js"))
+}
+
+pub(super) async fn style() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")], include_str!("page.css"))
+}

@@ -1,0 +1,165 @@
+//! Owns errors over HTTP: RFC 9457 problem documents with every fault listed (contract §0).
+//! Invariant: a person can act on what is said, and nothing internal is said.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::{
+    engine::{
+        Unavailable,
+        answer::{AnswerError, CallbackError},
+        intake::{DecideError, SubmitError},
+    },
+    fault::Fault,
+    registry::RegistryError,
+};
+
+/// A problem on its way out.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    /// Last part of the type: a word for machines.
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    problems: Vec<Fault>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, title, detail: detail.into(), problems: Vec::new() }
+    }
+
+    pub(super) fn with(mut self, problems: Vec<Fault>) -> Self {
+        self.problems = problems;
+        self
+    }
+
+    pub(super) fn not_found(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", what)
+    }
+
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read", detail)
+    }
+
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Who is asking?", "send Authorization: Bearer KEY, or sign in")
+    }
+
+    pub(super) fn too_large(most: usize) -> Self {
+        let detail = format!("the body is larger than {most} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Json(json!({
+            "type": format!("/problems/{}", self.kind),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "problems": self.problems,
+        }));
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self.status {
+            StatusCode::UNAUTHORIZED => drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                drop(headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5")))
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+pub(super) async fn no_such_page() -> Problem {
+    Problem::not_found("there is nothing at this address")
+}
+
+impl From<Unavailable> for Problem {
+    fn from(error: Unavailable) -> Self {
+        tracing::error!(%error, "the store refused");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Cannot be stored now", "nothing was promised; send it again")
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SubmitError::NotParseable(faults) => {
+                // Size is a matter of the request, not of its form.
+                if faults.iter().any(|fault| fault.rule == "too-large") {
+                    return Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail).with(faults);
+                }
+                Self::new(StatusCode::BAD_REQUEST, "not-parseable", "Not an alert document", detail).with(faults)
+            }
+            SubmitError::Invalid(faults) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-alert", "The alert breaks rules", detail).with(faults)
+            }
+            SubmitError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", "Known with other content", detail),
+            SubmitError::NoSource(_) => Self::forbidden("this key speaks for no [[source]] of the configuration"),
+            SubmitError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<DecideError> for Problem {
+    fn from(error: DecideError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DecideError::NoSuchAlert => Self::not_found(detail),
+            DecideError::NotHeld(_) => Self::new(StatusCode::CONFLICT, "not-held", "Not waiting for approval", detail),
+            DecideError::NothingToCancel(_) => Self::new(StatusCode::CONFLICT, "nothing-to-cancel", "Nothing to cancel", detail),
+            DecideError::SamePerson => Self::new(StatusCode::FORBIDDEN, "same-person", "A second person is needed", detail),
+            DecideError::Expired => Self::new(StatusCode::CONFLICT, "expired", "The alert has expired", detail),
+            DecideError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<AnswerError> for Problem {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::BadToken | AnswerError::NoSuchAlert | AnswerError::NotTold(_) => Self::not_found(error.to_string()),
+            AnswerError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<CallbackError> for Problem {
+    fn from(error: CallbackError) -> Self {
+        match error {
+            CallbackError::NoChannel => Self::not_found(error.to_string()),
+            CallbackError::Refused(failure) => Self::bad_request(failure.reason),
+            CallbackError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<RegistryError> for Problem {
+    fn from(error: RegistryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RegistryError::Refused(faults) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-registry", "The registry refuses it", detail).with(faults)
+            }
+            RegistryError::Write { .. } => {
+                tracing::error!(detail, "the registry cannot be written");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "registry-unavailable", "Cannot be stored now", "nothing was changed")
+            }
+        }
+    }
+}
