@@ -125,6 +125,26 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
 }
 
+/// Words of failures that are about one recipient: a thousand of them say nothing about the account.
+const ABOUT_ONE_RECIPIENT: &[&str] = &[
+    "nobody-listens",
+    "failed-at-device",
+    "no-report",
+    "expired",
+    "mailbox-full",
+    "mailbox-busy",
+    "grey-listed",
+    "smsc-reject",
+    "unlisted-code",
+];
+
+impl Failure {
+    /// Whether it says something about the account and its far end, not only about one recipient.
+    pub fn concerns_account(&self) -> bool {
+        !ABOUT_ONE_RECIPIENT.contains(&self.reason)
+    }
+}
+
 /// What a failure means for the debt; set where the far end's answer is seen, never guessed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {

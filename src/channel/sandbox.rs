@@ -3,6 +3,7 @@
 //! Invariant: what becomes of a message depends on the seed and its delivery id alone, so a drill can be run again.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -51,9 +52,14 @@ struct Sandbox {
     reports: mpsc::Sender<Planned>,
     /// Taken by `start`.
     waiting: Mutex<Option<mpsc::Receiver<Planned>>>,
+    /// Messages throttled once: a throttled try counts as none, so the message itself cannot tell the next from it.
+    throttled: Mutex<HashSet<DeliveryId>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
+
+/// Beyond it the sandbox forgets whom it throttled, and may throttle them once more.
+const THROTTLED_KEPT: usize = 100_000;
 
 /// How the far end behaves; shares are of all messages.
 #[derive(Clone, Debug)]
@@ -137,6 +143,7 @@ fn build(kind: Kind, name: String, mut manner: Manner, form: Form, context: Cont
         clock: context.clock,
         reports,
         waiting: Mutex::new(Some(waiting)),
+        throttled: Mutex::default(),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
     }))
@@ -182,14 +189,24 @@ impl Manner {
 }
 
 impl Sandbox {
+    fn throttles(&self, id: DeliveryId) -> bool {
+        let mut throttled = self.throttled.lock().expect("no code panics while it holds the throttled");
+        if throttled.len() >= THROTTLED_KEPT {
+            throttled.clear();
+        }
+        throttled.insert(id)
+    }
+
     async fn take(&self, message: &Outgoing) -> Verdict {
         let fate = self.manner.fate(message);
         match fate.refusal {
-            Some(Class::Throttled) => {
+            Some(Class::Throttled) if self.throttles(message.id) => {
                 return Verdict::Failed(failure(Class::Throttled, "throttled", "the sandbox is throttling", Some(THROTTLED_FOR)));
             }
-            Some(class) => return Verdict::Failed(failure(class, "connect", "the sandbox broke the line", None)),
-            None => {}
+            Some(class) if class != Class::Throttled => {
+                return Verdict::Failed(failure(class, "connect", "the sandbox broke the line", None));
+            }
+            _ => {}
         }
         if self.kind != Kind::Wechat {
             let receipt = fate.receipt.map(|(after, delivered)| (after, if delivered { News::Delivered } else { undelivered() }));

@@ -13,7 +13,7 @@ use super::{
 use crate::alert::validate;
 
 #[derive(Subcommand)]
-pub enum Alert {
+pub(super) enum Alert {
     /// Judge alert documents alone: neither gateway, key nor registry is needed.
     Validate {
         #[arg(required = true)]
@@ -83,7 +83,7 @@ pub enum Alert {
 }
 
 impl Alert {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Validate { files, json } => judge(&files, json),
             Self::Post { file, remote, json } => block_on(async {

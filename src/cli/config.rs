@@ -9,7 +9,7 @@ use super::output::{self, Failure};
 use crate::app;
 
 #[derive(Subcommand)]
-pub enum Config {
+pub(super) enum Config {
     /// Every fault with its file, line and key; opens no port and touches no far end.
     Check {
         #[arg(long, default_value = app::DEFAULT_CONFIG)]
@@ -25,7 +25,7 @@ pub enum Config {
 }
 
 impl Config {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Check { config, json } => check(&config, json),
             Self::Show { config } => {

@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
-pub struct Demo {
+pub(super) struct Demo {
     /// End when the job is done, instead of leaving the web page up.
     #[arg(long)]
     exit: bool,
@@ -56,7 +56,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         telemetry::start_logging("text", if self.json { "error" } else { "warn" });
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(self.play())

@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[derive(Args)]
-pub struct Where {
+pub(super) struct Where {
     /// Configuration that names the data directory.
     #[arg(long, default_value = app::DEFAULT_CONFIG)]
     config: PathBuf,
@@ -25,7 +25,7 @@ pub struct Where {
 }
 
 impl Where {
-    pub fn access(&self) -> Result<Access, Failure> {
+    pub(super) fn access(&self) -> Result<Access, Failure> {
         let data = match &self.data {
             Some(data) => data.clone(),
             None => app::read_config(&self.config).map_err(|faults| Failure::usage(app::fault_lines(&faults)))?.server.data_dir,
@@ -36,7 +36,7 @@ impl Where {
 }
 
 #[derive(Subcommand)]
-pub enum Key {
+pub(super) enum Key {
     /// Make a key; it is shown this once.
     New {
         #[arg(long)]
@@ -69,7 +69,7 @@ pub enum Key {
 }
 
 impl Key {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::New { name, role, source, area, place, json } => {
                 if role == Role::Bureau && source.is_none() {

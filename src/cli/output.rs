@@ -46,17 +46,17 @@ impl Failure {
 }
 
 /// One JSON document on stdout.
-pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     raw(&text)
 }
 
-pub fn line(text: &str) -> Result<(), Failure> {
+pub(super) fn line(text: &str) -> Result<(), Failure> {
     raw(&format!("{text}\n"))
 }
 
-pub fn raw(text: &str) -> Result<(), Failure> {
+pub(super) fn raw(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // A reader such as `head` that has seen enough is not a fault.
@@ -66,6 +66,6 @@ pub fn raw(text: &str) -> Result<(), Failure> {
 }
 
 /// A single-threaded runtime for commands that talk to a gateway.
-pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

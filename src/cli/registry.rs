@@ -22,7 +22,7 @@ use crate::{
 const HOUSEHOLDS: u32 = 60_000;
 
 #[derive(Subcommand)]
-pub enum Registry {
+pub(super) enum Registry {
     /// Take in CSV or XLSX files, all or nothing.
     Import {
         #[arg(required = true)]
@@ -75,7 +75,7 @@ pub enum Registry {
 }
 
 impl Registry {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Import { files, dry_run, replace, gcj02, data, remote } => {
                 import(&files, dry_run, replace, gcj02, data.as_deref(), &remote)

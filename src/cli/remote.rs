@@ -14,7 +14,7 @@ use super::output::Failure;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Args, Clone)]
-pub struct Remote {
+pub(super) struct Remote {
     /// Address of a running gateway.
     #[arg(long, env = "LASTMILE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
@@ -24,15 +24,15 @@ pub struct Remote {
 }
 
 impl Remote {
-    pub async fn get(&self, path: &str) -> Result<Value, Failure> {
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.json(self.request(Method::GET, path)?).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.json(self.request(Method::POST, path)?.json(body)).await
     }
 
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
+    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
         let answer = request.send().await.map_err(|error| anyhow::anyhow!("{} cannot be reached: {}", self.url, error.without_url()))?;
         if answer.status().is_success() {
             return Ok(answer);
@@ -42,12 +42,12 @@ impl Remote {
         Err(anyhow::anyhow!(problem(status.as_u16(), &text)).into())
     }
 
-    pub async fn json(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
+    pub(super) async fn json(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
         let text = self.send(request).await?.text().await?;
         Ok(serde_json::from_str(&text)?)
     }
 
-    pub fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Failure> {
+    pub(super) fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Failure> {
         let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
         let request = client.request(method, format!("{}{path}", self.url.trim_end_matches('/')));
         Ok(match &self.key {

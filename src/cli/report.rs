@@ -12,7 +12,7 @@ use super::{
 };
 
 #[derive(Args)]
-pub struct Report {
+pub(super) struct Report {
     id: String,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -35,7 +35,7 @@ enum Format {
 }
 
 impl Report {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let text = match (&self.data, self.format) {
             (None, Format::Csv) => self.fetched("csv")?,
             (None, Format::Html) => self.fetched("html")?,
@@ -70,7 +70,7 @@ impl Report {
 }
 
 /// The report as an office reads it on a terminal.
-pub fn as_text(report: &Value) -> String {
+pub(super) fn as_text(report: &Value) -> String {
     let at = |path: &str| report.pointer(path).cloned().unwrap_or(Value::Null);
     let word = |path: &str| at(path).as_str().map_or_else(|| at(path).to_string(), str::to_owned);
     let mut text = format!("{}\n{}  {}  {}\n\n", word("/alert/headline"), word("/alert/id"), word("/alert/level"), word("/alert/state"));
@@ -121,7 +121,7 @@ pub fn as_text(report: &Value) -> String {
 }
 
 /// Coverage by child area, one line each, widths made for Chinese names.
-pub fn table(coverage: &Value) -> String {
+pub(super) fn table(coverage: &Value) -> String {
     let mut text = String::new();
     let heading = ["area", "targeted", "reached", "answered", "pending", "failed", "no address", "reached %"];
     text.push_str(&format!("{}{}\n", pad(heading[0], 26), heading[1..].iter().map(|name| format!("{name:>11}")).collect::<String>()));

@@ -12,13 +12,13 @@ use crate::{app, telemetry};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
-pub struct Serve {
+pub(super) struct Serve {
     #[arg(long, default_value = app::DEFAULT_CONFIG)]
     config: PathBuf,
 }
 
 impl Serve {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let config = app::read_config(&self.config).map_err(|faults| Failure::usage(app::fault_lines(&faults)))?;
         telemetry::start_logging(config.log.format, &config.log.filter);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

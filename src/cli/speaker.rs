@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Args)]
-pub struct Broker {
+pub(super) struct Broker {
     /// mqtt://host:1883 or mqtts://host:8883
     #[arg(long, default_value = "mqtt://127.0.0.1:1883")]
     broker: BrokerAddress,
@@ -41,7 +41,7 @@ pub struct Broker {
 impl Broker {
     fn far(&self) -> Result<Far, Failure> {
         let login = self.username.clone().zip(self.password.clone());
-        Far::new(&self.broker, None, login).map_err(|error| Failure::usage(error))
+        Far::new(&self.broker, None, login).map_err(Failure::usage)
     }
 
     fn voice(&self) -> Result<Voice, Failure> {
@@ -54,7 +54,7 @@ impl Broker {
 }
 
 #[derive(Subcommand)]
-pub enum Speaker {
+pub(super) enum Speaker {
     /// One loudspeaker, until it is interrupted.
     Run {
         id: String,
@@ -86,7 +86,7 @@ pub enum Speaker {
 }
 
 impl Speaker {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         block_on(async {
             let stop = CancellationToken::new();
             let interrupted = stop.clone();
@@ -111,7 +111,7 @@ impl Speaker {
                         seed: 0,
                         counts: Arc::default(),
                     };
-                    Ok(device::run(config, stop).await?)
+                    Ok(Box::pin(device::run(config, stop)).await?)
                 }
                 Self::Simulate { data, broker, offline, mute, broken, seed, seconds } => {
                     if [offline, mute, broken].iter().any(|share| !(0.0..=1.0).contains(share)) || offline + mute + broken > 1.0 {

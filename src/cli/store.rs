@@ -9,14 +9,14 @@ use super::output::{self, Failure};
 use crate::{delivery::ledger::Ledger, store};
 
 #[derive(Args)]
-pub struct Data {
+pub(super) struct Data {
     /// Data directory of the stopped gateway.
     #[arg(long, default_value = "data")]
     data: PathBuf,
 }
 
 #[derive(Subcommand)]
-pub enum Store {
+pub(super) enum Store {
     /// Check that everything reads, that the audit chain holds, and that every count equals a recount.
     Verify {
         #[command(flatten)]
@@ -44,7 +44,7 @@ pub enum Store {
 }
 
 impl Store {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Verify { data, json } => verify(&data, json),
             Self::Backup { file, data } => output::json(&store::backup(&data.data, &file)?),

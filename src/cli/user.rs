@@ -12,7 +12,7 @@ use super::{
 use crate::{access::Role, area::AreaCode};
 
 #[derive(Subcommand)]
-pub enum User {
+pub(super) enum User {
     /// Add a person; the password is read from the environment or from stdin.
     Add {
         name: String,
@@ -44,7 +44,7 @@ pub enum User {
 }
 
 impl User {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Add { name, role, area, place } => Ok(place.access()?.add_user(&name, role, area, &password()?)?),
             Self::List { place, json } => {

@@ -137,7 +137,7 @@ fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome
         }
         Ended::Verdict(Verdict::Failed(failure)) => {
             meter::delivery(account.channel.kind().name(), failure.reason);
-            if account.went_wrong(failure.class, failure.reason, now) {
+            if failure.concerns_account() && account.went_wrong(failure.class, failure.reason, now) {
                 meter::alarm("account-parked");
                 tracing::error!(account = account.name(), reason = failure.reason, detail = %failure.detail, "account is parked");
             }

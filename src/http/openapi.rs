@@ -5,7 +5,9 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 /// Method, path, who, summary, answers.
-pub(super) const OPERATIONS: &[(&str, &str, &str, &str, &[(u16, &str)])] = &[
+type Operation = (&'static str, &'static str, &'static str, &'static str, &'static [(u16, &'static str)]);
+
+pub(super) const OPERATIONS: &[Operation] = &[
     (
         "post",
         "/v1/alerts",

@@ -20,7 +20,7 @@ use crate::{
 
 /// A problem on its way out.
 #[derive(Debug)]
-pub struct Problem {
+pub(super) struct Problem {
     status: StatusCode,
     /// Last part of the type: a word for machines.
     kind: &'static str,

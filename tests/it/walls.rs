@@ -12,21 +12,22 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("area", &[]),
     ("fault", &[]),
     ("telemetry", &[]),
+    ("keys", &["fault"]),
     ("alert", &["time", "area", "fault"]),
     ("registry", &["time", "area", "fault"]),
     ("access", &["time", "area", "fault", "store"]),
     ("matching", &["area", "fault", "alert", "registry"]),
-    ("policy", &["time", "area", "fault", "alert", "registry"]),
+    ("policy", &["time", "area", "fault", "keys", "alert", "registry"]),
     ("message", &["time", "area", "fault", "alert", "registry"]),
-    ("channel", &["time", "area", "fault", "alert", "message", "telemetry"]),
+    ("channel", &["time", "area", "fault", "keys", "alert", "registry", "message", "telemetry"]),
     ("delivery", &["time", "area", "fault", "alert", "registry", "channel"]),
     ("store", &["time", "fault", "telemetry"]),
     (
         "engine",
         &["time", "area", "fault", "telemetry", "alert", "registry", "matching", "policy", "message", "channel", "delivery", "store"],
     ),
-    ("http", &["time", "area", "fault", "telemetry", "alert", "registry", "access", "policy", "message", "channel", "delivery", "engine"]),
-    ("config", &["time", "area", "fault", "alert", "policy"]),
+    ("http", &["time", "area", "fault", "telemetry", "alert", "registry", "access", "channel", "delivery", "engine"]),
+    ("config", &["time", "area", "fault", "keys", "alert", "policy"]),
 ];
 
 /// Rooms that wire everything together may import anything.
