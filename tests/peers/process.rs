@@ -3,9 +3,12 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,6 +16,12 @@ use std::{
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Lines of a child that are shown when something fails.
 const LINES_SHOWN: usize = 40;
+
+/// Where ports are looked for.
+const PORTS_FROM: u32 = 10_000;
+const PORTS: u32 = 22_000;
+/// Test processes that run side by side begin this far apart.
+const PORTS_OF_ONE: u32 = 37;
 
 /// A child whose output is kept; killed when dropped.
 pub(crate) struct Process {
@@ -103,6 +112,16 @@ where
     assert!(tokio::time::timeout(within, waiting).await.is_ok(), "not within {within:?}: {what}");
 }
 
+/// A port that nobody has, below those that the system hands out to connections: between this look and the bind of the
+/// program that gets it, no connection of a test beside can take it.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("loopback has a free port").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(PORTS_OF_ONE);
+    loop {
+        let place = own.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = u16::try_from(PORTS_FROM + place).expect("below 32768");
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return port;
+        }
+    }
 }
