@@ -104,8 +104,13 @@ impl Registry {
             Self::Generate { households, seed, data } => {
                 let store = open(&data)?;
                 let current = store.current();
-                let areas = if current.areas().is_empty() { registry::fixture::beichuan_areas() } else { areas_of(&current) };
-                let report = store.import_records(&registry::generate(&areas, households, seed), Mode::Upsert).map_err(refused)?;
+                // An empty registry has no villages to put people into: it takes the fixture county with its areas.
+                let import = if current.areas().is_empty() {
+                    registry::fixture::beichuan(households, seed)
+                } else {
+                    registry::generate(&areas_of(&current), households, seed)
+                };
+                let report = store.import_records(&import, Mode::Upsert).map_err(refused)?;
                 output::json(&report)
             }
         }

@@ -1,0 +1,187 @@
+//! The built program killed right after it took an alert, and three times in the middle of its deliveries, and started again:
+//! nobody is forgotten, nothing is lost, and whoever is told twice is counted.
+
+#![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
+
+mod gateway;
+#[path = "../peers/process.rs"]
+mod process;
+#[path = "../peers/program.rs"]
+mod program;
+
+use std::{collections::HashMap, fs, path::Path, time::Duration};
+
+use lastmile::time::{Clock as _, SystemClock};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    gateway::{Seen, SmsGateway},
+    process::{free_port, until},
+    program::{Gateway, new_key, run},
+};
+
+const HOUSEHOLDS: usize = 50_000;
+const KILLS: usize = 3;
+/// A debug build on two busy cores needs most of a minute for all of it.
+const DEADLINE: Duration = Duration::from_secs(150);
+const STOP: Duration = Duration::from_secs(30);
+const SENDER: &str = "51072641600000";
+const PAGE: usize = 1_000;
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/alerts/rainstorm-red.json");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_killed_in_the_middle_of_its_work_forgets_nobody() {
+    let seed = seed();
+    eprintln!("seed {seed}: set LASTMILE_CRASH_SEED to it to run the same again");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (dir, port, far) = (TempDir::new().unwrap(), free_port(), SmsGateway::start(seed).await);
+    let config = configure(dir.path(), port, &far.url);
+    let data = dir.path().join("data");
+    let [households, registry_seed] = [HOUSEHOLDS.to_string(), (seed % 1_000).to_string()];
+    let data = data.to_str().unwrap();
+    run(&["registry", "generate", "--households", &households, "--seed", &registry_seed, "--data", data], 0);
+    let (bureau, duty) = (new_key(&config, "met", "bureau", Some("met")), new_key(&config, "duty", "duty", None));
+
+    let mut gateway = Gateway::start(&config, port).await;
+    let (status, said) = gateway.post(&bureau, "/v1/alerts", "application/json", alert()).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{said:#}");
+    let path = format!("/v1/alerts/{}", said["id"].as_str().unwrap());
+    // 202 was answered: from here on a kill may lose nothing, also before anything is planned.
+    gateway.kill().await;
+    gateway.start_again().await;
+    for kill in 0..KILLS {
+        // Somewhere in the middle of this kill's share of the work.
+        let share = HOUSEHOLDS / (KILLS + 1);
+        let at = share * kill + rng.random_range(share / 10..share);
+        until("the deliveries come to the kill", DEADLINE, async || far.distinct() >= at).await;
+        gateway.kill().await;
+        eprintln!("killed when {} deliveries had come (planned: at {at})", far.distinct());
+        gateway.start_again().await;
+    }
+    until("all deliveries are settled", DEADLINE, async || {
+        let Some(view) = gateway.try_get(&duty, &path).await else { return false };
+        let progress = &view["progress"];
+        number(progress, "deliveries") >= HOUSEHOLDS / 2 && number(progress, "queued") == 0 && number(progress, "in_flight") == 0
+    })
+    .await;
+
+    let coverage = gateway.get(&duty, &format!("{path}/coverage")).await;
+    let rows = rows(&gateway, &duty, &path).await;
+    check(&coverage, &rows, &far.seen());
+    assert_eq!(gateway.stop(STOP).await, Some(0), "SIGTERM drains and exits 0");
+    let verdict = program::json(&["store", "verify", "--data", data, "--json"], 0);
+    assert_eq!(verdict["sound"], true, "{verdict:#}");
+}
+
+/// What the program says it did against what the far end saw.
+fn check(coverage: &Value, rows: &[Value], seen: &HashMap<String, Seen>) {
+    let progress = &coverage["progress"];
+    let parts = ["queued", "in_flight", "accepted", "delivered", "answered", "failed", "expired", "cancelled", "suppressed"];
+    let sum: usize = parts.iter().map(|part| number(progress, part)).sum();
+    assert_eq!(sum, number(progress, "deliveries"), "the parts add up: {progress:#}");
+    assert_eq!(rows.len(), sum, "every delivery has its row");
+    let people = &coverage["people"];
+    let parts = ["reached", "pending", "failed", "unreachable"];
+    let sum: usize = parts.iter().map(|part| number(people, part)).sum();
+    assert_eq!(sum, number(people, "targeted"), "the people add up: {people:#}");
+
+    let (mut taken, mut closed) = (0, 0);
+    for row in rows {
+        let (id, state) = (row["id"].as_str().unwrap(), row["state"].as_str().unwrap());
+        match state {
+            "accepted" => {
+                assert!(seen.get(id).is_some_and(|seen| seen.taken > 0), "said to be accepted, never taken: {row:#}");
+                taken += 1;
+            }
+            "failed" | "expired" | "cancelled" | "suppressed" => {
+                assert!(row["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "closed without a reason: {row:#}");
+                assert!(seen.get(id).is_none_or(|seen| seen.taken == 0), "taken, but said to have failed: {row:#}");
+                closed += 1;
+            }
+            other => panic!("{other} is no end: {row:#}"),
+        }
+    }
+    assert_eq!(taken + closed, rows.len(), "each is taken or closed with a reason");
+    assert!(closed > 0 && taken > HOUSEHOLDS / 2, "{taken} taken, {closed} closed");
+    assert_eq!(number(progress, "accepted"), taken, "{progress:#}");
+    let known: std::collections::HashSet<&str> = rows.iter().filter_map(|row| row["id"].as_str()).collect();
+    assert!(seen.keys().all(|id| known.contains(id.as_str())), "the far end knows a delivery that the program does not");
+
+    let came: u64 = seen.values().map(|seen| u64::from(seen.taken + seen.refused)).sum();
+    let (twice, repeated) = (came - seen.len() as u64, coverage["repeated"].as_u64().unwrap());
+    eprintln!("{taken} taken, {closed} closed with a reason, {twice} came twice, {repeated} said to be repeated");
+    assert!(twice <= repeated, "{twice} came twice, but only {repeated} are counted as repeated");
+}
+
+async fn rows(gateway: &Gateway, duty: &str, path: &str) -> Vec<Value> {
+    let (mut rows, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let mut page = gateway.get(duty, &format!("{path}/deliveries?limit={PAGE}{cursor}")).await;
+        rows.append(page["items"].as_array_mut().unwrap());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return rows,
+        }
+    }
+}
+
+fn number(value: &Value, name: &str) -> usize {
+    let number = value[name].as_u64().unwrap_or_else(|| panic!("no number {name}: {value:#}"));
+    usize::try_from(number).unwrap()
+}
+
+fn seed() -> u64 {
+    match std::env::var("LASTMILE_CRASH_SEED") {
+        Ok(text) => text.parse().expect("LASTMILE_CRASH_SEED is a number"),
+        Err(_) => SystemClock.now().as_ms().unsigned_abs(),
+    }
+}
+
+fn alert() -> String {
+    let mut alert: Value = serde_json::from_str(&fs::read_to_string(FIXTURE).unwrap()).unwrap();
+    let now = SystemClock.now().whole_seconds();
+    let (sent, expires) = (now.to_seconds_string(), now.plus(Duration::from_secs(3 * 3_600)).to_seconds_string());
+    alert["sent"] = json!(sent);
+    alert["effective"] = json!(sent);
+    alert["expires"] = json!(expires);
+    alert["areas"] = json!([{ "name": "北川羌族自治县", "codes": ["510726"] }]);
+    alert.to_string()
+}
+
+fn configure(dir: &Path, port: u16, far: &str) -> std::path::PathBuf {
+    let policy = "[[rule]]\nevents = [\"*\"]\nroles = [\"*\"]\nchannels = [\"sms\"]\n";
+    let text = format!(
+        r#"
+[server]
+listen = "127.0.0.1:{port}"
+public_url = "http://127.0.0.1:{port}"
+data_dir = {data:?}
+
+[[source]]
+name = "met"
+senders = ["{SENDER}"]
+areas = ["510726"]
+
+[policy]
+file = "policy.toml"
+
+[channel.mas]
+kind = "sms"
+provider = "http"
+url = "{far}"
+body = '{{"id": {{{{ id|tojson }}}}, "to": {{{{ to|tojson }}}}, "text": {{{{ text|tojson }}}}}}'
+ok = {{ path = "/code", equals = ["OK"] }}
+error = {{ classes = {{ NO_SUCH_NUMBER = "reject" }} }}
+concurrency = 32
+retry = ["200ms", "500ms", "1s"]
+"#,
+        data = dir.join("data"),
+    );
+    fs::write(dir.join("policy.toml"), policy).unwrap();
+    let file = dir.join("lastmile.toml");
+    fs::write(&file, text).unwrap();
+    file
+}
