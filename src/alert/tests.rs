@@ -147,7 +147,7 @@ fn breaches_of_the_schema_are_named_with_their_place() {
         ("bad-value", "info[0].certainty", good.replace("<certainty>Likely", "<certainty>Very Likely")),
         ("unknown-element", "info[0].sound", good.replace("<headline>", "<sound/><headline>")),
         ("missing", "info[0].area[0].areaDesc", good.replace("<areaDesc>擂鼓镇</areaDesc>", "")),
-        ("bad-code", "info[0].area[0].geocode[0]", good.replace("510726102000", "LEIGU")),
+        ("bad-code", "info[0].area[0].geocode[0]", good.replace("510726101000", "LEIGU")),
         (
             "polygon-open",
             "info[0].area[0].polygon[0]",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Unavailable, gateway::Gateway};
 use crate::{
-    alert::AlertId,
+    alert::{AlertId, AlertNo},
     channel::{Callback, Failure, Reception},
     delivery::{
         event::{Choice, Event, Told},
@@ -60,6 +60,11 @@ pub enum CallbackError {
 }
 
 impl Gateway {
+    /// The token of a recipient's link, as it stands in messages.
+    pub fn answer_token(&self, alert: AlertNo, recipient: u32) -> Option<String> {
+        self.tokens.issue(alert, recipient)
+    }
+
     pub fn answerer(&self, token: &str) -> Result<Answerer, AnswerError> {
         let (no, recipient) = self.tokens.read(token).ok_or(AnswerError::BadToken)?;
         let shelf = self.ledger.get(no).ok_or(AnswerError::BadToken)?;

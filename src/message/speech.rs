@@ -2,6 +2,7 @@
 //! Refuses to know speakers. Invariant: within the limit, and the all-clear is said as plainly as the warning.
 
 use super::render::{Said, cut_units, one_line, units};
+use crate::alert::Level;
 
 /// A short stop between two parts of a sentence.
 const PAUSE: &str = "\u{ff0c}";
@@ -55,7 +56,8 @@ pub(super) fn text(said: &Said<'_>, units_max: usize) -> String {
     if said.is_over {
         return fit(&format!("{drill}{}现在{}。{}。", why(said), spoken(&said.what), spoken(&one_line(said.description))), units_max);
     }
-    let urgent = "请立即行动，相互转告。";
+    // "Act at once" is kept for what is grave, or nobody acts when it is.
+    let urgent = if said.alert.level <= Level::Orange { "请立即行动，相互转告。" } else { "请注意防范，相互转告。" };
     // The measures before the background: who stops listening has heard what to do.
     let body = format!("{}范围：{}。{}。{}。", head, spoken(&area), sentence(said.instruction), sentence(said.description));
     let room = units_max.saturating_sub(units(urgent));

@@ -1,3 +1,6 @@
-//! Tests of the whole crate in one binary: walls between rooms, and the real application in process against small real servers.
+//! Tests of the whole crate in one binary: walls between rooms, and the real application in process, asked over its own socket.
 
+mod config;
+mod http;
+mod kit;
 mod walls;
