@@ -2,12 +2,15 @@
 //! Refuses to know HTTP and alerts. Invariant: secrets are kept only as hashes; a right is granted in `Role::may` alone.
 
 mod keys;
+mod pace;
 mod role;
 mod sessions;
 mod users;
 
 use std::{
-    path::Path,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::{Arc, RwLock},
 };
 
@@ -20,12 +23,14 @@ use crate::{
 };
 
 pub use keys::{KeyView, NewKey};
+pub use pace::BURST;
 pub use role::{Action, Role};
-pub use sessions::Sessions;
-pub use users::UserView;
+pub use sessions::{Sessions, TRIES_WINDOW};
+pub use users::{Mark, UserView};
 
 /// Name of the one document.
 const DOCUMENT: &str = "access.json";
+const HELD: &str = "no code panics while it holds the keys";
 
 /// Whoever asks, once it is settled who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,14 +62,26 @@ struct Book {
 /// Keys and users of one installation.
 pub struct Access {
     documents: Documents,
+    /// Where the document lies, to see that it was replaced without reading it.
+    file: PathBuf,
     clock: SharedClock,
     book: RwLock<Loaded>,
+    pace: pace::Pace,
 }
 
 #[derive(Default)]
 struct Loaded {
-    bytes: Vec<u8>,
+    stamp: Option<Stamp>,
     book: Arc<Book>,
+}
+
+/// Tells one state of the document from another: it is always replaced by a new file, never written in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    seconds: i64,
+    nanoseconds: i64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +89,7 @@ pub enum AccessError {
     #[error(transparent)]
     Document(#[from] DocumentError),
     #[error("the data directory: {0}")]
-    Directory(#[from] std::io::Error),
+    Directory(#[from] io::Error),
     #[error("keys and users cannot be read: {0}")]
     Damaged(#[from] serde_json::Error),
     #[error("{0:?} is known already")]
@@ -87,24 +104,46 @@ pub enum AccessError {
 
 impl Access {
     pub fn open(data: &Path, clock: SharedClock) -> Result<Self, AccessError> {
-        let access = Self { documents: Documents::open(data)?, clock, book: RwLock::default() };
+        let documents = Documents::open(data)?;
+        let file = data.join("documents").join(DOCUMENT);
+        let access = Self { documents, file, clock, book: RwLock::default(), pace: pace::Pace::default() };
         access.reload()?;
         Ok(access)
     }
 
-    /// Reads the document again when it has changed: `lastmile key new` works beside a running gateway.
+    /// Reads the document again when it was replaced: `lastmile key new` and `key revoke` work beside a running gateway.
     pub fn reload(&self) -> Result<(), AccessError> {
-        let bytes = self.documents.read(DOCUMENT)?.unwrap_or_default();
-        let mut loaded = self.book.write().expect("no code panics while it holds the keys");
-        if loaded.bytes != bytes {
-            let book = if bytes.is_empty() { Book::default() } else { serde_json::from_slice(&bytes)? };
-            *loaded = Loaded { bytes, book: Arc::new(book) };
+        // The stamp is taken first: a file that is replaced while it is read is read again the next time.
+        let stamp = self.stamp()?;
+        if self.book.read().expect(HELD).stamp == stamp {
+            return Ok(());
         }
+        let bytes = self.documents.read(DOCUMENT)?.unwrap_or_default();
+        let book = if bytes.is_empty() { Book::default() } else { serde_json::from_slice(&bytes)? };
+        *self.book.write().expect(HELD) = Loaded { stamp, book: Arc::new(book) };
         Ok(())
     }
 
+    fn stamp(&self) -> io::Result<Option<Stamp>> {
+        match fs::metadata(&self.file) {
+            Ok(found) => {
+                Ok(Some(Stamp { inode: found.ino(), bytes: found.len(), seconds: found.mtime(), nanoseconds: found.mtime_nsec() }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keys and users as they stand on disk now. What cannot be read leaves those known before: nobody on duty is locked out by it.
+    fn fresh(&self) -> Arc<Book> {
+        if let Err(error) = self.reload() {
+            tracing::error!(%error, "keys and users cannot be read again; those read before still hold");
+        }
+        self.book()
+    }
+
     fn book(&self) -> Arc<Book> {
-        Arc::clone(&self.book.read().expect("no code panics while it holds the keys").book)
+        Arc::clone(&self.book.read().expect(HELD).book)
     }
 
     fn change<T>(&self, act: impl FnOnce(&mut Book) -> Result<T, AccessError>) -> Result<T, AccessError> {
@@ -116,3 +155,6 @@ impl Access {
         Ok(done)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::RngExt as _;
 
+use super::Mark;
 use crate::time::Timestamp;
 
 /// A county's duty room and its townships; beyond it the oldest go.
@@ -19,7 +20,7 @@ const IDLE: Duration = Duration::from_secs(30 * 60);
 const LONGEST: Duration = Duration::from_secs(12 * 3_600);
 /// Wrong passwords of one name within the window before it has to wait.
 const TRIES_MAX: u32 = 10;
-const TRIES_WINDOW: Duration = Duration::from_secs(15 * 60);
+pub const TRIES_WINDOW: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Default)]
 pub struct Sessions(Mutex<Inner>);
@@ -32,12 +33,13 @@ struct Inner {
 
 struct Session {
     user: String,
+    mark: Mark,
     begun: Timestamp,
     seen: Timestamp,
 }
 
 impl Sessions {
-    pub fn begin(&self, user: &str, now: Timestamp) -> String {
+    pub fn begin(&self, user: &str, mark: Mark, now: Timestamp) -> String {
         let secret: [u8; 32] = rand::rng().random();
         let id = URL_SAFE_NO_PAD.encode(secret);
         let mut inner = self.locked();
@@ -47,12 +49,12 @@ impl Sessions {
         {
             inner.open.remove(&oldest);
         }
-        inner.open.insert(id.clone(), Session { user: user.to_owned(), begun: now, seen: now });
+        inner.open.insert(id.clone(), Session { user: user.to_owned(), mark, begun: now, seen: now });
         id
     }
 
-    /// The user of a session that still stands.
-    pub fn user_of(&self, id: &str, now: Timestamp) -> Option<String> {
+    /// The user of a session that still stands, and which password opened it.
+    pub fn user_of(&self, id: &str, now: Timestamp) -> Option<(String, Mark)> {
         let mut inner = self.locked();
         let session = inner.open.get_mut(id)?;
         if now.since(session.seen) > IDLE || now.since(session.begun) > LONGEST {
@@ -60,7 +62,7 @@ impl Sessions {
             return None;
         }
         session.seen = now;
-        Some(session.user.clone())
+        Some((session.user.clone(), session.mark))
     }
 
     pub fn end(&self, id: &str) {
@@ -73,6 +75,11 @@ impl Sessions {
         // Names that nobody has fill the table too: it is emptied of what is over before it grows.
         if inner.tries.len() >= SESSIONS_MAX {
             inner.tries.retain(|_, (_, since)| now.since(*since) < TRIES_WINDOW);
+            if inner.tries.len() >= SESSIONS_MAX
+                && let Some(oldest) = inner.tries.iter().min_by_key(|(_, (_, since))| *since).map(|(name, _)| name.clone())
+            {
+                inner.tries.remove(&oldest);
+            }
         }
         let (tries, since) = inner.tries.entry(user.chars().take(64).collect()).or_insert((0, now));
         if now.since(*since) >= TRIES_WINDOW {
@@ -92,21 +99,22 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_ms(1_784_000_000_000);
+    const MARK: Mark = Mark::TEST;
 
     #[test]
     fn a_session_ends_when_nobody_uses_it_or_the_duty_is_over() {
         let sessions = Sessions::default();
-        let id = sessions.begin("zhang", NOW);
-        assert_eq!(sessions.user_of(&id, NOW.plus(IDLE)).as_deref(), Some("zhang"));
-        assert_eq!(sessions.user_of(&id, NOW.plus(IDLE * 3)), None);
-        let id = sessions.begin("zhang", NOW);
+        let id = sessions.begin("zhang", MARK, NOW);
+        assert_eq!(sessions.user_of(&id, NOW.plus(IDLE)).map(|(user, _)| user).as_deref(), Some("zhang"));
+        assert!(sessions.user_of(&id, NOW.plus(IDLE * 3)).is_none());
+        let id = sessions.begin("zhang", MARK, NOW);
         let mut now = NOW;
         while now.since(NOW) <= LONGEST {
             assert!(sessions.user_of(&id, now).is_some());
             now = now.plus(IDLE);
         }
-        assert_eq!(sessions.user_of(&id, now), None);
-        assert_eq!(sessions.user_of("guess", NOW), None);
+        assert!(sessions.user_of(&id, now).is_none());
+        assert!(sessions.user_of("guess", NOW).is_none());
     }
 
     #[test]
@@ -115,5 +123,14 @@ mod tests {
         let tries = (0..100).filter(|_| sessions.may_try("zhang", NOW)).count();
         assert_eq!(tries, TRIES_MAX as usize);
         assert!(sessions.may_try("zhang", NOW.plus(TRIES_WINDOW)));
+    }
+
+    #[test]
+    fn names_that_nobody_has_do_not_fill_the_memory() {
+        let sessions = Sessions::default();
+        for number in 0..u64::try_from(3 * SESSIONS_MAX).expect("a number") {
+            sessions.may_try(&format!("guess {number}"), NOW.plus(Duration::from_millis(number)));
+        }
+        assert!(sessions.locked().tries.len() <= SESSIONS_MAX);
     }
 }

@@ -1,11 +1,15 @@
 //! Owns the people who sign in: names, roles, passwords as argon2id hashes.
 
+use std::sync::OnceLock;
+
 use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
+use rand::RngExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{Access, AccessError, Caller, Role};
 use crate::area::AreaCode;
@@ -64,21 +68,50 @@ impl Access {
         })
     }
 
-    /// Slow on purpose; call it where a thread may wait.
-    pub fn verify_user(&self, name: &str, password: &SecretString) -> Option<Caller> {
-        let book = self.book();
-        let user = book.users.iter().find(|user| user.name == name && !user.disabled)?;
-        let hash = PasswordHash::new(&user.hash).ok()?;
+    /// Slow on purpose, and as slow for a name that nobody has; call it where a thread may wait.
+    pub fn verify_user(&self, name: &str, password: &SecretString) -> Option<(Caller, Mark)> {
+        let book = self.fresh();
+        let user = book.users.iter().find(|user| user.name == name && !user.disabled);
+        let stored: &str = user.map_or_else(|| nobody(), |user| &user.hash);
+        let hash = PasswordHash::new(stored).ok()?;
         Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).ok()?;
-        Some(Caller { name: user.name.clone(), role: user.role, source: None, areas: user.areas.clone() })
+        user.map(|user| (user.caller(), user.mark()))
     }
 
-    /// Whom a session's name stands for now: a user who was disabled meanwhile stands for nobody.
-    pub fn caller_of_user(&self, name: &str) -> Option<Caller> {
-        let book = self.book();
+    /// Whom a session stands for now: nobody, once the user was disabled or the password changed.
+    pub fn caller_of_session(&self, name: &str, mark: Mark) -> Option<Caller> {
+        let book = self.fresh();
         let user = book.users.iter().find(|user| user.name == name && !user.disabled)?;
-        Some(Caller { name: user.name.clone(), role: user.role, source: None, areas: user.areas.clone() })
+        (user.mark() == mark).then(|| user.caller())
     }
+}
+
+/// Which password a session was opened with; tells nothing of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Mark([u8; 32]);
+
+#[cfg(test)]
+impl Mark {
+    pub(super) const TEST: Self = Self([7; 32]);
+}
+
+impl User {
+    fn mark(&self) -> Mark {
+        Mark(Sha256::digest(self.hash.as_bytes()).into())
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { name: self.name.clone(), role: self.role, source: None, areas: self.areas.clone() }
+    }
+}
+
+/// A hash of nobody's password, so that a wrong name takes the time of a wrong password.
+fn nobody() -> &'static str {
+    static NOBODY: OnceLock<String> = OnceLock::new();
+    NOBODY.get_or_init(|| {
+        let secret: [u8; 32] = rand::rng().random();
+        Argon2::default().hash_password(&secret).map(|hash| hash.to_string()).unwrap_or_default()
+    })
 }
 
 fn hash(password: &SecretString) -> Result<String, AccessError> {

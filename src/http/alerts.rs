@@ -13,7 +13,13 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Edge, auth::Who, page, problem::Problem};
+use super::{
+    Edge,
+    auth::Who,
+    body::{Sent, SentAlert, WORDS_MAX},
+    page,
+    problem::Problem,
+};
 use crate::{
     access::{Action, Caller, Role},
     alert::{self, AlertId},
@@ -22,7 +28,7 @@ use crate::{
     engine::{
         answer::ByHand,
         intake::{Actor, Submitted},
-        look::Filter,
+        look::{Filter, Report},
     },
     time::Timestamp,
 };
@@ -34,17 +40,12 @@ const LIMIT_DEFAULT: usize = 100;
 type Answer<T> = Result<T, Problem>;
 type Words = Query<HashMap<String, String>>;
 
-pub(super) async fn submit(State(edge): State<Edge>, who: Who, headers: HeaderMap, body: Bytes) -> Answer<Response> {
+pub(super) async fn submit(State(edge): State<Edge>, who: Who, headers: HeaderMap, SentAlert(body): SentAlert) -> Answer<Response> {
     let caller = who.may(Action::Post)?;
-    within(&edge, &body)?;
     let actor = Actor { name: caller.name, source: caller.source };
     let submitted = edge.gateway.submit(&body, content_type(&headers), &actor).await?;
     let status = if submitted.repeat { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(submitted_view(&submitted))).into_response())
-}
-
-fn within(edge: &Edge, body: &Bytes) -> Answer<()> {
-    if body.len() > edge.settings.body_max { Err(Problem::too_large(edge.settings.body_max)) } else { Ok(()) }
 }
 
 fn content_type(headers: &HeaderMap) -> Option<&str> {
@@ -70,9 +71,8 @@ fn submitted_view(submitted: &Submitted) -> Value {
     })
 }
 
-pub(super) async fn preview(State(edge): State<Edge>, who: Who, headers: HeaderMap, body: Bytes) -> Answer<Response> {
+pub(super) async fn preview(State(edge): State<Edge>, who: Who, headers: HeaderMap, SentAlert(body): SentAlert) -> Answer<Response> {
     who.may(Action::Preview)?;
-    within(&edge, &body)?;
     let kind = content_type(&headers).map(str::to_owned);
     let gateway = edge.gateway.clone();
     let made = tokio::task::spawn_blocking(move || gateway.preview(&body, kind.as_deref())).await;
@@ -99,6 +99,20 @@ fn sees(caller: &Caller, shelf: &Shelf) -> bool {
             .any(|&code| caller.may_see(code) || caller.areas.iter().any(|own| code.contains(*own)))
     };
     own && (caller.areas.is_empty() || meant() || book.areas.iter().any(|&area| caller.may_see(area)))
+}
+
+/// The alert, if this caller may decide over all of it: what is the whole county's is not one township's to end.
+fn find_to_decide(edge: &Edge, caller: &Caller, id: &str) -> Answer<Arc<Shelf>> {
+    let shelf = find(edge, caller, id)?;
+    if caller.areas.is_empty() {
+        return Ok(shelf);
+    }
+    let mut codes: Vec<AreaCode> = shelf.alert.areas.iter().flat_map(|area| &area.codes).copied().collect();
+    codes.extend(&shelf.read().areas);
+    if codes.is_empty() || codes.iter().any(|&code| !caller.may_see(code)) {
+        return Err(Problem::forbidden("the alert reaches beyond the areas of this account"));
+    }
+    Ok(shelf)
 }
 
 pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Words) -> Answer<Json<Value>> {
@@ -152,7 +166,7 @@ pub(super) async fn cap(State(edge): State<Edge>, who: Who, Path(id): Path<Strin
 
 pub(super) async fn approve(State(edge): State<Edge>, who: Who, Path(id): Path<String>) -> Answer<Json<Value>> {
     let caller = who.may(Action::Approve)?;
-    let shelf = find(&edge, &caller, &id)?;
+    let shelf = find_to_decide(&edge, &caller, &id)?;
     let state = edge.gateway.approve(shelf.id, &caller.name).await?;
     Ok(Json(json!({ "id": shelf.id, "state": state.name() })))
 }
@@ -174,16 +188,16 @@ fn reason(body: &Bytes) -> Answer<String> {
     Ok(reason.to_owned())
 }
 
-pub(super) async fn reject(State(edge): State<Edge>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer<Json<Value>> {
+pub(super) async fn reject(State(edge): State<Edge>, who: Who, Path(id): Path<String>, Sent(body): Sent<WORDS_MAX>) -> Answer<Json<Value>> {
     let caller = who.may(Action::Approve)?;
-    let shelf = find(&edge, &caller, &id)?;
+    let shelf = find_to_decide(&edge, &caller, &id)?;
     let state = edge.gateway.reject(shelf.id, &caller.name, &reason(&body)?).await?;
     Ok(Json(json!({ "id": shelf.id, "state": state.name() })))
 }
 
-pub(super) async fn cancel(State(edge): State<Edge>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer<Json<Value>> {
+pub(super) async fn cancel(State(edge): State<Edge>, who: Who, Path(id): Path<String>, Sent(body): Sent<WORDS_MAX>) -> Answer<Json<Value>> {
     let caller = who.may(Action::Act)?;
-    let shelf = find(&edge, &caller, &id)?;
+    let shelf = find_to_decide(&edge, &caller, &id)?;
     let (cancel, state) = edge.gateway.cancel(shelf.id, &caller.name, &reason(&body)?).await?;
     Ok(Json(json!({ "id": shelf.id, "state": state.name(), "cancel": submitted_view(&cancel) })))
 }
@@ -263,7 +277,7 @@ pub(super) async fn record_call(
     State(edge): State<Edge>,
     who: Who,
     Path((id, subscriber)): Path<(String, String)>,
-    body: Bytes,
+    Sent(body): Sent<WORDS_MAX>,
 ) -> Answer<StatusCode> {
     let caller = who.may(Action::Act)?;
     let shelf = find(&edge, &caller, &id)?;
@@ -271,6 +285,10 @@ pub(super) async fn record_call(
         serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("{{answered, method, note}} is wanted: {error}")))?;
     if made.method.is_empty() || made.method.chars().count() > 32 {
         return Err(Problem::bad_request("method is a word of 1 to 32 characters, such as call or visit"));
+    }
+    let person = edge.gateway.snapshot().subscriber_by_id(&subscriber).map(|person| person.area());
+    if person.is_some_and(|area| !caller.may_see(area)) {
+        return Err(Problem::forbidden(format!("{subscriber} is outside the areas of this account")));
     }
     let call = ByHand { subscriber: &subscriber, answered: made.answered, method: &made.method, note: &made.note, by: &caller.name };
     edge.gateway.record_call(shelf.id, &call).await?;
@@ -280,23 +298,34 @@ pub(super) async fn record_call(
 pub(super) async fn report(State(edge): State<Edge>, who: Who, Path((id, report)): Path<(String, String)>) -> Answer<Response> {
     let caller = who.may(Action::Look)?;
     let shelf = find(&edge, &caller, &id)?;
-    let whole_phones = caller.may(Action::SeePhones);
     match report.as_str() {
-        "report.json" => Ok(Json(edge.gateway.report(&shelf, whole_phones)).into_response()),
-        "report.html" => Ok(Html(page::report(&edge.gateway.report(&shelf, whole_phones))).into_response()),
-        "report.csv" => Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], csv(&edge, &shelf, whole_phones)).into_response()),
+        "report.json" => Ok(Json(report_of(&edge, &shelf, &caller)).into_response()),
+        "report.html" => Ok(Html(page::report(&report_of(&edge, &shelf, &caller))).into_response()),
+        "report.csv" => Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], csv(&edge, &shelf, &caller)).into_response()),
         other => Err(Problem::not_found(format!("{other} is not a report; there are report.json, report.html and report.csv"))),
     }
 }
 
+/// The report, of the caller's own area where there is one.
+fn report_of(edge: &Edge, shelf: &Arc<Shelf>, caller: &Caller) -> Report {
+    let whole_phones = caller.may(Action::SeePhones);
+    let mut report = edge.gateway.report(shelf, whole_phones);
+    if let Some(&area) = caller.areas.first() {
+        report.coverage = edge.gateway.coverage(shelf, Some(area), None);
+        report.calls = edge.gateway.calls(shelf, Some(area), whole_phones);
+    }
+    report
+}
+
 /// One row a delivery, with the byte order mark that spreadsheet programs want.
-fn csv(edge: &Edge, shelf: &Shelf, whole_phones: bool) -> String {
+fn csv(edge: &Edge, shelf: &Shelf, caller: &Caller) -> String {
     let mut out = String::from(
         "\u{feff}delivery,area,role,recipient,name,phone,channel,state,attempts,reason,accepted_at,delivered_at,answered_at\r\n",
     );
+    let (area, whole_phones) = (caller.areas.first().copied(), caller.may(Action::SeePhones));
     let mut from = 0;
     loop {
-        let filter = Filter { from, limit: LIMIT_MAX, whole_phones, ..Filter::default() };
+        let filter = Filter { area, from, limit: LIMIT_MAX, whole_phones, ..Filter::default() };
         let (rows, next) = edge.gateway.deliveries(shelf, &filter);
         for row in rows {
             let time = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());

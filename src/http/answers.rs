@@ -2,7 +2,7 @@
 //! Refuses to know providers' forms. Invariant: a GET never acknowledges; a callback is answered only when its reports are durable.
 
 use axum::{
-    Form,
+    Extension,
     body::Bytes,
     extract::{Path, RawQuery, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
@@ -10,7 +10,13 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{Edge, page, problem::Problem};
+use super::{
+    Edge,
+    body::{Sent, SentForm},
+    limits::OwnForm,
+    page,
+    problem::Problem,
+};
 use crate::{
     alert::{self, MsgType},
     channel::Callback,
@@ -31,7 +37,11 @@ pub(super) struct Given {
     choice: Choice,
 }
 
-pub(super) async fn answer(State(edge): State<Edge>, Path(token): Path<String>, Form(given): Form<Given>) -> Result<Response, Problem> {
+pub(super) async fn answer(
+    State(edge): State<Edge>,
+    Path(token): Path<String>,
+    SentForm(given): SentForm<Given>,
+) -> Result<Response, Problem> {
     let who = edge.gateway.answer(&token, given.choice).await?;
     Ok(private(Html(shown(&edge, &who, &token))))
 }
@@ -89,7 +99,7 @@ pub(super) async fn callback(
     Path((kind, channel)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent<CALLBACK_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     take(&edge, &method, (&kind, &channel, ""), query, &headers, body).await
 }
@@ -100,7 +110,7 @@ pub(super) async fn callback_about(
     Path((kind, channel, what)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent<CALLBACK_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     take(&edge, &method, (&kind, &channel, &what), query, &headers, body).await
 }
@@ -113,12 +123,9 @@ async fn take(
     headers: &HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    if body.len() > CALLBACK_BYTES_MAX {
-        return Err(Problem::too_large(CALLBACK_BYTES_MAX));
-    }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let callback = Callback { what: what.to_owned(), method: method.to_string(), query: query.unwrap_or_default(), content_type, body };
     let reception = edge.gateway.callback(kind, channel, &callback).await?;
     let status = StatusCode::from_u16(reception.status).unwrap_or(StatusCode::OK);
-    Ok((status, [(header::CONTENT_TYPE, reception.content_type)], reception.body).into_response())
+    Ok((status, Extension(OwnForm), [(header::CONTENT_TYPE, reception.content_type)], reception.body).into_response())
 }

@@ -26,20 +26,21 @@ impl FromRequestParts<Edge> for Who {
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
         if let Some(key) = bearer(&parts.headers) {
-            let known = edge.access.verify_key(key).or_else(|| {
-                // A key made beside the running gateway is in the document already.
-                edge.access.reload().map_err(|error| tracing::error!(%error, "keys cannot be read")).ok()?;
-                edge.access.verify_key(key)
-            });
-            return known.map(Self).ok_or_else(Problem::unauthorized);
+            let caller = edge.access.verify_key(key).ok_or_else(Problem::unauthorized)?;
+            return paced(edge, caller);
         }
         let caller = person(edge, &parts.headers).ok_or_else(Problem::unauthorized)?;
         let changes = !matches!(parts.method, Method::GET | Method::HEAD);
         if changes && !is_same_origin(edge, &parts.headers) {
             return Err(Problem::forbidden("the request does not come from this page"));
         }
-        Ok(Self(caller))
+        paced(edge, caller)
     }
+}
+
+fn paced(edge: &Edge, caller: Caller) -> Result<Who, Problem> {
+    edge.access.may_ask(&caller).map_err(Problem::too_often)?;
+    Ok(Who(caller))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -53,8 +54,8 @@ pub(super) fn session_id(headers: &HeaderMap) -> Option<&str> {
 
 /// The signed-in person behind a request, if any.
 pub(super) fn person(edge: &Edge, headers: &HeaderMap) -> Option<Caller> {
-    let user = edge.sessions.user_of(session_id(headers)?, edge.gateway.clock().now())?;
-    edge.access.caller_of_user(&user)
+    let (user, mark) = edge.sessions.user_of(session_id(headers)?, edge.gateway.clock().now())?;
+    edge.access.caller_of_session(&user, mark)
 }
 
 /// By `Origin`, which every browser sends with a request that changes something.

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use axum::{
-    Router,
+    Router, body,
     extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
 
-use super::Edge;
+use super::{Edge, problem::Problem};
 use crate::telemetry::metrics as meter;
 
 /// An import of a million rows is the longest; streams have no limit.
@@ -29,6 +29,7 @@ pub(super) fn outer(router: Router<Edge>) -> Router<Edge> {
     router
         .layer(middleware::from_fn(measured))
         .layer(CatchPanicLayer::new())
+        .layer(middleware::map_response(problems))
         .layer(header(header::CONTENT_SECURITY_POLICY, CSP))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
@@ -46,4 +47,28 @@ async fn measured(request: Request, next: Next) -> Response {
     meter::request(&route, response.status().as_u16(), took.as_secs_f64());
     tracing::debug!(%method, route, status = response.status().as_u16(), took_ms = took.as_millis(), "request");
     response
+}
+
+/// An answer in a far end's own form, which is passed on as it is whatever its status.
+#[derive(Clone, Copy)]
+pub(super) struct OwnForm;
+
+/// What the framework says of a bad request is a line at most.
+const SAID_BYTES_MAX: usize = 1_024;
+
+/// Refusals of the framework (method, media type, path, panic, time) become problem documents too.
+async fn problems(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_ours = kind.starts_with("application/problem+json") || kind.starts_with("text/html");
+    if !(status.is_client_error() || status.is_server_error()) || is_ours || response.extensions().get::<OwnForm>().is_some() {
+        return response;
+    }
+    let (head, said) = response.into_parts();
+    let said = body::to_bytes(said, SAID_BYTES_MAX).await.unwrap_or_default();
+    let mut problem = Problem::of_status(status, &String::from_utf8_lossy(&said)).into_response();
+    if let Some(allowed) = head.headers.get(header::ALLOW) {
+        problem.headers_mut().insert(header::ALLOW, allowed.clone());
+    }
+    problem
 }

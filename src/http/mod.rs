@@ -4,6 +4,7 @@
 mod alerts;
 mod answers;
 mod auth;
+mod body;
 mod events;
 mod feed;
 mod limits;
@@ -52,7 +53,6 @@ pub struct Edge {
 }
 
 pub fn router(edge: Edge) -> Router {
-    let body_max = edge.settings.body_max;
     let alerts = Router::new()
         .route("/v1/alerts", get(alerts::list).post(alerts::submit))
         .route("/v1/alerts/preview", post(alerts::preview))
@@ -70,7 +70,7 @@ pub fn router(edge: Edge) -> Router {
         .route("/feed/alerts.atom", get(feed::atom))
         .route("/feed/cap/{file}", get(feed::cap));
     let registry = Router::new()
-        .route("/v1/registry/import", post(registry::import))
+        .route("/v1/registry/import", post(registry::import).layer(DefaultBodyLimit::max(registry::IMPORT_BYTES_MAX)))
         .route("/v1/registry/gaps", get(registry::gaps))
         .route("/v1/{kind}", get(registry::list))
         .route("/v1/{kind}/{id}", get(registry::one).put(registry::put).delete(registry::delete));
@@ -94,7 +94,6 @@ pub fn router(edge: Edge) -> Router {
         .route("/page.css", get(page::style));
     let timed = alerts.merge(people).merge(operating).merge(pages).merge(registry);
     let streams = Router::new().route("/v1/alerts/{id}/events", get(events::stream));
-    // An import may carry a million rows; every other body is an alert at most.
-    let timed = limits::timed(timed).layer(DefaultBodyLimit::max(body_max.max(registry::IMPORT_BYTES_MAX)));
+    let timed = limits::timed(timed);
     limits::outer(timed.merge(streams).fallback(problem::no_such_page)).with_state(edge)
 }

@@ -93,6 +93,19 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("get", "/readyz", "anyone", "Store open, planner caught up", &[(200, "ready"), (503, "why not")]),
     ("get", "/metrics", "anyone", "Prometheus", &[(200, "text/plain")]),
     ("get", "/openapi.json", "anyone", "This document", &[(200, "application/json")]),
+    ("get", "/", "whoever is signed in", "The web page: alerts, newest first", &[(200, "text/html"), (303, "sign in first")]),
+    ("get", "/alerts/{id}", "whoever is signed in", "One alert, live", &[(200, "text/html"), (303, "sign in first")]),
+    ("get", "/sign-in", "anyone", "The form", &[(200, "text/html")]),
+    (
+        "post",
+        "/sign-in",
+        "anyone",
+        "Opens a session: name, password",
+        &[(303, "signed in"), (403, "wrong name or password"), (429, "too many tries")],
+    ),
+    ("post", "/sign-out", "whoever is signed in", "Ends the session", &[(303, "signed out")]),
+    ("get", "/page.js", "anyone", "The page's script", &[(200, "text/javascript")]),
+    ("get", "/page.css", "anyone", "The page's looks", &[(200, "text/css")]),
 ];
 
 pub(super) async fn document() -> Json<Value> {

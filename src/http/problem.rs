@@ -1,6 +1,8 @@
 //! Owns errors over HTTP: RFC 9457 problem documents with every fault listed (contract §0).
 //! Invariant: a person can act on what is said, and nothing internal is said.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -18,6 +20,9 @@ use crate::{
     registry::RegistryError,
 };
 
+/// How long a store that cannot be written is left alone.
+const COME_AGAIN: Duration = Duration::from_secs(5);
+
 /// A problem on its way out.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -27,11 +32,13 @@ pub(super) struct Problem {
     title: &'static str,
     detail: String,
     problems: Vec<Fault>,
+    /// When to come again, where the default is wrong.
+    wait: Option<Duration>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), problems: Vec::new() }
+        Self { status, kind, title, detail: detail.into(), problems: Vec::new(), wait: None }
     }
 
     pub(super) fn with(mut self, problems: Vec<Fault>) -> Self {
@@ -55,6 +62,32 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Who is asking?", "send Authorization: Bearer KEY, or sign in")
     }
 
+    /// A caller, or whoever guesses a password, has to wait this long.
+    pub(super) fn too_often(wait: Duration) -> Self {
+        let wait = wait.max(Duration::from_secs(1));
+        let detail = format!("come again in {} s", wait.as_secs());
+        Self { wait: Some(wait), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "Too many requests", detail) }
+    }
+
+    /// An answer of the framework, in our own form: `said` is what it would have told.
+    pub(super) fn of_status(status: StatusCode, said: &str) -> Self {
+        let (kind, title, detail) = match status {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                ("method-not-allowed", "Not this method", "the address knows other methods: see the Allow header")
+            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported-media-type", "Another form is wanted", said),
+            StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "Too large", said),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                ("too-slow", "It took too long", "what was not answered may have been done: look before sending it again")
+            }
+            status if status.is_server_error() => {
+                ("failed", "The gateway failed", "the request could not be carried out; the log says why")
+            }
+            _ => ("bad-request", "The request cannot be read", said),
+        };
+        Self::new(status, kind, title, detail)
+    }
+
     pub(super) fn too_large(most: usize) -> Self {
         let detail = format!("the body is larger than {most} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail)
@@ -76,7 +109,7 @@ impl IntoResponse for Problem {
         match self.status {
             StatusCode::UNAUTHORIZED => drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                drop(headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5")))
+                drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(self.wait.unwrap_or(COME_AGAIN).as_secs())));
             }
             _ => {}
         }

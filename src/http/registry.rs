@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Multipart, Path, Query, State},
+    extract::{Multipart, Path, Query, State, multipart::MultipartError},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
 
-use super::{Edge, auth::Who, problem::Problem};
+use super::{Edge, auth::Who, body::Sent, problem::Problem};
 use crate::{
     access::{Action, Caller},
     area::AreaCode,
@@ -89,14 +89,18 @@ fn in_area(view: &Value, caller: &Caller) -> bool {
     caller.areas.is_empty() || code.is_some_and(|code| caller.may_see(code))
 }
 
-pub(super) async fn put(State(edge): State<Edge>, who: Who, Path((kind, id)): Path<(String, String)>, body: Bytes) -> Answer<Json<Value>> {
+pub(super) async fn put(
+    State(edge): State<Edge>,
+    who: Who,
+    Path((kind, id)): Path<(String, String)>,
+    Sent(body): Sent<RECORD_BYTES_MAX>,
+) -> Answer<Json<Value>> {
     let caller = who.may(Action::ChangeRegistry)?;
-    if body.len() > RECORD_BYTES_MAX {
-        return Err(Problem::too_large(RECORD_BYTES_MAX));
-    }
     let kind = kind_of(&kind)?;
     let value: Value = serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
-    if !in_area(&value, &caller) {
+    // Neither is a record taken over from another area nor put into one.
+    let known = registry::view(&edge.gateway.snapshot(), kind, &id, Shown::Masked);
+    if !in_area(&value, &caller) || known.is_some_and(|known| !in_area(&known, &caller)) {
         return Err(Problem::forbidden("the record's area is outside the areas of this account"));
     }
     let refuse = |faults| {
@@ -124,6 +128,11 @@ pub(super) async fn gaps(State(edge): State<Edge>, who: Who, Query(words): Query
     Ok(Json(registry::gaps(&edge.gateway.snapshot(), area(&words, &caller)?)).into_response())
 }
 
+/// Too large is told as such, the rest as a bad request.
+fn part_problem(error: &MultipartError) -> Problem {
+    Problem::of_status(error.status(), &error.body_text())
+}
+
 /// Multipart, one part a file; `?dry_run=1` changes nothing, `?replace=1` replaces the kinds that are in the files.
 pub(super) async fn import(
     State(edge): State<Edge>,
@@ -143,9 +152,9 @@ pub(super) async fn import(
     };
     let options = ImportOptions { mode: if is_set("replace") { Mode::Replace } else { Mode::Upsert }, datum };
     let mut files: Vec<(String, Bytes)> = Vec::new();
-    while let Some(part) = parts.next_field().await.map_err(|error| Problem::bad_request(error.body_text()))? {
+    while let Some(part) = parts.next_field().await.map_err(|error| part_problem(&error))? {
         let name = part.file_name().or(part.name()).unwrap_or("file").to_owned();
-        files.push((name, part.bytes().await.map_err(|error| Problem::bad_request(error.body_text()))?));
+        files.push((name, part.bytes().await.map_err(|error| part_problem(&error))?));
     }
     if files.is_empty() {
         return Err(Problem::bad_request("no file came with the request"));

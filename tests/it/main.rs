@@ -2,5 +2,9 @@
 
 mod config;
 mod http;
+mod http_access;
+mod http_alerts;
+mod http_edge;
+mod http_kit;
 mod kit;
 mod walls;

@@ -3,7 +3,6 @@
 
 use askama::Template;
 use axum::{
-    Form,
     extract::{Path, Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Redirect, Response},
@@ -11,10 +10,11 @@ use axum::{
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::HashMap;
+use tokio::sync::Semaphore;
 
-use super::{Edge, alerts, auth, problem::Problem};
+use super::{Edge, alerts, auth, body::SentForm, problem::Problem};
 use crate::{
-    access::{Action, Caller},
+    access::{Action, Caller, TRIES_WINDOW},
     delivery::coverage::Coverage,
     delivery::event::Choice,
     engine::look::{AlertView, CallRow, Report},
@@ -22,6 +22,9 @@ use crate::{
 
 /// Alerts on the first page; the rest is in the list of the interface.
 const ALERTS_SHOWN: usize = 50;
+
+/// Passwords checked at one time: each takes 19 MB and tens of milliseconds, and guessing must not take the machine.
+static HASHING: Semaphore = Semaphore::const_new(2);
 
 type Words = Query<HashMap<String, String>>;
 
@@ -255,21 +258,27 @@ pub(super) struct Credentials {
     password: SecretString,
 }
 
-pub(super) async fn signed_in(State(edge): State<Edge>, headers: HeaderMap, Form(given): Form<Credentials>) -> Result<Response, Problem> {
+pub(super) async fn signed_in(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    SentForm(given): SentForm<Credentials>,
+) -> Result<Response, Problem> {
     if !auth::is_same_origin(&edge, &headers) {
         return Err(Problem::forbidden("the request does not come from this page"));
     }
     let now = edge.gateway.clock().now();
     if !edge.sessions.may_try(&given.name, now) {
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "Too many tries", "wait a quarter of an hour"));
+        return Err(Problem::too_often(TRIES_WINDOW));
     }
-    edge.access.reload().map_err(|error| tracing::error!(%error, "users cannot be read")).unwrap_or_default();
+    // Closed only when the process ends.
+    let turn = HASHING.acquire().await.map_err(|_| Problem::too_often(TRIES_WINDOW))?;
     let access = std::sync::Arc::clone(&edge.access);
     // Hashing takes tens of milliseconds on purpose: not on a thread that serves others.
     let checked = tokio::task::spawn_blocking(move || access.verify_user(&given.name, &given.password)).await;
+    drop(turn);
     match checked.ok().flatten() {
-        Some(caller) => {
-            let id = edge.sessions.begin(&caller.name, now);
+        Some((caller, mark)) => {
+            let id = edge.sessions.begin(&caller.name, mark, now);
             let secure = if edge.settings.secure_cookies { "; Secure" } else { "" };
             Ok(with_cookie(&format!("{}={id}; Path=/; HttpOnly; SameSite=Strict{secure}", auth::COOKIE), Redirect::to("/")))
         }

@@ -1,0 +1,85 @@
+//! Owns the tests of keys and users over one directory with two handles, as the command line and the gateway have.
+
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{Access, AccessError, Action, BURST, Caller, NewKey, Role};
+use crate::time::SystemClock;
+
+fn open(dir: &tempfile::TempDir) -> Access {
+    Access::open(dir.path(), Arc::new(SystemClock)).expect("keys and users")
+}
+
+fn viewer(name: &str) -> NewKey {
+    NewKey { name: name.into(), role: Role::Viewer, source: None, areas: vec!["510726".parse().expect("a code")] }
+}
+
+#[test]
+fn a_key_is_shown_once_kept_as_a_hash_and_ends_when_it_is_revoked_elsewhere() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (gateway, beside) = (open(&dir), open(&dir));
+    let key = beside.new_key(viewer("screen")).expect("a key");
+    let secret = key.expose_secret().to_owned();
+    assert!(secret.starts_with("lm_") && secret.len() > 40);
+    let kept = std::fs::read_to_string(dir.path().join("documents/access.json")).expect("the document");
+    assert!(!kept.contains(&secret) && !kept.contains(&secret[3..]));
+    let caller = gateway.verify_key(&secret).expect("a key made beside the gateway is known");
+    assert_eq!((caller.name.as_str(), caller.role), ("screen", Role::Viewer));
+    assert!(gateway.verify_key(&secret[..secret.len() - 1]).is_none());
+    assert!(matches!(gateway.new_key(viewer("screen")), Err(AccessError::Known(_))));
+    beside.revoke_key("screen").expect("revoked");
+    assert!(gateway.verify_key(&secret).is_none());
+    assert!(matches!(gateway.revoke_key("screen"), Err(AccessError::Unknown(_))));
+}
+
+#[test]
+fn a_session_stands_for_nobody_once_the_password_changed_or_the_user_is_disabled() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (gateway, beside) = (open(&dir), open(&dir));
+    let (first, second): (SecretString, SecretString) = ("the first one".into(), "the second one".into());
+    assert!(matches!(beside.add_user("zhang", Role::Duty, Vec::new(), &"short".into()), Err(AccessError::ShortPassword)));
+    beside.add_user("zhang", Role::Duty, Vec::new(), &first).expect("a user");
+    let (caller, mark) = gateway.verify_user("zhang", &first).expect("signed in");
+    assert!(gateway.verify_user("zhang", &second).is_none() && gateway.verify_user("nobody", &first).is_none());
+    assert_eq!(gateway.caller_of_session("zhang", mark), Some(caller));
+    beside.set_password("zhang", &second).expect("changed");
+    assert_eq!(gateway.caller_of_session("zhang", mark), None);
+    let (_, mark) = gateway.verify_user("zhang", &second).expect("signed in");
+    beside.disable_user("zhang").expect("disabled");
+    assert_eq!(gateway.caller_of_session("zhang", mark), None);
+    assert!(gateway.verify_user("zhang", &second).is_none());
+}
+
+#[test]
+fn a_document_that_cannot_be_read_locks_nobody_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let gateway = open(&dir);
+    let key = gateway.new_key(viewer("screen")).expect("a key");
+    std::fs::write(dir.path().join("documents/access.json"), "{").expect("damaged");
+    assert!(gateway.verify_key(key.expose_secret()).is_some());
+    assert!(matches!(gateway.new_key(viewer("other")), Err(AccessError::Damaged(_))));
+}
+
+#[test]
+fn one_caller_who_asks_without_end_waits_and_another_does_not() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let access = open(&dir);
+    let caller = |name: &str| Caller { name: name.into(), role: Role::Viewer, source: None, areas: Vec::new() };
+    let greedy = caller("greedy");
+    let refused = (0..BURST.get() * 10).find_map(|_| access.may_ask(&greedy).err());
+    assert!(refused.is_some_and(|wait| !wait.is_zero()));
+    assert!(access.may_ask(&caller("patient")).is_ok());
+}
+
+#[test]
+fn rights_are_those_of_the_contract() {
+    let may = |action: Action| Role::ALL.into_iter().filter(|role| role.may(action)).map(Role::name).collect::<Vec<_>>();
+    assert_eq!(may(Action::Post), ["admin", "bureau"]);
+    assert_eq!(may(Action::Preview), ["admin", "duty", "approver", "bureau"]);
+    assert_eq!(may(Action::Approve), ["admin", "approver"]);
+    assert_eq!(may(Action::Act), ["admin", "duty"]);
+    assert_eq!(may(Action::SeePhones), ["admin", "duty"]);
+    assert_eq!(may(Action::ChangeRegistry), ["admin", "system"]);
+    assert_eq!(may(Action::Look), ["admin", "duty", "approver", "viewer", "bureau", "system"]);
+}
