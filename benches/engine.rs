@@ -2,6 +2,8 @@
 //! plan, coverage, restart and memory at one size, short messages over HTTP at another.
 //! `cargo bench --bench engine -- --households 1000000 --messages 100000`
 
+#![expect(clippy::print_stdout, reason = "a bench tells its figures")]
+
 use std::{
     fs,
     net::SocketAddr,

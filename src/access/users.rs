@@ -72,7 +72,10 @@ impl Access {
     pub fn verify_user(&self, name: &str, password: &SecretString) -> Option<(Caller, Mark)> {
         let book = self.fresh();
         let user = book.users.iter().find(|user| user.name == name && !user.disabled);
-        let stored: &str = user.map_or_else(|| nobody(), |user| &user.hash);
+        let stored = match user {
+            Some(user) => user.hash.as_str(),
+            None => nobody(),
+        };
         let hash = PasswordHash::new(stored).ok()?;
         Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).ok()?;
         user.map(|user| (user.caller(), user.mark()))
