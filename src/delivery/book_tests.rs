@@ -92,7 +92,7 @@ fn counted(book: &Book) -> Vec<AreaCounters> {
 
 fn parts_add_up(book: &Book) {
     let name = |_: AreaCode| String::new();
-    let view = View { as_of: T0, area: code("510726"), by: None, name: &name, offline: &|_| false };
+    let view = View { as_of: T0, area: code("510726"), by: None, name: &name, offline: &|_, _| false };
     let document = coverage(book, &view);
     let people = document.people;
     assert_eq!(people.reached + people.pending + people.failed + people.unreachable, people.targeted);
@@ -109,7 +109,7 @@ fn parts_add_up(book: &Book) {
 #[test]
 fn the_denominator_is_frozen_by_the_plan_and_counts_who_has_no_address() {
     let book = planned();
-    let view = View { as_of: T0, area: code("510726102"), by: None, name: &|_| String::new(), offline: &|key| key == 2 };
+    let view = View { as_of: T0, area: code("510726102"), by: None, name: &|_| String::new(), offline: &|key, _| key == 2 };
     let document = coverage(&book, &view);
     assert_eq!((document.people.targeted, document.people.unreachable, document.people.pending), (12, 1, 11));
     assert_eq!((document.households.targeted, document.villages.targeted, document.villages.blind.len()), (10, 2, 2));

@@ -141,8 +141,8 @@ pub struct View<'a> {
     /// Level of the children; the one below `area` when `None`.
     pub by: Option<AreaLevel>,
     pub name: &'a dyn Fn(AreaCode) -> String,
-    /// Whether the speaker with this key is known to be off.
-    pub offline: &'a dyn Fn(u32) -> bool,
+    /// Whether the speaker with this key is off; whether it has received this alert decides where nothing else is known.
+    pub offline: &'a dyn Fn(u32, bool) -> bool,
 }
 
 pub fn coverage(book: &Book, view: &View<'_>) -> Coverage {
@@ -273,7 +273,10 @@ fn count_offline(book: &Book, view: &View<'_>, child_level: Option<AreaLevel>, s
             continue;
         }
         let end = book.places.get(number + 1).map_or(book.recipients.len(), |next| next.first as usize);
-        let off = book.recipients[place.first as usize..end].iter().filter(|speaker| (view.offline)(speaker.key)).count();
+        let off = book.recipients[place.first as usize..end]
+            .iter()
+            .filter(|speaker| (view.offline)(speaker.key, speaker.reached.is_set()))
+            .count();
         let off = u32::try_from(off).unwrap_or(u32::MAX);
         sums.speakers.offline += off;
         if let Some(child) = child_level.and_then(|level| children.get_mut(&area.at_level(level))) {

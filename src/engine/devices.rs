@@ -29,9 +29,9 @@ impl Devices {
         self.locked().get(&key).cloned()
     }
 
-    /// Keys of speakers that said they are off, or whose connection died (the broker told their Will).
-    pub(crate) fn offline(&self) -> Vec<u32> {
-        self.locked().iter().filter(|(_, state)| !state.online).map(|(&key, _)| key).collect()
+    /// What each speaker last said: on, or off (also when its connection died and the broker told its Will).
+    pub(crate) fn online(&self) -> HashMap<u32, bool> {
+        self.locked().iter().map(|(&key, state)| (key, state.online)).collect()
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<u32, DeviceState>> {

@@ -1,7 +1,7 @@
 //! Owns what people look at: alerts with their state, coverage with names, deliveries row by row, the list of calls, the report.
 //! Refuses to know HTTP and permissions beyond masking. Invariant: reading changes nothing and holds a book's lock only to copy.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
@@ -205,10 +205,16 @@ impl Gateway {
 
     pub fn coverage(&self, shelf: &Shelf, area: Option<AreaCode>, by: Option<AreaLevel>) -> Coverage {
         let snapshot = self.snapshot();
-        let offline: HashSet<u32> = self.devices.offline().into_iter().collect();
+        let online: HashMap<u32, bool> = self.devices.online();
         let name = |code: AreaCode| area_name(&snapshot, code);
-        let view =
-            View { as_of: self.clock.now(), area: area.unwrap_or(self.county), by, name: &name, offline: &|key| offline.contains(&key) };
+        let view = View {
+            as_of: self.clock.now(),
+            area: area.unwrap_or(self.county),
+            by,
+            name: &name,
+            // A speaker that never said anything and has not received it is off, as far as anybody can tell.
+            offline: &|key, received| !online.get(&key).copied().unwrap_or(received),
+        };
         coverage::coverage(&shelf.read(), &view)
     }
 
