@@ -1,7 +1,7 @@
 //! Owns overdue calls (叫应): who is asked next, and what is told when nobody is left.
 //! Refuses to know texts and far ends. Invariant: a silent call ends escalated or exhausted, once; each person is asked once per alert; the chain is finite (I11).
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     Unavailable,
@@ -21,29 +21,11 @@ use crate::{
     telemetry::metrics as meter,
 };
 
-/// Limits are minutes; a second of delay in seeing them pass is nothing.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Calls taken on at once: one extension of the plan with everyone's substitutes.
 const CALLS_MAX: usize = 1_000;
 
-pub(crate) async fn run(inner: Arc<Inner>) {
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = inner.stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        for shelf in inner.ledger.unfinished() {
-            if let Err(Unavailable(why)) = look(&inner, &shelf).await {
-                tracing::error!(alert = %shelf.id, why, "overdue calls could not be taken on");
-                return;
-            }
-        }
-    }
-}
-
-async fn look(inner: &Arc<Inner>, shelf: &Shelf) -> Result<(), Unavailable> {
+/// Takes on what is overdue of one alert.
+pub(crate) async fn look(inner: &Arc<Inner>, shelf: &Shelf) -> Result<(), Unavailable> {
     let now = inner.clock.now();
     let running = inner.running(shelf);
     let Some(answer) = running.rule.answer.as_ref() else { return Ok(()) };

@@ -18,7 +18,6 @@ use super::{
     account::Account,
     authority::Source,
     devices::Devices,
-    escalator,
     fold::LedgerFold,
     janitor, lease,
     lease::Appetite,
@@ -173,7 +172,6 @@ impl Gateway {
         }
         drop(outcomes);
         self.take_up().await?;
-        self.tasks.spawn(escalator::run(Arc::clone(&self.0)));
         self.tasks.spawn(janitor::run(Arc::clone(&self.0)));
         self.ready.send_replace(true);
         Ok(())

@@ -1,4 +1,4 @@
-//! Owns what happens by the clock alone: proofs that did not come, second-choice channels, expiry, completion.
+//! Owns what happens by the clock alone, in one round over all alerts: proofs that did not come, overdue calls, second-choice channels, expiry, completion.
 //! Refuses to know far ends. Invariant: every open delivery of an alert is closed at the latest when the alert ends (I2).
 
 use std::{sync::Arc, time::Duration};
@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    Unavailable,
+    Unavailable, escalator,
     gateway::Inner,
     planner::{self, Basis},
     queue::Work,
@@ -23,7 +23,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Proof times are tens of seconds and more; a look costs a pass over 24 bytes a delivery.
+/// Proof times and the limits of calls are tens of seconds and more; a look costs a pass over 24 bytes a delivery.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Facts of one look; the rest is seen by the next.
 const FACTS_MAX: usize = 50_000;
@@ -51,6 +51,7 @@ async fn look(inner: &Arc<Inner>, shelf: &Shelf) -> Result<(), Unavailable> {
         return expire(inner, shelf, now).await;
     }
     unproven(inner, shelf, now).await?;
+    escalator::look(inner, shelf).await?;
     fallback(inner, shelf, now).await?;
     complete(inner, shelf, now).await
 }
