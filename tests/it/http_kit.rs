@@ -1,12 +1,7 @@
 //! Owns a whole gateway in this process for tests of its interface: real configuration, store, sandbox accounts and listener on loopback.
 //! Refuses to reach inside: tests speak HTTP. Invariant: each gateway has its own directory and port, and waits have a deadline.
 
-use std::{
-    fs,
-    path::Path,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use lastmile::{
     access::{NewKey, Role},
@@ -96,8 +91,7 @@ impl Site {
     }
 
     pub(crate) async fn with_approval(approval: &str) -> Self {
-        static PROVIDER: OnceLock<()> = OnceLock::new();
-        PROVIDER.get_or_init(|| rustls::crypto::ring::default_provider().install_default().expect("the first provider"));
+        crate::tls_provider();
         let home = tempfile::tempdir().expect("a directory");
         let data = home.path().join("data");
         make_county(&data.join("registry"));

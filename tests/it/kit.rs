@@ -46,8 +46,7 @@ impl Answer {
 impl Running {
     /// With the source's rule on approval.
     pub(crate) async fn start(approval: &str) -> Self {
-        // The first test installs the TLS provider, the others find it there.
-        rustls::crypto::ring::default_provider().install_default().ok();
+        crate::tls_provider();
         let home = tempfile::tempdir().expect("a temporary directory");
         let registry = Registry::open(&home.path().join("data/registry")).expect("registry").registry;
         registry.import_records(&fixture::beichuan(300, 7), Mode::Upsert).expect("a county");

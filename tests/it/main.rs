@@ -8,3 +8,9 @@ mod http_edge;
 mod http_kit;
 mod kit;
 mod walls;
+
+/// Installs the one TLS provider of this process; all tests may share a process.
+fn tls_provider() {
+    static PROVIDER: std::sync::Once = std::sync::Once::new();
+    PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().expect("nobody else installs one"));
+}
