@@ -32,7 +32,8 @@ pub(super) fn outer(router: Router<Edge>) -> Router<Edge> {
         .layer(middleware::map_response(problems))
         .layer(header(header::CONTENT_SECURITY_POLICY, CSP))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        // Not "no-referrer": browsers then send "Origin: null" with our own forms, and signing in is refused.
+        .layer(header(header::REFERRER_POLICY, "same-origin"))
         .layer(header(header::X_FRAME_OPTIONS, "DENY"))
         .layer(header(header::CACHE_CONTROL, "no-store"))
 }

@@ -35,7 +35,7 @@ async fn every_answer_carries_the_headers_that_guard_a_browser() {
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         assert!(header("content-security-policy").contains("default-src 'none'"), "{path}");
         assert_eq!((header("x-content-type-options"), header("x-frame-options")), ("nosniff", "DENY"), "{path}");
-        assert_eq!((header("referrer-policy"), header("cache-control")), ("no-referrer", "no-store"), "{path}");
+        assert_eq!((header("referrer-policy"), header("cache-control")), ("same-origin", "no-store"), "{path}");
     }
     site.stop().await;
 }
