@@ -19,7 +19,7 @@ use crate::{
     config::{Checked, ConfigFault, Layers, SourceSettings},
     engine::{Approval, Gateway, Setup, Source},
     fault::Fault,
-    http::{self, Edge, Settings, TlsFiles},
+    http::{self, Edge, Settings, Tls, TlsFiles},
     message::token::AnswerTokens,
     policy::Policy,
     registry::Registry,
@@ -82,6 +82,7 @@ pub struct App {
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     grace: std::time::Duration,
     policy_file: Option<PathBuf>,
+    tls: Option<Tls>,
 }
 
 impl App {
@@ -92,6 +93,12 @@ impl App {
         telemetry::metrics::install();
         let listener = TcpListener::bind(config.server.listen).with_context(|| format!("cannot listen on {}", config.server.listen))?;
         let address = listener.local_addr()?;
+        let files = config.server.tls.as_ref().map(|tls| TlsFiles {
+            cert: tls.cert.clone(),
+            key: tls.key.clone(),
+            client_ca: tls.client_ca.clone(),
+        });
+        let tls = files.map(Tls::load).transpose().context("the certificate of [server] tls")?;
         let broker_task = start_broker(&config).await?;
         let broker = broker_task.as_ref().map(broker::Broker::address);
         let (tokens_key, callback_key) = installation_keys(&config.server.data_dir)?;
@@ -143,15 +150,19 @@ impl App {
             }),
             shutdown: stop_http.clone(),
         };
-        let tls = config.server.tls.map(|tls| TlsFiles { cert: tls.cert, key: tls.key, client_ca: tls.client_ca });
-        let http = tokio::spawn(http::serve(listener, http::router(edge), tls, stop_http.clone(), config.server.shutdown_grace));
+        let http = tokio::spawn(http::serve(listener, http::router(edge), tls.clone(), stop_http.clone(), config.server.shutdown_grace));
         tracing::info!(%address, replayed = opened.replayed, "the gateway is ready");
         let grace = config.server.shutdown_grace;
-        Ok(Self { gateway, access, address, broker, broker_task, stop_http, http, grace, policy_file: config.policy_file })
+        Ok(Self { gateway, access, address, broker, broker_task, stop_http, http, grace, policy_file: config.policy_file, tls })
     }
 
-    /// Reads the policy again; alerts under way keep their rule. A file at fault changes nothing.
+    /// Reads the certificate and the policy again; alerts under way keep their rule. A file at fault changes nothing.
     pub fn reload(&self) {
+        match self.tls.as_ref().map(Tls::reload) {
+            None => {}
+            Some(Ok(())) => tracing::info!("the certificate was read again"),
+            Some(Err(error)) => tracing::error!(%error, "the certificate is at fault and was not taken"),
+        }
         let Some(file) = &self.policy_file else { return };
         let read = std::fs::read_to_string(file).map_err(|error| error.to_string());
         let parsed = read.and_then(|text| {

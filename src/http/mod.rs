@@ -14,6 +14,7 @@ mod page;
 mod problem;
 mod registry;
 mod serve;
+mod tls;
 
 use std::sync::Arc;
 
@@ -29,7 +30,8 @@ use crate::{
     engine::Gateway,
 };
 
-pub use serve::{TlsFiles, serve};
+pub use serve::serve;
+pub use tls::{Tls, TlsFiles};
 
 /// What the edge needs to know of the configuration.
 #[derive(Clone, Debug)]

@@ -1,28 +1,68 @@
 //! Owns listening: plain or TLS, until the token says stop, then as long as the grace allows.
+//! Invariant: connections are bounded in number, so that they never take the descriptors that sending and the store need;
+//! whoever sends no request is dropped (I16).
 
-use std::{io, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, future,
+    io::{self, ErrorKind, IoSlice},
+    net::{SocketAddr, TcpListener},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::Router;
-use axum_server::{Handle, tls_rustls::RustlsConfig};
-use rustls::{
-    RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::WebPkiClientVerifier,
+use axum_server::{Handle, Server, accept::Accept};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-    pub client_ca: Option<PathBuf>,
+use super::tls::Tls;
+use crate::telemetry::metrics as meter;
+
+/// Where more wait, a proxy stands in front; and never more than half of the descriptors the process may open.
+const CONNECTIONS_MAX: usize = 8_192;
+/// Below this the page and the bureaus could not be served beside each other.
+const CONNECTIONS_MIN: usize = 64;
+/// Soft limit of a Linux process that nobody has changed.
+const DESCRIPTORS_USUAL: usize = 1_024;
+/// A request's head is a few packets. The same holds for an idle connection, so it must outlast a short pause of a posting system.
+const HEAD_WITHIN: Duration = Duration::from_secs(15);
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    connections: usize,
+    head_within: Duration,
+}
+
+impl Bounds {
+    fn of_this_process() -> Self {
+        let descriptors = descriptors(&fs::read_to_string("/proc/self/limits").unwrap_or_default()).unwrap_or(DESCRIPTORS_USUAL);
+        Self { connections: (descriptors / 2).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX), head_within: HEAD_WITHIN }
+    }
+}
+
+/// The soft limit of open files, as the kernel tells it.
+fn descriptors(limits: &str) -> Option<usize> {
+    let rest = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// Serves until `stop`, then lets requests end within `grace`.
-pub async fn serve(
+pub async fn serve(listener: TcpListener, router: Router, tls: Option<Tls>, stop: CancellationToken, grace: Duration) -> io::Result<()> {
+    serve_within(Bounds::of_this_process(), listener, router, tls, stop, grace).await
+}
+
+async fn serve_within(
+    bounds: Bounds,
     listener: TcpListener,
     router: Router,
-    tls: Option<TlsFiles>,
+    tls: Option<Tls>,
     stop: CancellationToken,
     grace: Duration,
 ) -> io::Result<()> {
@@ -33,38 +73,183 @@ pub async fn serve(
         stop.cancelled().await;
         closing.graceful_shutdown(Some(grace));
     });
+    let room = Room(Arc::new(Semaphore::new(bounds.connections)));
     let service = router.into_make_service();
     match tls {
-        None => axum_server::from_tcp(listener)?.handle(handle).serve(service).await,
-        Some(files) => {
-            let config = RustlsConfig::from_config(Arc::new(server_config(&files)?));
-            axum_server::from_tcp_rustls(listener, config)?.handle(handle).serve(service).await
+        None => patient(axum_server::from_tcp(listener)?.acceptor(room).handle(handle), bounds).serve(service).await,
+        Some(tls) => {
+            let server = axum_server::from_tcp_rustls(listener, tls.config)?.map(|acceptor| acceptor.acceptor(room));
+            patient(server.handle(handle), bounds).serve(service).await
         }
     }
 }
 
-fn server_config(files: &TlsFiles) -> io::Result<ServerConfig> {
-    let bad = |what: &str, error: &dyn std::fmt::Display| io::Error::other(format!("{what}: {error}"));
-    let certs = |path: &PathBuf| -> io::Result<Vec<CertificateDer<'static>>> {
-        let list = CertificateDer::pem_file_iter(path).map_err(|error| bad(&path.display().to_string(), &error))?;
-        list.collect::<Result<_, _>>().map_err(|error| bad(&path.display().to_string(), &error))
+fn patient<A>(mut server: Server<SocketAddr, A>, bounds: Bounds) -> Server<SocketAddr, A> {
+    server.http_builder().http1().header_read_timeout(bounds.head_within);
+    // A silent connection of HTTP/2 is asked whether it is still there.
+    server.http_builder().http2().keep_alive_interval(bounds.head_within).keep_alive_timeout(bounds.head_within);
+    server
+}
+
+/// Places for connections; who finds none is refused at once instead of holding a descriptor while it waits.
+#[derive(Clone)]
+struct Room(Arc<Semaphore>);
+
+impl<S> Accept<TcpStream, S> for Room {
+    type Stream = Placed;
+    type Service = S;
+    type Future = future::Ready<io::Result<(Placed, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let Ok(place) = Arc::clone(&self.0).try_acquire_owned() else {
+            meter::connection_refused();
+            return future::ready(Err(io::Error::new(ErrorKind::ConnectionRefused, "no place for another connection")));
+        };
+        // A live event must not wait for the acknowledgement of the one before.
+        future::ready(stream.set_nodelay(true).map(|()| (Placed { stream, _place: place }, service)))
+    }
+}
+
+/// A connection with its place, which is given back when the connection is gone.
+struct Placed {
+    stream: TcpStream,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Placed {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Placed {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use axum::routing::get;
+    use reqwest::Client;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::timeout,
     };
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key.display().to_string(), &error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad("TLS", &error))?;
-    let builder = match &files.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            for cert in certs(path)? {
-                roots.add(cert).map_err(|error| bad(&path.display().to_string(), &error))?;
-            }
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|error| bad("client_ca", &error))?;
-            builder.with_client_cert_verifier(verifier)
+
+    use super::*;
+    use crate::http::tls::TlsFiles;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const BOUNDS: Bounds = Bounds { connections: 2, head_within: Duration::from_millis(200) };
+
+    fn start(bounds: Bounds, tls: Option<Tls>) -> (SocketAddr, CancellationToken) {
+        // The clients of these tests want a provider; another test of this process may have set it.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/", get(|| async { "here" }));
+        tokio::spawn(serve_within(bounds, listener, router, tls, stop.clone(), PATIENCE));
+        (address, stop)
+    }
+
+    async fn end_of(mut stream: TcpStream) -> Vec<u8> {
+        let mut told = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut told)).await.expect("the connection is closed").expect("what was told");
+        told
+    }
+
+    #[test]
+    fn the_kernels_limit_of_open_files_is_read() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units\nMax open files            65536                524288               files\n";
+        assert_eq!(descriptors(limits), Some(65_536));
+        assert_eq!(descriptors("Max open files            unlimited            unlimited            files"), None);
+        assert_eq!(descriptors(""), None);
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_no_request_is_dropped() {
+        let (address, stop) = start(BOUNDS, None);
+        let mut half = TcpStream::connect(address).await.expect("a connection");
+        half.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await.expect("half a head");
+        let told = end_of(half).await;
+        assert!(!told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_bound_are_refused_and_places_are_given_back() {
+        let (address, stop) = start(Bounds { head_within: PATIENCE, ..BOUNDS }, None);
+        let mut kept = Vec::new();
+        for _ in 0..BOUNDS.connections {
+            let mut stream = TcpStream::connect(address).await.expect("a connection");
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("a request");
+            let mut first = [0; 15];
+            timeout(PATIENCE, stream.read_exact(&mut first)).await.expect("an answer").expect("bytes");
+            assert_eq!(&first, b"HTTP/1.1 200 OK");
+            kept.push(stream);
         }
-    };
-    builder.with_single_cert(certs(&files.cert)?, key).map_err(|error| bad("certificate and key", &error))
+        assert!(end_of(TcpStream::connect(address).await.expect("a connection")).await.is_empty());
+        drop(kept);
+        let client = Client::new();
+        let answered = timeout(PATIENCE, async {
+            while client.get(format!("http://{address}/")).send().await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        });
+        answered.await.expect("a place is free again");
+        stop.cancel();
+    }
+
+    fn write_pair(dir: &Path) -> TlsFiles {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let files = TlsFiles { cert: dir.join("cert.pem"), key: dir.join("key.pem"), client_ca: None };
+        fs::write(&files.cert, pair.cert.pem()).expect("the certificate");
+        fs::write(&files.key, pair.signing_key.serialize_pem()).expect("the key");
+        files
+    }
+
+    fn trusting(cert: &Path, address: SocketAddr) -> Client {
+        let root = reqwest::Certificate::from_pem(&fs::read(cert).expect("the certificate")).expect("a root");
+        Client::builder().tls_certs_only([root]).resolve("localhost", address).build().expect("a client")
+    }
+
+    #[tokio::test]
+    async fn a_new_certificate_is_taken_while_it_runs_and_a_broken_one_is_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let files = write_pair(dir.path());
+        let tls = Tls::load(files.clone()).expect("a pair");
+        let (address, stop) = start(BOUNDS, Some(tls.clone()));
+        let url = format!("https://localhost:{}/", address.port());
+        let old = trusting(&files.cert, address);
+        assert!(old.get(&url).send().await.expect("an answer").status().is_success());
+        write_pair(dir.path());
+        tls.reload().expect("the new pair");
+        let new = trusting(&files.cert, address);
+        assert!(new.get(&url).send().await.expect("an answer").status().is_success());
+        fs::write(&files.cert, "not a certificate").expect("a broken file");
+        let told = tls.reload().expect_err("a fault").to_string();
+        assert!(told.contains("cert.pem") && told.contains("holds no certificate"), "{told}");
+        assert!(new.get(&url).send().await.expect("an answer").status().is_success());
+        stop.cancel();
+    }
 }

@@ -17,6 +17,7 @@ enum Name {
     Alarms,
     Requests,
     RequestSeconds,
+    Refused,
     QueueReady,
     QueueLater,
     InFlight,
@@ -34,6 +35,7 @@ impl Name {
             Self::Alarms => "lastmile_alarms_total",
             Self::Requests => "lastmile_http_requests_total",
             Self::RequestSeconds => "lastmile_http_request_seconds",
+            Self::Refused => "lastmile_http_connections_refused_total",
             Self::QueueReady => "lastmile_queue_ready",
             Self::QueueLater => "lastmile_queue_later",
             Self::InFlight => "lastmile_in_flight",
@@ -86,6 +88,11 @@ pub fn alarm(word: &'static str) {
 pub fn request(route: &str, status: u16, seconds: f64) {
     counter!(Name::Requests.text(), "route" => route.to_owned(), "status" => status.to_string()).increment(1);
     histogram!(Name::RequestSeconds.text(), "route" => route.to_owned()).record(seconds);
+}
+
+/// A connection that found no place.
+pub fn connection_refused() {
+    counter!(Name::Refused.text()).increment(1);
 }
 
 pub fn queue(route: &str, ready: usize, later: usize) {
