@@ -32,6 +32,23 @@ pub enum Action {
     Metrics,
 }
 
+impl Action {
+    /// To be read after "no right to".
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Post => "post alerts",
+            Self::Preview => "preview alerts",
+            Self::Look => "look at alerts",
+            Self::SeePhones => "see telephone numbers",
+            Self::Approve => "approve or reject alerts",
+            Self::Act => "cancel alerts or record calls",
+            Self::ReadRegistry => "read the registry",
+            Self::ChangeRegistry => "change the registry",
+            Self::Metrics => "read metrics",
+        }
+    }
+}
+
 impl Role {
     pub const ALL: [Self; 6] = [Self::Admin, Self::Duty, Self::Approver, Self::Viewer, Self::Bureau, Self::System];
 

@@ -1,10 +1,17 @@
 //! Owns telling who asks: a bearer key of a system, or the session cookie of a person.
 //! Refuses to grant: that is `access`. Invariant: a request that changes something by cookie must come from our own page.
 
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
+
 use axum::{
-    extract::FromRequestParts,
+    extract::{ConnectInfo, FromRequestParts},
     http::{HeaderMap, Method, header, request::Parts},
 };
+
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Edge, problem::Problem};
 use crate::access::{Action, Caller};
@@ -17,7 +24,11 @@ pub(super) struct Who(pub(super) Caller);
 impl Who {
     /// The caller, if their role allows the action.
     pub(super) fn may(self, action: Action) -> Result<Caller, Problem> {
-        if self.0.may(action) { Ok(self.0) } else { Err(Problem::forbidden(format!("the role {} may not do this", self.0.role))) }
+        if self.0.may(action) {
+            Ok(self.0)
+        } else {
+            Err(Problem::forbidden(format!("the role {} has no right to {}", self.0.role, action.words())))
+        }
     }
 }
 
@@ -41,6 +52,44 @@ impl FromRequestParts<Edge> for Who {
 fn paced(edge: &Edge, caller: Caller) -> Result<Who, Problem> {
     edge.access.may_ask(&caller).map_err(Problem::too_often)?;
     Ok(Who(caller))
+}
+
+/// What a caller has shown, to ask again later whether it still stands: a live stream outlives the question.
+pub(super) enum Standing {
+    Key(SecretString),
+    Session(String),
+}
+
+impl Standing {
+    pub(super) fn still(&self, edge: &Edge) -> Option<Caller> {
+        match self {
+            Self::Key(key) => edge.access.verify_key(key.expose_secret()),
+            Self::Session(id) => {
+                let (user, mark) = edge.sessions.still_user_of(id, edge.gateway.clock().now())?;
+                edge.access.caller_of_session(&user, mark)
+            }
+        }
+    }
+}
+
+impl FromRequestParts<Edge> for Standing {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Edge) -> Result<Self, Problem> {
+        let key = bearer(&parts.headers).map(|key| Self::Key(key.into()));
+        key.or_else(|| session_id(&parts.headers).map(|id| Self::Session(id.to_owned()))).ok_or_else(Problem::unauthorized)
+    }
+}
+
+/// Where a request comes from, when the listener knows.
+pub(super) struct Peer(pub(super) Option<IpAddr>);
+
+impl FromRequestParts<Edge> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Edge) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())))
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! Owns the live stream of one alert (contract §2): `state`, `progress`, `coverage`, `call`.
-//! Invariant: at most two looks a second a stream, and a stream ends with the gateway.
+//! Invariant: at most two looks a second a stream; a stream ends with the gateway and with the right to look.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, State},
@@ -10,13 +10,20 @@ use axum::{
 use futures::{Stream, stream};
 use serde::Serialize;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
-use super::{Edge, alerts, auth::Who, problem::Problem};
+use super::{
+    Edge, alerts,
+    auth::{Standing, Who},
+    problem::Problem,
+};
 use crate::access::Action;
 
 /// Counters change thousands of times a second while sending; people look twice a second at most.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Streams at one time: every screen of a county and its townships, a few alerts each.
+static STREAMS: Semaphore = Semaphore::const_new(1_000);
 
 /// What was last told, so that only changes are told.
 #[derive(Default)]
@@ -30,46 +37,56 @@ struct Seen {
 pub(super) async fn stream(
     State(edge): State<Edge>,
     who: Who,
+    standing: Standing,
     Path(id): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let caller = who.may(Action::Look)?;
     let shelf = alerts::find(&edge, &caller, &id)?;
+    let place = STREAMS.try_acquire().map_err(|_| Problem::busy("too many live streams are open"))?;
     let area = caller.areas.first().copied();
     let whole_phones = caller.may(Action::SeePhones);
     let changes = edge.gateway.changes();
-    let begin = (edge, shelf, changes, Seen::default());
-    let events = stream::unfold(begin, move |(edge, shelf, mut changes, mut seen)| async move {
-        loop {
-            if let Some(event) = seen.waiting.pop() {
-                return Some((Ok(event), (edge, shelf, changes, seen)));
-            }
-            if seen.version.is_some() {
-                let next_look = Instant::now() + LOOK_EVERY;
-                tokio::select! {
-                    () = edge.shutdown.cancelled() => return None,
-                    changed = changes.changed() => if changed.is_err() { return None },
+    let standing = Arc::new(standing);
+    let begin = (edge, shelf, changes, Seen::default(), place);
+    let events = stream::unfold(begin, move |(edge, shelf, mut changes, mut seen, place)| {
+        let standing = Arc::clone(&standing);
+        async move {
+            loop {
+                if let Some(event) = seen.waiting.pop() {
+                    return Some((Ok(event), (edge, shelf, changes, seen, place)));
                 }
-                tokio::time::sleep_until(next_look).await;
-            }
-            let version = shelf.read().version;
-            if seen.version == Some(version) {
-                continue;
-            }
-            seen.version = Some(version);
-            let view = edge.gateway.view(&shelf, false);
-            let calls = edge.gateway.calls(&shelf, area, whole_phones);
-            // Told in the order state, progress, coverage, call: the list is taken from its end.
-            let called =
-                serde_json::to_string(&calls.iter().map(|call| (call.state, &call.recipient.id)).collect::<Vec<_>>()).unwrap_or_default();
-            if called != seen.calls {
-                seen.calls = called;
-                push(&mut seen.waiting, "call", &calls);
-            }
-            push(&mut seen.waiting, "coverage", &edge.gateway.coverage(&shelf, area, None));
-            push(&mut seen.waiting, "progress", &json!({ "progress": view.progress, "people": view.people }));
-            if view.state != seen.state {
-                seen.state = view.state;
-                push(&mut seen.waiting, "state", &json!({ "state": view.state, "timeline": view.timeline }));
+                if seen.version.is_some() {
+                    let next_look = Instant::now() + LOOK_EVERY;
+                    tokio::select! {
+                        () = edge.shutdown.cancelled() => return None,
+                        changed = changes.changed() => if changed.is_err() { return None },
+                    }
+                    tokio::time::sleep_until(next_look).await;
+                }
+                let version = shelf.read().version;
+                if seen.version == Some(version) {
+                    continue;
+                }
+                // A key that was revoked, a user who was disabled meanwhile, hears no more.
+                if !standing.still(&edge).is_some_and(|caller| caller.may(Action::Look)) {
+                    return None;
+                }
+                seen.version = Some(version);
+                let view = edge.gateway.view(&shelf, false);
+                let calls = edge.gateway.calls(&shelf, area, whole_phones);
+                // Told in the order state, progress, coverage, call: the list is taken from its end.
+                let called = serde_json::to_string(&calls.iter().map(|call| (call.state, &call.recipient.id)).collect::<Vec<_>>())
+                    .unwrap_or_default();
+                if called != seen.calls {
+                    seen.calls = called;
+                    push(&mut seen.waiting, "call", &calls);
+                }
+                push(&mut seen.waiting, "coverage", &edge.gateway.coverage(&shelf, area, None));
+                push(&mut seen.waiting, "progress", &json!({ "progress": view.progress, "people": view.people }));
+                if view.state != seen.state {
+                    seen.state = view.state;
+                    push(&mut seen.waiting, "state", &json!({ "state": view.state, "timeline": view.timeline }));
+                }
             }
         }
     });

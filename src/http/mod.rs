@@ -92,9 +92,10 @@ pub fn router(edge: Edge) -> Router {
         .route("/alerts/{id}", get(page::alert))
         .route("/sign-in", get(page::sign_in).post(page::signed_in))
         .route("/sign-out", post(page::sign_out))
+        .route("/problems/{kind}", get(page::explained))
         .route("/page.js", get(page::script))
         .route("/page.css", get(page::style));
-    let timed = alerts.merge(people).merge(operating).merge(pages).merge(registry);
+    let timed = limits::ours(alerts.merge(pages).merge(registry)).merge(limits::public(people)).merge(operating);
     let streams = Router::new().route("/v1/alerts/{id}/events", get(events::stream));
     let timed = limits::timed(timed);
     limits::outer(timed.merge(streams).fallback(problem::no_such_page)).with_state(edge)

@@ -104,6 +104,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[(303, "signed in"), (403, "wrong name or password"), (429, "too many tries")],
     ),
     ("post", "/sign-out", "whoever is signed in", "Ends the session", &[(303, "signed out")]),
+    ("get", "/problems/{kind}", "anyone", "What a kind of problem means", &[(200, "text/html"), (404, "no such kind")]),
     ("get", "/page.js", "anyone", "The page's script", &[(200, "text/javascript")]),
     ("get", "/page.css", "anyone", "The page's looks", &[(200, "text/css")]),
 ];

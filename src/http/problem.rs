@@ -24,14 +24,14 @@ use crate::{
 const COME_AGAIN: Duration = Duration::from_secs(5);
 
 /// A problem on its way out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Problem {
-    status: StatusCode,
+    pub(super) status: StatusCode,
     /// Last part of the type: a word for machines.
-    kind: &'static str,
+    pub(super) kind: &'static str,
     title: &'static str,
-    detail: String,
-    problems: Vec<Fault>,
+    pub(super) detail: String,
+    pub(super) problems: Vec<Fault>,
     /// When to come again, where the default is wrong.
     wait: Option<Duration>,
 }
@@ -88,6 +88,11 @@ impl Problem {
         Self::new(status, kind, title, detail)
     }
 
+    /// A bound of things at one time is reached.
+    pub(super) fn busy(what: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much at one time", what)
+    }
+
     pub(super) fn too_large(most: usize) -> Self {
         let detail = format!("the body is larger than {most} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail)
@@ -96,6 +101,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let told = self.clone();
         let body = Json(json!({
             "type": format!("/problems/{}", self.kind),
             "title": self.title,
@@ -113,6 +119,8 @@ impl IntoResponse for Problem {
             }
             _ => {}
         }
+        // A browser gets a page of the same; `limits` makes it where it knows who asked.
+        response.extensions_mut().insert(told);
         response
     }
 }

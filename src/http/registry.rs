@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::{Edge, auth::Who, body::Sent, problem::Problem};
 use crate::{
@@ -24,6 +25,9 @@ pub(super) const IMPORT_BYTES_MAX: usize = 512 << 20;
 const RECORD_BYTES_MAX: usize = 64 << 10;
 const LIMIT_MAX: usize = 1_000;
 const LIMIT_DEFAULT: usize = 100;
+
+/// An import is held in memory whole, so there is one at a time.
+static IMPORTS: Semaphore = Semaphore::const_new(1);
 
 type Answer<T> = Result<T, Problem>;
 
@@ -151,6 +155,7 @@ pub(super) async fn import(
         Some(other) => return Err(Problem::bad_request(format!("datum={other} is neither wgs84 nor gcj02"))),
     };
     let options = ImportOptions { mode: if is_set("replace") { Mode::Replace } else { Mode::Upsert }, datum };
+    let _turn = IMPORTS.try_acquire().map_err(|_| Problem::busy("another import is under way"))?;
     let mut files: Vec<(String, Bytes)> = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(|error| part_problem(&error))? {
         let name = part.file_name().or(part.name()).unwrap_or("file").to_owned();

@@ -74,7 +74,7 @@ async fn serve_within(
         closing.graceful_shutdown(Some(grace));
     });
     let room = Room(Arc::new(Semaphore::new(bounds.connections)));
-    let service = router.into_make_service();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     match tls {
         None => patient(axum_server::from_tcp(listener)?.acceptor(room).handle(handle), bounds).serve(service).await,
         Some(tls) => {

@@ -1,6 +1,8 @@
 //! Owns the web page: signing in, the list of alerts, one alert live, the answer page, the printed report.
 //! Refuses to know anything that the JSON interface does not give. Invariant: everything is escaped by the templates; no script is needed to answer.
 
+mod problems;
+
 use askama::Template;
 use axum::{
     extract::{Path, Query, State},
@@ -12,13 +14,20 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use tokio::sync::Semaphore;
 
-use super::{Edge, alerts, auth, body::SentForm, problem::Problem};
+use super::{
+    Edge, alerts,
+    auth::{self, Peer},
+    body::SentForm,
+    problem::Problem,
+};
 use crate::{
     access::{Action, Caller, TRIES_WINDOW},
     delivery::coverage::Coverage,
     delivery::event::Choice,
     engine::look::{AlertView, CallRow, Report},
 };
+
+pub(super) use problems::{explained, of_problem, reader};
 
 /// Alerts on the first page; the rest is in the list of the interface.
 const ALERTS_SHOWN: usize = 50;
@@ -44,6 +53,10 @@ impl Language {
         Self { english }
     }
 
+    const fn tag(self) -> &'static str {
+        if self.english { "en" } else { "zh-CN" }
+    }
+
     /// One of two wordings.
     fn say(self, chinese: &'static str, english: &'static str) -> &'static str {
         if self.english { english } else { chinese }
@@ -53,7 +66,7 @@ impl Language {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<!doctype html><html lang="{{ language.say("zh-CN", "en") }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+    source = r#"<!doctype html><html lang="{{ language.tag() }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>lastmile</title><link rel="stylesheet" href="/page.css">
 <main><h1>{{ county }} {{ language.say("预警发布网关", "warning gateway") }}</h1>
 {% if wrong %}<p class="card red" role="alert">{{ language.say("用户名或密码不对", "Wrong name or password") }}</p>{% endif %}
@@ -71,7 +84,7 @@ struct SignIn<'a> {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<!doctype html><html lang="{{ language.say("zh-CN", "en") }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="15">
+    source = r#"<!doctype html><html lang="{{ language.tag() }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="15">
 <title>lastmile</title><link rel="stylesheet" href="/page.css">
 <header><strong>{{ county }}</strong> <span class="dim">{{ caller.name }} · {{ caller.role }}</span><form method="post" action="/sign-out"><button>{{ language.say("退出", "Sign out") }}</button></form></header>
 <main><h1>{{ language.say("预警", "Alerts") }}</h1>
@@ -93,7 +106,7 @@ struct Index<'a> {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<!doctype html><html lang="{{ language.say("zh-CN", "en") }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+    source = r#"<!doctype html><html lang="{{ language.tag() }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ alert.headline }}</title><link rel="stylesheet" href="/page.css"><script src="/page.js" defer></script>
 <header><a href="/">{{ language.say("全部预警", "All alerts") }}</a> <span class="dim">{{ caller.name }} · {{ caller.role }}</span></header>
 <main data-alert="{{ alert.id }}" data-acts="{% if acts %}yes{% endif %}" data-answered="{{ language.say("已应答", "answered") }}">
@@ -260,6 +273,7 @@ pub(super) struct Credentials {
 
 pub(super) async fn signed_in(
     State(edge): State<Edge>,
+    Peer(from): Peer,
     headers: HeaderMap,
     SentForm(given): SentForm<Credentials>,
 ) -> Result<Response, Problem> {
@@ -267,7 +281,7 @@ pub(super) async fn signed_in(
         return Err(Problem::forbidden("the request does not come from this page"));
     }
     let now = edge.gateway.clock().now();
-    if !edge.sessions.may_try(&given.name, now) {
+    if !edge.sessions.may_try(&given.name, from, now) {
         return Err(Problem::too_often(TRIES_WINDOW));
     }
     // Closed only when the process ends.

@@ -1,0 +1,181 @@
+//! Owns what a problem means, in words for people: the page behind each problem's type, and the page a browser gets instead of the document.
+//! Invariant: every kind of problem has its words; a test reads them out of `http/problem.rs`.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query},
+    http::{HeaderMap, header},
+    response::{Html, IntoResponse as _, Response},
+};
+
+use super::{Language, rendered};
+use crate::{fault::Fault, http::problem::Problem};
+
+/// One kind of problem: its word, then title and advice in Chinese and in English.
+type Words = (&'static str, [&'static str; 2], [&'static str; 2]);
+
+const WORDS: &[Words] = &[
+    ("bad-request", ["请求无法读取", "请检查所填内容后重试。"], ["The request cannot be read", "Check what was sent and try again."]),
+    (
+        "busy",
+        ["同时进行的操作过多", "请稍等几秒再试。"],
+        ["Too much at one time", "A bound of things under way is reached. Come again in a few seconds."],
+    ),
+    (
+        "conflict",
+        ["已有内容不同的同一预警", "同一发布单位、标识和时间只能对应一份内容；更改请发布更新。"],
+        ["Known with other content", "Sender, identifier and time of sending name one content. Send an Update to change it."],
+    ),
+    ("expired", ["预警已过期", "过期的预警不能再批准发布。"], ["The alert has expired", "An alert that has expired is not sent any more."]),
+    ("failed", ["网关出错", "操作没有完成，请告知管理员查看日志。"], ["The gateway failed", "Ask the administrator to look into the log."]),
+    (
+        "forbidden",
+        ["没有权限", "此账号的角色或辖区不允许这项操作。"],
+        ["Not allowed", "The role, the source or the area of this account does not allow it."],
+    ),
+    (
+        "invalid-alert",
+        ["预警不符合规则", "请按所列各处逐条改正后重新发布。"],
+        ["The alert breaks rules", "Every fault is listed with its place. Mend them all and send it again."],
+    ),
+    (
+        "invalid-record",
+        ["登记内容有误", "没有更改任何内容，请按所列各处改正。"],
+        ["The record is wrong", "Nothing was changed. Mend what is listed."],
+    ),
+    (
+        "invalid-registry",
+        ["登记数据有误", "没有更改任何内容；请按所列文件和行改正后重新导入。"],
+        ["The registry refuses it", "Nothing was changed. Every bad row is listed with its file and line."],
+    ),
+    (
+        "method-not-allowed",
+        ["此地址不支持这种操作", "请从首页重新进入。"],
+        ["Not this method", "The Allow header names the methods of the address."],
+    ),
+    ("not-found", ["没有这个页面", "链接可能不完整或已失效。"], ["Not found", "The address may be incomplete, or what it named is gone."]),
+    ("not-held", ["预警不在待批准状态", "可能已有人处理。"], ["Not waiting for approval", "Somebody may have decided already."]),
+    (
+        "not-parseable",
+        ["不是可读的预警文件", "请发送 CAP 1.2、GB/T 12379 XML 或 JSON。"],
+        ["Not an alert document", "CAP 1.2, GB/T 12379 XML and JSON are read."],
+    ),
+    (
+        "not-ready",
+        ["网关尚未就绪", "正在启动或停止，请稍后再试。"],
+        ["Not ready", "The gateway is starting or stopping, or its store has failed."],
+    ),
+    ("nothing-to-cancel", ["没有可解除的内容", "预警已结束或已解除。"], ["Nothing to cancel", "The alert is over already."]),
+    (
+        "registry-unavailable",
+        ["登记数据暂时无法保存", "没有更改任何内容，请告知管理员。"],
+        ["Cannot be stored now", "Nothing was changed. Ask the administrator to look at the disk."],
+    ),
+    (
+        "same-person",
+        ["需要另一人批准", "发布人不能批准自己发布的预警。"],
+        ["A second person is needed", "Whoever posted an alert cannot approve it."],
+    ),
+    (
+        "store-unavailable",
+        ["暂时无法保存", "没有承诺任何内容，请重新发送。"],
+        ["Cannot be stored now", "Nothing was promised. Send it again."],
+    ),
+    ("too-large", ["内容过大", "请减小后重新发送。"], ["Too large", "The bound stands in the detail."]),
+    ("too-often", ["请求过于频繁", "请按提示的时间等待。"], ["Too many requests", "The Retry-After header says when to come again."]),
+    (
+        "too-slow",
+        ["处理超时", "操作可能已完成，请先查看再重试。"],
+        ["It took too long", "What was not answered may have been done: look before sending it again."],
+    ),
+    ("unauthorized", ["请先登录", "登录后再打开此页。"], ["Who is asking?", "Send Authorization: Bearer KEY, or sign in."]),
+    (
+        "unsupported-media-type",
+        ["内容格式不对", "请从页面上的按钮提交。"],
+        ["Another form is wanted", "The Content-Type is not one that the address reads."],
+    ),
+];
+
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<!doctype html><html lang="{{ language.tag() }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">
+<title>{{ title }}</title><link rel="stylesheet" href="/page.css">
+<main><h1>{{ title }}</h1><p data-advice>{{ advice }}</p>
+{% if !detail.is_empty() %}<p class="dim" lang="en">{{ detail }}</p>{% endif %}
+{% if !faults.is_empty() %}<ul lang="en">{% for fault in faults %}<li>{{ fault.path }}: {{ fault.message }}</li>{% endfor %}</ul>{% endif %}
+<p><a href="/">{{ language.say("首页", "Start page") }}</a></p></main></html>"#
+)]
+struct ProblemPage<'a> {
+    language: Language,
+    title: &'a str,
+    advice: &'a str,
+    detail: &'a str,
+    faults: &'a [Fault],
+}
+
+fn words(kind: &str, language: Language) -> Option<[&'static str; 2]> {
+    let (_, chinese, english) = WORDS.iter().find(|(word, ..)| *word == kind)?;
+    Some(if language.english { *english } else { *chinese })
+}
+
+/// The language of a browser that asks for a page; programs ask for something else, or for anything.
+pub(in crate::http) fn reader(headers: &HeaderMap) -> Option<Language> {
+    let accepted = headers.get(header::ACCEPT)?.to_str().ok()?;
+    accepted.contains("text/html").then(|| Language::of(&HashMap::new(), headers))
+}
+
+/// The same answer as a page: its status and what the headers say stay.
+pub(in crate::http) fn of_problem(language: Language, problem: &Problem, headers: &HeaderMap) -> Response {
+    let [title, advice] = words(problem.kind, language).unwrap_or_default();
+    let page = ProblemPage { language, title, advice, detail: &problem.detail, faults: &problem.problems };
+    let mut response = (problem.status, Html(rendered(&page))).into_response();
+    for name in [header::WWW_AUTHENTICATE, header::RETRY_AFTER, header::ALLOW] {
+        if let Some(value) = headers.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
+}
+
+/// `/problems/{kind}`: what the type of a problem document points to.
+pub(in crate::http) async fn explained(
+    Path(kind): Path<String>,
+    headers: HeaderMap,
+    Query(asked): super::Words,
+) -> Result<Response, Problem> {
+    let language = Language::of(&asked, &headers);
+    let [title, advice] = words(&kind, language).ok_or_else(|| Problem::not_found("there is no such kind of problem"))?;
+    Ok(Html(rendered(&ProblemPage { language, title, advice, detail: "", faults: &[] })).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kebab-case words that stand where a problem is made.
+    fn kinds(source: &str) -> Vec<&str> {
+        let quoted = source.split('"').skip(1).step_by(2);
+        quoted
+            .filter(|word| word.contains('-') && word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
+            .collect()
+    }
+
+    #[test]
+    fn every_kind_of_problem_has_its_words() {
+        let sources = [include_str!("../problem.rs"), include_str!("../operating.rs"), include_str!("../registry.rs")];
+        let used: Vec<&str> = sources.into_iter().flat_map(kinds).collect();
+        assert!(used.contains(&"invalid-alert") && used.contains(&"invalid-record") && used.contains(&"not-ready"), "{used:?}");
+        let missing: Vec<&&str> = used.iter().filter(|kind| !WORDS.iter().any(|(word, ..)| word == *kind)).collect();
+        assert!(missing.is_empty(), "no words for {missing:?}");
+        let single = ["busy", "conflict", "expired", "failed", "forbidden", "unauthorized"];
+        assert!(single.iter().all(|kind| WORDS.iter().any(|(word, ..)| word == kind)));
+    }
+
+    #[test]
+    fn words_are_in_order_and_once() {
+        assert!(WORDS.is_sorted_by(|one, next| one.0 < next.0));
+    }
+}
