@@ -105,8 +105,13 @@ fn sees(caller: &Caller, shelf: &Shelf) -> bool {
 /// The alert, if this caller may decide over all of it: what is the whole county's is not one township's to end.
 fn find_to_decide(edge: &Edge, caller: &Caller, id: &str) -> Answer<Arc<Shelf>> {
     let shelf = find(edge, caller, id)?;
+    if is_all_of(caller, &shelf) { Ok(shelf) } else { Err(Problem::forbidden("the alert reaches beyond the areas of this account")) }
+}
+
+/// Whether nothing of the alert lies outside the caller's areas.
+pub(super) fn is_all_of(caller: &Caller, shelf: &Shelf) -> bool {
     if caller.areas.is_empty() {
-        return Ok(shelf);
+        return true;
     }
     // The plan also holds the county's own officers, so it counts only where a shape says what is meant.
     let is_by_code = shelf.alert.areas.iter().all(|area| !area.codes.is_empty() && area.polygons.is_empty() && area.circles.is_empty());
@@ -114,10 +119,7 @@ fn find_to_decide(edge: &Edge, caller: &Caller, id: &str) -> Answer<Arc<Shelf>> 
     if !is_by_code {
         codes.extend(&shelf.read().areas);
     }
-    if codes.is_empty() || codes.iter().any(|&code| !caller.may_see(code)) {
-        return Err(Problem::forbidden("the alert reaches beyond the areas of this account"));
-    }
-    Ok(shelf)
+    !codes.is_empty() && codes.iter().all(|&code| caller.may_see(code))
 }
 
 pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Words) -> Answer<Json<Value>> {

@@ -89,7 +89,9 @@ pub fn router(edge: Edge) -> Router {
         .route("/v1/devices", get(operating::devices));
     let pages = Router::new()
         .route("/", get(page::index))
+        .route("/alerts", get(page::index_live))
         .route("/alerts/{id}", get(page::alert))
+        .route("/alerts/{id}/live", get(page::alert_live))
         .route("/sign-in", get(page::sign_in).post(page::signed_in))
         .route("/sign-out", post(page::sign_out))
         .route("/problems/{kind}", get(page::explained))

@@ -94,7 +94,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("get", "/metrics", "anyone", "Prometheus", &[(200, "text/plain")]),
     ("get", "/openapi.json", "anyone", "This document", &[(200, "application/json")]),
     ("get", "/", "whoever is signed in", "The web page: alerts, newest first", &[(200, "text/html"), (303, "sign in first")]),
+    ("get", "/alerts", "whoever is signed in", "What changes of the first page, alone", &[(200, "text/html"), (401, "sign in first")]),
     ("get", "/alerts/{id}", "whoever is signed in", "One alert, live", &[(200, "text/html"), (303, "sign in first")]),
+    (
+        "get",
+        "/alerts/{id}/live",
+        "whoever is signed in",
+        "What changes of one alert's page, alone; area",
+        &[(200, "text/html"), (401, "sign in first")],
+    ),
     ("get", "/sign-in", "anyone", "The form", &[(200, "text/html")]),
     (
         "post",

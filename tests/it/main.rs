@@ -6,6 +6,7 @@ mod http_access;
 mod http_alerts;
 mod http_edge;
 mod http_kit;
+mod http_page;
 mod http_standing;
 mod kit;
 mod walls;

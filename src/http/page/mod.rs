@@ -1,11 +1,15 @@
 //! Owns the web page: signing in, the list of alerts, one alert live, the answer page, the printed report.
 //! Refuses to know anything that the JSON interface does not give. Invariant: everything is escaped by the templates; no script is needed to answer.
 
+mod alert;
+mod bar;
+mod language;
+mod list;
 mod problems;
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Redirect, Response},
 };
@@ -15,53 +19,22 @@ use std::collections::HashMap;
 use tokio::sync::Semaphore;
 
 use super::{
-    Edge, alerts,
+    Edge,
     auth::{self, Peer},
     body::SentForm,
     problem::Problem,
 };
-use crate::{
-    access::{Action, Caller, TRIES_WINDOW},
-    delivery::coverage::Coverage,
-    delivery::event::Choice,
-    engine::look::{AlertView, CallRow, Report},
-};
+use crate::{access::TRIES_WINDOW, delivery::event::Choice, engine::look::Report};
 
+pub(super) use alert::{alert, alert_live};
+pub(super) use language::Language;
+pub(super) use list::{index, index_live};
 pub(super) use problems::{explained, of_problem, reader};
-
-/// Alerts on the first page; the rest is in the list of the interface.
-const ALERTS_SHOWN: usize = 50;
 
 /// Passwords checked at one time: each takes 19 MB and tens of milliseconds, and guessing must not take the machine.
 static HASHING: Semaphore = Semaphore::const_new(2);
 
 type Words = Query<HashMap<String, String>>;
-
-/// The two languages of the page.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Language {
-    english: bool,
-}
-
-impl Language {
-    fn of(words: &HashMap<String, String>, headers: &HeaderMap) -> Self {
-        let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let english = match words.get("lang") {
-            Some(lang) => lang.starts_with("en"),
-            None => accepted.starts_with("en"),
-        };
-        Self { english }
-    }
-
-    const fn tag(self) -> &'static str {
-        if self.english { "en" } else { "zh-CN" }
-    }
-
-    /// One of two wordings.
-    fn say(self, chinese: &'static str, english: &'static str) -> &'static str {
-        if self.english { english } else { chinese }
-    }
-}
 
 #[derive(Template)]
 #[template(
@@ -79,68 +52,6 @@ struct SignIn<'a> {
     language: Language,
     county: &'a str,
     wrong: bool,
-}
-
-#[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"<!doctype html><html lang="{{ language.tag() }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="15">
-<title>lastmile</title><link rel="stylesheet" href="/page.css">
-<header><strong>{{ county }}</strong> <span class="dim">{{ caller.name }} · {{ caller.role }}</span><form method="post" action="/sign-out"><button>{{ language.say("退出", "Sign out") }}</button></form></header>
-<main><h1>{{ language.say("预警", "Alerts") }}</h1>
-{% for trouble in troubles %}<p class="card red" role="alert">{{ trouble }}</p>{% endfor %}
-{% for alert in alerts %}<article class="card {{ alert.level.name() }}{% if alert.drill %} drill{% endif %}">
-<a href="/alerts/{{ alert.id }}">{% if alert.drill %}{{ language.say("演练", "DRILL") }} · {% endif %}{{ alert.headline }}</a>
-<div class="dim">{{ alert.sent }} · {{ alert.state }}</div>
-<div>{{ language.say("送达", "reached") }} {{ alert.people.reached }}/{{ alert.people.targeted }} · {{ language.say("应答", "answered") }} {{ alert.people.acknowledged }} · {{ language.say("失败", "failed") }} {{ alert.people.failed }} · {{ language.say("无联系方式", "no address") }} {{ alert.people.unreachable }}</div>
-</article>{% else %}<p class="dim">{{ language.say("没有预警", "No alerts") }}</p>{% endfor %}</main></html>"#
-)]
-struct Index<'a> {
-    language: Language,
-    county: &'a str,
-    caller: &'a Caller,
-    alerts: Vec<AlertView>,
-    troubles: Vec<String>,
-}
-
-#[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"<!doctype html><html lang="{{ language.tag() }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ alert.headline }}</title><link rel="stylesheet" href="/page.css"><script src="/page.js" defer></script>
-<header><a href="/">{{ language.say("全部预警", "All alerts") }}</a> <span class="dim">{{ caller.name }} · {{ caller.role }}</span></header>
-<main data-alert="{{ alert.id }}" data-acts="{% if acts %}yes{% endif %}" data-answered="{{ language.say("已应答", "answered") }}">
-<div class="card {{ alert.level.name() }}{% if alert.drill %} drill{% endif %}"><h1>{% if alert.drill %}{{ language.say("演练", "DRILL") }} · {% endif %}{{ alert.headline }}</h1>
-<div class="dim">{{ alert.sender_name }} · {{ alert.sent }} · {{ language.say("有效至", "until") }} {{ alert.expires }} · <b data-show="state">{{ alert.state }}</b></div>
-{% if acts && may_cancel %}<p><button data-do="cancel">{{ language.say("解除预警(填写原因)", "Cancel (reason)") }}</button></p>{% endif %}
-{% if approves && alert.state == "held" %}<p><button data-do="approve">{{ language.say("批准发布", "Approve") }}</button> <button data-do="reject">{{ language.say("驳回(填写原因)", "Reject (reason)") }}</button></p>{% endif %}
-</div>
-<section class="numbers" aria-live="polite">
-<div>{{ language.say("应送达", "targeted") }}<b data-show="targeted">{{ coverage.people.targeted }}</b></div>
-<div>{{ language.say("已送达", "reached") }}<b data-show="reached">{{ coverage.people.reached }}</b></div>
-<div>{{ language.say("已应答", "answered") }}<b data-show="acknowledged">{{ coverage.people.acknowledged }}</b></div>
-<div>{{ language.say("待送达", "pending") }}<b data-show="pending">{{ coverage.people.pending }}</b></div>
-<div>{{ language.say("失败", "failed") }}<b data-show="failed">{{ coverage.people.failed }}</b></div>
-<div>{{ language.say("无联系方式", "no address") }}<b data-show="unreachable">{{ coverage.people.unreachable }}</b></div>
-<div>{{ language.say("喇叭", "speakers") }}<b data-show="speakers">{{ coverage.speakers.received }}/{{ coverage.speakers.targeted }}</b></div>
-<div>{{ language.say("喇叭离线", "speakers off") }}<b data-show="offline">{{ coverage.speakers.offline }}</b></div>
-<div>{{ language.say("盲村", "blind villages") }}<b data-show="blind">{{ coverage.villages.blind.len() }}</b></div></section>
-<h2>{{ language.say("叫应", "Calls") }}</h2><div class="table"><table><thead><tr><th>{{ language.say("姓名", "name") }}<th>{{ language.say("角色", "role") }}<th>{{ language.say("区划", "area") }}<th>{{ language.say("电话", "phone") }}<th>{{ language.say("状态", "state") }}<th>{{ language.say("剩余", "left") }}<th>{{ language.say("转叫", "went on to") }}<th></tr></thead>
-<tbody data-calls>{% for call in calls %}<tr{% if call.state != "waiting" %} class="done"{% endif %}><td>{{ call.recipient.name }}<td>{{ call.recipient.role }}<td>{{ call.recipient.area }}<td>{% if let Some(phone) = call.recipient.phone %}{{ phone }}{% endif %}<td>{{ call.state }}<td>{{ call.left_s }} s<td><td></tr>{% endfor %}</tbody></table></div>
-<h2>{{ language.say("各乡镇", "By township") }}</h2><div class="table"><table><thead><tr><th>{{ language.say("乡镇", "township") }}<th>{{ language.say("应送达", "targeted") }}<th>{{ language.say("已送达", "reached") }}<th>{{ language.say("已应答", "answered") }}<th>{{ language.say("待送达", "pending") }}<th>{{ language.say("失败", "failed") }}<th>{{ language.say("无联系方式", "no address") }}<th></tr></thead>
-<tbody data-rows>{% for child in coverage.children %}<tr><td>{{ child.name }}<td>{{ child.people.targeted }}<td>{{ child.people.reached }}<td>{{ child.people.acknowledged }}<td>{{ child.people.pending }}<td>{{ child.people.failed }}<td>{{ child.people.unreachable }}<td><progress max="1" value="{{ child.rates.reached }}"></progress></tr>{% endfor %}</tbody></table></div>
-<p><a href="/v1/alerts/{{ alert.id }}/report.html">{{ language.say("评估报告", "Report") }}</a> · <a href="/v1/alerts/{{ alert.id }}/report.csv">CSV</a> · <a href="/v1/alerts/{{ alert.id }}/cap">CAP</a></p>
-</main></html>"#
-)]
-struct OneAlert<'a> {
-    language: Language,
-    caller: &'a Caller,
-    acts: bool,
-    approves: bool,
-    may_cancel: bool,
-    alert: AlertView,
-    coverage: Coverage,
-    calls: Vec<CallRow>,
 }
 
 /// The hazard point at which the reader lives.
@@ -218,46 +129,6 @@ fn rendered(template: &impl Template) -> String {
         tracing::error!(%error, "a page could not be rendered");
         String::new()
     })
-}
-
-pub(super) async fn index(State(edge): State<Edge>, headers: HeaderMap, Query(words): Words) -> Response {
-    let language = Language::of(&words, &headers);
-    let Some(caller) = auth::person(&edge, &headers) else { return Redirect::to("/sign-in").into_response() };
-    let seen = edge.gateway.ledger().newest_first();
-    let seen = seen.into_iter().filter(|shelf| alerts::find(&edge, &caller, &shelf.id.to_string()).is_ok()).take(ALERTS_SHOWN);
-    let alerts = seen.map(|shelf| edge.gateway.view(&shelf, false)).collect();
-    let troubles =
-        edge.gateway.accounts().into_iter().filter_map(|account| Some(format!("{}: {}", account.name, account.trouble?))).collect();
-    let county = edge.gateway.county_name().to_owned();
-    Html(rendered(&Index { language, county: &county, caller: &caller, alerts, troubles })).into_response()
-}
-
-pub(super) async fn alert(
-    State(edge): State<Edge>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-    Query(words): Words,
-) -> Result<Response, Problem> {
-    let language = Language::of(&words, &headers);
-    let Some(caller) = auth::person(&edge, &headers) else { return Ok(Redirect::to("/sign-in").into_response()) };
-    if !caller.may(Action::Look) {
-        return Err(Problem::forbidden("this role does not look at alerts"));
-    }
-    let shelf = alerts::find(&edge, &caller, &id)?;
-    let area = caller.areas.first().copied();
-    let view = edge.gateway.view(&shelf, false);
-    let page = OneAlert {
-        language,
-        acts: caller.may(Action::Act),
-        approves: caller.may(Action::Approve),
-        may_cancel: matches!(view.state, "released" | "dispatching" | "completed" | "held")
-            && view.msg_type != crate::alert::MsgType::Cancel,
-        coverage: edge.gateway.coverage(&shelf, area, None),
-        calls: edge.gateway.calls(&shelf, area, caller.may(Action::SeePhones)).into_iter().take(300).collect(),
-        alert: view,
-        caller: &caller,
-    };
-    Ok(Html(rendered(&page)).into_response())
 }
 
 pub(super) async fn sign_in(State(edge): State<Edge>, headers: HeaderMap, Query(words): Words) -> Response {

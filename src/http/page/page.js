@@ -1,68 +1,112 @@
-// Keeps the page of one alert up to date from its event stream. Everything it shows is also in the page as sent.
+// Keeps an open page up to date and carries out what duty decides. The page as sent is complete without it.
 "use strict";
-const root = document.querySelector("[data-alert]");
-if (root) {
-  const id = root.dataset.alert;
-  const put = (name, value) => { const spot = document.querySelector(`[data-show="${name}"]`); if (spot) spot.textContent = value; };
-  const cell = (row, text) => { const td = document.createElement("td"); td.textContent = text; row.append(td); };
-  const coverage = (doc) => {
-    for (const part of ["targeted", "reached", "acknowledged", "pending", "failed", "unreachable"]) put(part, doc.people[part]);
-    put("speakers", `${doc.speakers.received}/${doc.speakers.targeted}`);
-    put("offline", doc.speakers.offline);
-    put("blind", doc.villages.blind.length);
-    const list = document.querySelector("[data-rows]");
-    if (!list) return;
-    list.replaceChildren(...doc.children.map((child) => {
-      const row = document.createElement("tr");
-      cell(row, child.name);
-      for (const part of ["targeted", "reached", "acknowledged", "pending", "failed", "unreachable"]) cell(row, child.people[part]);
-      const bar = document.createElement("progress");
-      bar.max = 1; bar.value = child.rates.reached;
-      const td = document.createElement("td"); td.append(bar, ` ${(child.rates.reached * 100).toFixed(1)}%`); row.append(td);
-      return row;
-    }));
+const live = document.querySelector("[data-live]");
+const stale = document.querySelector("[data-stale]");
+
+if (live) {
+  const PAUSE_MS = 1000;
+  let busy = false;
+  let again = false;
+
+  const tick = () => {
+    for (const spot of live.querySelectorAll("[data-due]")) {
+      const s = Math.round((Number(spot.dataset.due) - Date.now()) / 1000);
+      const away = Math.abs(s);
+      spot.textContent = `${s < 0 ? "-" : ""}${Math.floor(away / 60)}:${String(away % 60).padStart(2, "0")}`;
+      spot.parentElement.classList.toggle("overdue", s < 0);
+    }
   };
-  let due = [];
-  const calls = (rows) => {
-    const list = document.querySelector("[data-calls]");
-    if (!list) return;
-    due = [];
-    list.replaceChildren(...rows.slice(0, 300).map((call) => {
-      const row = document.createElement("tr");
-      cell(row, call.recipient.name); cell(row, call.recipient.role); cell(row, call.recipient.area); cell(row, call.recipient.phone || "—");
-      cell(row, call.state);
-      const left = document.createElement("td"); row.append(left);
-      if (call.state === "waiting") due.push([left, row, Date.parse(call.due_at)]); else row.className = "done";
-      if (call.state === "exhausted") row.className = "late";
-      cell(row, call.went_on_to.map((person) => person.name).join("、"));
-      const act = document.createElement("td");
-      if (root.dataset.acts === "yes" && call.state !== "answered") {
-        const button = document.createElement("button");
-        button.textContent = root.dataset.answered;
-        button.addEventListener("click", () => fetch(`/v1/alerts/${id}/calls/${encodeURIComponent(call.recipient.id)}`, {
-          method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ answered: true, method: "call", note: "" }) }));
-        act.append(button);
-      }
-      row.append(act);
-      return row;
-    }));
-    tick();
+
+  // One question at a time; what comes meanwhile is asked for once more afterwards.
+  const renew = async () => {
+    if (busy) { again = true; return; }
+    busy = true;
+    try {
+      const answer = await fetch(live.dataset.live, { headers: { accept: "text/html" } });
+      if (answer.status === 401) { location.assign("/sign-in"); return; }
+      if (!answer.ok) throw new Error(answer.statusText);
+      const focus = document.activeElement?.dataset?.key;
+      const scrolled = [...live.querySelectorAll(".table")].map((table) => table.scrollLeft);
+      live.innerHTML = await answer.text();
+      live.querySelectorAll(".table").forEach((table, at) => { table.scrollLeft = scrolled[at] || 0; });
+      if (focus) live.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
+      if (!source || source.readyState === EventSource.OPEN) stale.hidden = true;
+      tick();
+    } catch {
+      stale.hidden = false;
+    } finally {
+      setTimeout(() => { busy = false; if (again) { again = false; renew(); } }, PAUSE_MS);
+    }
   };
-  const tick = () => { for (const [left, row, at] of due) {
-    const s = Math.round((at - Date.now()) / 1000);
-    left.textContent = `${s < 0 ? "-" : ""}${Math.floor(Math.abs(s) / 60)}:${String(Math.abs(s) % 60).padStart(2, "0")}`;
-    row.className = s < 0 ? "late" : "";
-  } };
+
+  let source = null;
+  if (live.dataset.events) {
+    source = new EventSource(live.dataset.events);
+    for (const name of ["state", "coverage", "call"]) source.addEventListener(name, renew);
+    source.addEventListener("open", renew);
+    source.addEventListener("error", () => {
+      stale.hidden = false;
+      // Refused for good (signed out, gateway restarted): the next look says why.
+      if (source.readyState === EventSource.CLOSED) setInterval(renew, 5000);
+    });
+  } else {
+    setInterval(() => { if (!document.hidden) renew(); }, Number(live.dataset.every) * 1000);
+  }
   setInterval(tick, 1000);
-  const source = new EventSource(`/v1/alerts/${id}/events`);
-  source.addEventListener("coverage", (event) => coverage(JSON.parse(event.data)));
-  source.addEventListener("call", (event) => calls(JSON.parse(event.data)));
-  source.addEventListener("state", (event) => put("state", JSON.parse(event.data).state));
-  for (const button of document.querySelectorAll("button[data-do]")) button.addEventListener("click", async () => {
-    const word = button.dataset.do;
-    const reason = word === "approve" ? null : prompt(button.textContent);
-    if (word !== "approve" && !reason) return;
-    const answer = await fetch(`/v1/alerts/${id}/${word}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(reason ? { reason } : {}) });
-    if (!answer.ok) alert((await answer.json()).detail); else location.reload();
+  tick();
+
+  const id = (live.dataset.events || "").split("/")[3];
+  const post = (path, body) => fetch(`/v1/alerts/${id}/${path}`, {
+    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
+  });
+
+  // What the gateway refuses is told in the words of the page behind the problem's type.
+  const words = async (answer) => {
+    const problem = await answer.json().catch(() => ({}));
+    const page = await fetch(`${problem.type}?lang=${document.documentElement.lang}`, { headers: { accept: "text/html" } });
+    const read = new DOMParser().parseFromString(await page.text(), "text/html");
+    return `${read.querySelector("h1")?.textContent || answer.status}: ${read.querySelector("[data-advice]")?.textContent || problem.detail || ""}`;
+  };
+
+  const ask = (dialog, question, act) => {
+    const form = dialog.querySelector("form");
+    const trouble = dialog.querySelector("[data-trouble]");
+    form.reset();
+    trouble.hidden = true;
+    dialog.querySelector("[data-question]").textContent = question;
+    form.onsubmit = async (event) => {
+      if (event.submitter?.value !== "do") return;
+      event.preventDefault();
+      event.submitter.disabled = true;
+      try {
+        const answer = await act(new FormData(form));
+        if (answer.ok) { dialog.close(); renew(); return; }
+        trouble.textContent = await words(answer);
+      } catch (error) {
+        trouble.textContent = String(error);
+      } finally {
+        event.submitter.disabled = false;
+      }
+      trouble.hidden = false;
+    };
+    dialog.showModal();
+  };
+
+  live.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button?.dataset.decide) {
+      const dialog = document.getElementById("decide");
+      const needed = button.dataset.reason === "yes";
+      const place = dialog.querySelector("[data-reason]");
+      place.hidden = !needed;
+      place.querySelector("textarea").required = needed;
+      const what = button.dataset.decide;
+      ask(dialog, button.dataset.question, (given) => post(what, needed ? { reason: given.get("reason") } : {}));
+    } else if (button?.dataset.call) {
+      const whom = encodeURIComponent(button.dataset.call);
+      ask(document.getElementById("call"), button.dataset.question, (given) => post(`calls/${whom}`, {
+        answered: given.get("answered") === "true", method: given.get("method"), note: given.get("note"),
+      }));
+    }
   });
 }

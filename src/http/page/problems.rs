@@ -10,7 +10,7 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
 };
 
-use super::{Language, rendered};
+use super::{language::Language, rendered};
 use crate::{fault::Fault, http::problem::Problem};
 
 /// One kind of problem: its word, then title and advice in Chinese and in English.

@@ -1,0 +1,180 @@
+//! Owns the page of one alert: how far it has come, who has not answered, where nobody was reached, what duty can do about it.
+//! Invariant: the page as sent is complete without a script; what the script renews is made by the same template.
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    http::HeaderMap,
+    response::{Html, IntoResponse as _, Redirect, Response},
+};
+
+use super::{Words, bar::Bar, language::Language, list::may_look, rendered};
+use crate::{
+    access::{Action, Caller},
+    alert::MsgType,
+    area::AreaCode,
+    delivery::{
+        coverage::{Child, Coverage},
+        ledger::Shelf,
+    },
+    engine::look::{AlertView, CallRow},
+    http::{Edge, alerts, auth, problem::Problem},
+};
+
+/// Nobody telephones more people than this from one list; who has not answered stands first.
+const CALLS_SHOWN: usize = 300;
+/// More blind villages than this mean that sending has failed as a whole.
+const BLIND_SHOWN: usize = 200;
+
+#[derive(Template)]
+#[template(path = "alert.html", config = "src/http/page/askama.toml")]
+struct OneAlert<'a> {
+    language: Language,
+    caller: &'a Caller,
+    id: String,
+    headline: &'a str,
+    area: AreaCode,
+    /// The areas of an account that has several, to choose from.
+    areas: Vec<(AreaCode, String)>,
+    live: String,
+}
+
+#[derive(Template)]
+#[template(path = "alert_live.html", config = "src/http/page/askama.toml")]
+struct Live {
+    language: Language,
+    decides: bool,
+    cancels: bool,
+    records: bool,
+    sees_phones: bool,
+    first_sent: Option<String>,
+    bar: Bar,
+    blind: Vec<String>,
+    calls: Vec<CallLine>,
+    more_calls: usize,
+    children: Vec<(Child, Bar)>,
+    alert: AlertView,
+    coverage: Coverage,
+}
+
+struct CallLine {
+    id: String,
+    state: &'static str,
+    due_ms: i64,
+    left_s: i64,
+    name: String,
+    role: String,
+    area: String,
+    phone: Option<String>,
+    answer: String,
+    went_on_to: String,
+    tries: String,
+}
+
+impl CallLine {
+    fn of(call: CallRow, language: Language, area: String) -> Self {
+        let names = call.went_on_to.iter().map(|person| person.name.as_str()).collect::<Vec<_>>();
+        let answer = call.choice.map(|choice| {
+            let via = call.via.as_deref().map(|via| language.way(via)).unwrap_or_default();
+            let by = call.by.as_deref().unwrap_or_default();
+            format!("{} {} {by}", language.choice(choice), via).trim_end().to_owned()
+        });
+        let last = call.tries.last().map(|tried| format!("{}× {} {}", call.tries.len(), language.way(&tried.method), tried.note));
+        Self {
+            id: call.recipient.id,
+            state: call.state,
+            due_ms: call.due_at.as_ms(),
+            left_s: call.left_s,
+            name: call.recipient.name,
+            role: language.role(&call.recipient.role),
+            area,
+            phone: call.recipient.phone,
+            answer: answer.unwrap_or_default(),
+            went_on_to: names.join(language.say("、", ", ")),
+            tries: last.unwrap_or_default(),
+        }
+    }
+}
+
+/// The part of the county that is shown: what is asked for where it is allowed, else the caller's first.
+fn area_shown(edge: &Edge, caller: &Caller, words: &std::collections::HashMap<String, String>) -> Result<AreaCode, Problem> {
+    let own = caller.areas.first().copied().unwrap_or(edge.gateway.county());
+    let Some(asked) = words.get("area").filter(|text| !text.is_empty()) else { return Ok(own) };
+    let asked: AreaCode = asked.parse().map_err(|_| Problem::bad_request("area is not a division code"))?;
+    if caller.may_see(asked) { Ok(asked) } else { Err(Problem::forbidden(format!("{asked} is outside the areas of this account"))) }
+}
+
+fn live(edge: &Edge, caller: &Caller, shelf: &Shelf, area: AreaCode, language: Language) -> String {
+    let snapshot = edge.gateway.snapshot();
+    let name = |code: AreaCode| snapshot.areas().name(code).map_or_else(|| code.to_string(), str::to_owned);
+    let coverage = edge.gateway.coverage(shelf, Some(area), None);
+    let alert = edge.gateway.view(shelf, false);
+    let sees_phones = caller.may(Action::SeePhones);
+    let calls = edge.gateway.calls(shelf, Some(area), sees_phones);
+    let more_calls = calls.len().saturating_sub(CALLS_SHOWN);
+    let is_under_way = matches!(alert.state, "held" | "released" | "dispatching" | "completed");
+    let may_decide = alerts::is_all_of(caller, shelf);
+    let blind = coverage.villages.blind.iter().take(BLIND_SHOWN);
+    let live = Live {
+        language,
+        decides: may_decide && caller.may(Action::Approve) && alert.state == "held",
+        cancels: may_decide && caller.may(Action::Act) && is_under_way && alert.msg_type != MsgType::Cancel,
+        records: caller.may(Action::Act),
+        sees_phones,
+        first_sent: alert.timeline.first_sent.map(|at| language.at(&at)),
+        bar: Bar::of(coverage.people),
+        blind: blind.map(|&village| name(village)).collect(),
+        calls: calls
+            .into_iter()
+            .take(CALLS_SHOWN)
+            .map(|call| {
+                let area = name(call.recipient.area);
+                CallLine::of(call, language, area)
+            })
+            .collect(),
+        more_calls,
+        children: coverage.children.iter().map(|child| (child.clone(), Bar::of(child.people))).collect(),
+        alert,
+        coverage,
+    };
+    rendered(&live)
+}
+
+pub(in crate::http) async fn alert(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Query(words): Words,
+) -> Result<Response, Problem> {
+    let language = Language::of(&words, &headers);
+    let Some(caller) = auth::person(&edge, &headers) else { return Ok(Redirect::to("/sign-in").into_response()) };
+    may_look(&caller)?;
+    let shelf = alerts::find(&edge, &caller, &id)?;
+    let area = area_shown(&edge, &caller, &words)?;
+    let snapshot = edge.gateway.snapshot();
+    let named = |&code: &AreaCode| (code, snapshot.areas().name(code).map_or_else(|| code.to_string(), str::to_owned));
+    let page = OneAlert {
+        language,
+        caller: &caller,
+        id: shelf.id.to_string(),
+        headline: &shelf.alert.headline,
+        area,
+        areas: caller.areas.iter().map(named).collect(),
+        live: live(&edge, &caller, &shelf, area, language),
+    };
+    Ok(Html(rendered(&page)).into_response())
+}
+
+/// What changes, alone, for the page that is open.
+pub(in crate::http) async fn alert_live(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Query(words): Words,
+) -> Result<Response, Problem> {
+    let caller = auth::person(&edge, &headers).ok_or_else(Problem::unauthorized)?;
+    may_look(&caller)?;
+    let shelf = alerts::find(&edge, &caller, &id)?;
+    let area = area_shown(&edge, &caller, &words)?;
+    Ok(Html(live(&edge, &caller, &shelf, area, Language::of(&words, &headers))).into_response())
+}
