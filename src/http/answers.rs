@@ -50,6 +50,7 @@ pub(super) async fn answer(
 fn private(page: impl IntoResponse) -> Response {
     let mut response = page.into_response();
     response.headers_mut().insert("x-robots-tag", HeaderValue::from_static("noindex"));
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 

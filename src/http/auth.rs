@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, Method, header, request::Parts},
+    http::{HeaderMap, HeaderName, Method, header, request::Parts},
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -107,9 +107,13 @@ pub(super) fn person(edge: &Edge, headers: &HeaderMap) -> Option<Caller> {
     edge.access.caller_of_session(&user, mark)
 }
 
-/// By `Origin`, which every browser sends with a request that changes something.
+/// By what a page cannot forge: `Sec-Fetch-Site` where the browser sends it, and `Origin`, which every browser sends with a request
+/// that changes something.
 pub(super) fn is_same_origin(edge: &Edge, headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if text(HeaderName::from_static("sec-fetch-site")).is_some_and(|site| site != "same-origin") {
+        return false;
+    }
     let Some(origin) = text(header::ORIGIN) else { return false };
     let host = origin.split("://").nth(1).unwrap_or_default();
     text(header::HOST) == Some(host) || edge.settings.public_url.trim_end_matches('/') == origin

@@ -40,7 +40,7 @@ type Words = Query<HashMap<String, String>>;
 #[template(
     ext = "html",
     source = r#"<!doctype html><html lang="{{ language.tag() }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>lastmile</title><link rel="stylesheet" href="/page.css">
+<title>lastmile</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css">
 <main><h1>{{ county }} {{ language.say("预警发布网关", "warning gateway") }}</h1>
 {% if wrong %}<p class="card red" role="alert">{{ language.say("用户名或密码不对", "Wrong name or password") }}</p>{% endif %}
 <form method="post" action="/sign-in" class="card">
@@ -65,7 +65,7 @@ pub(super) struct HazardView<'a> {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<!doctype html><html lang="zh-CN"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex"><title>{{ title }}</title><link rel="stylesheet" href="/page.css">
+    source = r#"<!doctype html><html lang="zh-CN"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex"><title>{{ title }}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css">
 <main><div class="card {{ level }}{% if drill %} drill{% endif %}"><h1>{% if drill %}【演练】{% endif %}{% if is_over %}已解除 {% endif %}{{ title }}</h1><div>{{ headline }}</div><div class="dim">{{ issuer }} · 有效至 {{ until }}</div></div>
 {% if !is_over && !instruction.is_empty() %}<h2>请这样做</h2><div class="measures">{{ instruction }}</div>{% endif %}
 {% if let Some(hazard) = hazard %}{% if !is_over %}<div class="shelter"><b>避险地点</b> {{ hazard.shelter }}<br><b>撤离路线</b> {{ hazard.route }}<br><b>预警信号</b> {{ hazard.alarm }}<br><span class="dim">隐患点 {{ hazard.name }}</span></div>{% endif %}{% endif %}
@@ -102,7 +102,7 @@ impl AnswerPage<'_> {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{{ report.alert.headline }}</title><link rel="stylesheet" href="/page.css"><main>
+    source = r#"<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{{ report.alert.headline }}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"><main>
 <h1>预警发布评估报告</h1><div class="card {{ report.alert.level.name() }}{% if report.alert.drill %} drill{% endif %}"><h2>{% if report.alert.drill %}演练 · {% endif %}{{ report.alert.headline }}</h2><div>{{ report.alert.sender_name }} · {{ report.alert.sent }} · {{ report.alert.state }}</div></div>
 <p>应送达 {{ report.coverage.people.targeted }} 人，已送达 {{ report.coverage.people.reached }}，已应答 {{ report.coverage.people.acknowledged }}，待送达 {{ report.coverage.people.pending }}，失败 {{ report.coverage.people.failed }}，无联系方式 {{ report.coverage.people.unreachable }}。</p>
 <p>村(社区) {{ report.coverage.villages.reached }}/{{ report.coverage.villages.targeted }}，喇叭 {{ report.coverage.speakers.received }}/{{ report.coverage.speakers.targeted }}(播出 {{ report.coverage.speakers.played }}，离线 {{ report.coverage.speakers.offline }}),隐患点闭环 {{ report.coverage.hazard_points.closed }}/{{ report.coverage.hazard_points.targeted }}。</p>

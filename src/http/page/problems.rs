@@ -102,7 +102,7 @@ const WORDS: &[Words] = &[
 #[template(
     ext = "html",
     source = r#"<!doctype html><html lang="{{ language.tag() }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">
-<title>{{ title }}</title><link rel="stylesheet" href="/page.css">
+<title>{{ title }}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css">
 <main><h1>{{ title }}</h1><p data-advice>{{ advice }}</p>
 {% if !detail.is_empty() %}<p class="dim" lang="en">{{ detail }}</p>{% endif %}
 {% if !faults.is_empty() %}<ul lang="en">{% for fault in faults %}<li>{{ fault.path }}: {{ fault.message }}</li>{% endfor %}</ul>{% endif %}
