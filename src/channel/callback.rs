@@ -20,7 +20,12 @@ pub(crate) fn mac(key: &[u8; 32], account: &str, id: DeliveryId) -> String {
     mac.update(account.as_bytes());
     mac.update(b"\n");
     mac.update(id.to_string().as_bytes());
-    mac.finalize().into_bytes()[..MAC_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&mac.finalize().into_bytes()[..MAC_BYTES])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 pub(crate) fn mac_fits(key: &[u8; 32], account: &str, id: DeliveryId, given: &str) -> bool {
