@@ -17,7 +17,6 @@ use crate::{
         callback::{self, Fields},
         common,
         http_client::{Answer, HttpClient, masked_numbers},
-        tls::Trust,
         web_url,
     },
     fault::Fault,
@@ -50,6 +49,7 @@ struct Settings {
     /// With everything in its query that is the same for all messages, the password among it: never printed.
     url: Url,
     password: SecretString,
+    ca: Option<String>,
     dlr: bool,
     /// Whether Kannel's own queue is told which messages are urgent.
     level_priority: bool,
@@ -87,6 +87,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
     Settings {
         url,
         password: SecretString::from(password),
+        ca: keys.text("ca"),
         dlr,
         level_priority: keys.flag("level_priority", true),
         proof: if dlr { Proof::Report { within } } else { Proof::AcceptedOnly },
@@ -97,7 +98,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
 
 fn build(name: String, common: &Common, settings: Settings, context: Context) -> Result<Arc<dyn Channel>, BuildError> {
     let hidden = vec![settings.password.clone()];
-    let http = HttpClient::new(common, &Trust::WebRoots, hidden).map_err(|message| BuildError { name: name.clone(), message })?;
+    let http = HttpClient::of_account(&name, common, settings.ca.as_deref(), hidden, &context)?;
     let Context { clock, public_url, callback_key, .. } = context;
     Ok(Arc::new(Kannel { name, settings, http, public_url, callback_key, clock }))
 }
@@ -190,9 +191,7 @@ fn refusal(status: u16, text: &str) -> Option<(Class, &'static str)> {
     if !(400..=599).contains(&status) || status == 429 {
         return None;
     }
-    let by_word = WORDS.into_iter().find(|(word, ..)| text.contains(word)).map(|(_, class, reason)| (class, reason));
-    // Kannel answers 404 only when the path is not sendsms: no number is to blame.
-    by_word.or((status == 404).then_some((Class::Misconfigured, "wrong-url")))
+    WORDS.into_iter().find(|(word, ..)| text.contains(word)).map(|(_, class, reason)| (class, reason))
 }
 
 /// Kannel's queue and SMPP know four priorities, as warnings know four levels; the highest is sent first.

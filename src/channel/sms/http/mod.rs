@@ -29,7 +29,6 @@ use crate::{
         callback::{self, Fields},
         common,
         http_client::{Answer, HttpClient, percent_encode},
-        tls::Trust,
     },
     fault::Fault,
     keys::Keys,
@@ -76,6 +75,7 @@ struct Settings {
     callback_token: Option<SecretString>,
     proof: Proof,
     form: Form,
+    ca: Option<String>,
 }
 
 fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
@@ -152,6 +152,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
         replies,
         callback_token,
         form: form(keys),
+        ca: keys.text("ca"),
     }
 }
 
@@ -193,7 +194,7 @@ fn headers(keys: &mut Keys<'_>, hidden: &mut Vec<SecretString>) -> Vec<(header::
 
 fn build(name: String, common: &Common, mut settings: Settings, context: Context) -> Result<Arc<dyn Channel>, BuildError> {
     let hidden = std::mem::take(&mut settings.hidden);
-    let http = HttpClient::new(common, &Trust::WebRoots, hidden).map_err(|message| BuildError { name: name.clone(), message })?;
+    let http = HttpClient::of_account(&name, common, settings.ca.as_deref(), hidden, &context)?;
     let Context { clock, public_url, callback_key, .. } = context;
     Ok(Arc::new(Gateway { name, settings, http, public_url, callback_key, clock }))
 }
