@@ -154,7 +154,7 @@ impl Answer {
 }
 
 /// The class of a status that a driver does not know better.
-pub(crate) fn class_of_status(status: u16) -> Option<(Class, &'static str)> {
+fn class_of_status(status: u16) -> Option<(Class, &'static str)> {
     Some(match status {
         200..=299 => return None,
         // We do not follow; the address in the table is an old one.
