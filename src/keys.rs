@@ -65,6 +65,26 @@ impl<'a> Keys<'a> {
         })
     }
 
+    /// One plain value or a list of them, each as text: `0`, `"OK"`, `["OK", 0, true]`; empty when the key is not there.
+    pub(crate) fn plain(&mut self, key: &'static str) -> Vec<String> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let text = |item: &Value| match item {
+            Value::String(text) => Some(text.clone()),
+            Value::Integer(number) => Some(number.to_string()),
+            Value::Boolean(flag) => Some(flag.to_string()),
+            Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+        };
+        items.iter().map(text).collect::<Option<Vec<_>>>().unwrap_or_else(|| {
+            self.fault(key, "wrong-type", "must be a text, a whole number, true or false, or a list of these");
+            Vec::new()
+        })
+    }
+
+    pub(crate) fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(Value::is_table)
+    }
+
     /// A list in which each text is read as `T`; each that cannot be is a fault with its place.
     pub(crate) fn parsed<T>(&mut self, key: &'static str) -> Vec<T>
     where
@@ -144,17 +164,6 @@ impl<'a> Keys<'a> {
         number.unwrap_or_else(|| {
             self.fault(key, "out-of-range", format!("must be a whole number from {} to {}", range.start(), range.end()));
             default
-        })
-    }
-
-    /// A list of whole numbers; empty when the key is not there.
-    pub(crate) fn numbers(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Vec<u64> {
-        let Some(value) = self.value(key) else { return Vec::new() };
-        let number = |item: &Value| item.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|number| range.contains(number));
-        let list = value.as_array().map(|list| list.iter().map(number).collect::<Option<Vec<_>>>());
-        list.flatten().unwrap_or_else(|| {
-            self.fault(key, "out-of-range", format!("must be a list of whole numbers from {} to {}", range.start(), range.end()));
-            Vec::new()
         })
     }
 

@@ -3,7 +3,7 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{Callback, Class, Failure, Reception, Report, http_client::percent_encode};
@@ -11,6 +11,10 @@ use crate::message::DeliveryId;
 
 /// Half of the digest: 128 bits cannot be guessed, and addresses stay short.
 const MAC_BYTES: usize = 16;
+/// Enough to tell apart the numbers of one request, and too little to search for the number with.
+const NUMBER_MAC_BYTES: usize = 8;
+/// About as long as a delivery's own id.
+const GROUP_ID_BYTES: usize = 8;
 /// A callback's query is a few hundred bytes; more fields than this are not read.
 const FIELDS_MAX: usize = 64;
 
@@ -20,7 +24,32 @@ pub(crate) fn mac(key: &[u8; 32], account: &str, id: DeliveryId) -> String {
     mac.update(account.as_bytes());
     mac.update(b"\n");
     mac.update(id.to_string().as_bytes());
-    mac.finalize().into_bytes()[..MAC_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&mac.finalize().into_bytes()[..MAC_BYTES])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// A word for one telephone number of one account, in references that the journal keeps.
+pub(crate) fn number_mac(key: &[u8; 32], account: &str, number: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(account.as_bytes());
+    mac.update(b"\nnumber\n");
+    mac.update(number.as_bytes());
+    hex(&mac.finalize().into_bytes()[..NUMBER_MAC_BYTES])
+}
+
+/// The id of a request for several deliveries: that of the only one, else a word that fits exactly these. A gateway that
+/// takes one id once would otherwise drop whoever is sent with another's id after a first try of unknown end.
+pub(crate) fn group_id(ids: impl ExactSizeIterator<Item = DeliveryId> + Clone) -> String {
+    if let (1, Some(only)) = (ids.len(), ids.clone().next()) {
+        return only.to_string();
+    }
+    let mut digest = Sha256::new();
+    ids.for_each(|id| digest.update(id.to_string()));
+    hex(&digest.finalize()[..GROUP_ID_BYTES])
 }
 
 pub(crate) fn mac_fits(key: &[u8; 32], account: &str, id: DeliveryId, given: &str) -> bool {
@@ -100,6 +129,16 @@ mod tests {
         assert!(!mac_fits(&key, "mas-1", DeliveryId { index: 3, ..id }, &word));
         assert!(!mac_fits(&[8; 32], "mas-1", id, &word));
         assert!(!mac_fits(&key, "mas-1", id, ""));
+    }
+
+    #[test]
+    fn a_request_for_several_has_an_id_that_fits_only_these() {
+        let ids: Vec<DeliveryId> = (0..3).map(|index| DeliveryId { alert: AlertNo(1), index }).collect();
+        let id = |ids: &[DeliveryId]| group_id(ids.iter().copied());
+        assert_eq!(id(&ids[..1]), ids[0].to_string());
+        assert_eq!(id(&ids), id(&ids));
+        assert_ne!(id(&ids[..2]), id(&[ids[0], ids[2]]));
+        assert_ne!(number_mac(&[7; 32], "a", "+86138"), number_mac(&[7; 32], "a", "+86139"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use reqwest::{Client, RequestBuilder, Response, header};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    Class, Common, Failure,
+    BuildError, Class, Common, Context, Failure,
     tls::{self, Trust},
 };
 
@@ -36,8 +36,22 @@ pub(crate) struct Answer {
 }
 
 impl HttpClient {
+    /// The client of an account; `ca` is the key of that name, a file of the only authorities that its far end may show.
+    pub(crate) fn of_account(
+        name: &str,
+        common: &Common,
+        ca: Option<&str>,
+        hidden: Vec<SecretString>,
+        context: &Context,
+    ) -> Result<Self, BuildError> {
+        let failed = |message| BuildError { name: name.to_owned(), message };
+        let read = |path| std::fs::read(context.base_dir.join(path)).map_err(|error| failed(format!("ca {path}: {error}")));
+        let pem = ca.map(read).transpose()?;
+        Self::new(common, &pem.as_deref().map_or(Trust::WebRoots, Trust::Only), hidden).map_err(failed)
+    }
+
     /// A client whose connections live as long as the account; `hidden` never stands in a failure.
-    pub(crate) fn new(common: &Common, trust: &Trust<'_>, hidden: Vec<SecretString>) -> Result<Self, String> {
+    fn new(common: &Common, trust: &Trust<'_>, hidden: Vec<SecretString>) -> Result<Self, String> {
         let tls = tls::client_config(trust)?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls.as_ref().clone())
@@ -140,15 +154,19 @@ impl Answer {
 }
 
 /// The class of a status that a driver does not know better.
-pub(crate) fn class_of_status(status: u16) -> Option<(Class, &'static str)> {
+fn class_of_status(status: u16) -> Option<(Class, &'static str)> {
     Some(match status {
         200..=299 => return None,
         // We do not follow; the address in the table is an old one.
         300..=399 => (Class::Misconfigured, "redirect"),
         401 | 403 => (Class::Misconfigured, "auth"),
+        // No number is to blame for an address that nothing stands behind: the debts wait for its repair.
+        404 | 405 => (Class::Misconfigured, "wrong-url"),
         408 => (Class::Retry, "http-5xx"),
         429 => (Class::Throttled, "http-429"),
         400..=499 => (Class::Reject, "http-4xx"),
+        // Somebody in between has handed it on and got no answer.
+        504 => (Class::Unknown, "http-504"),
         500..=599 => (Class::Retry, "http-5xx"),
         _ => (Class::Unknown, "bad-status"),
     })
@@ -249,6 +267,8 @@ mod tests {
     #[tokio::test]
     async fn a_far_end_that_cannot_prove_who_it_is_gets_no_message() {
         let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("ca.pem"), own.cert.pem()).expect("a file");
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -257,19 +277,27 @@ mod tests {
             .with_no_client_auth()
             .with_single_cert(vec![own.cert.der().clone()], key.into())
             .expect("a server");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("https://localhost:{}/", listener.local_addr().expect("an address").port());
-        let server = tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.expect("a connection");
-            tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config)).accept(stream).await.map(|_| ())
-        });
+        let config = std::sync::Arc::new(config);
         let table: toml::Table = "timeout = \"4s\"".parse().expect("toml");
         let common = crate::channel::common::common(&mut crate::channel::common::keys("a", &table));
-        let client = HttpClient::new(&common, &Trust::WebRoots, Vec::new()).expect("a client");
-        let request = client.request(reqwest::Method::GET, url.parse().expect("a url"));
-        let Err(failure) = client.send(request).await else { panic!("was believed") };
-        assert_eq!((failure.class, failure.reason), (Class::Misconfigured, "tls"), "{failure}");
-        server.await.expect("ends").expect_err("no handshake");
+        let context = Context { base_dir: folder.path().to_owned(), ..crate::channel::contract_kit::context() };
+        for (ca, is_trusted) in [(None, false), (Some("ca.pem"), true)] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let url = format!("https://localhost:{}/", listener.local_addr().expect("an address").port());
+            let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::clone(&config));
+            let server = tokio::spawn(async move {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                acceptor.accept(stream).await.map(|_hung_up| ())
+            });
+            let client = HttpClient::of_account("a", &common, ca, Vec::new(), &context).expect("a client");
+            let request = client.request(reqwest::Method::GET, url.parse().expect("a url"));
+            let Err(failure) = client.send(request).await else { panic!("was believed") };
+            let expected = if is_trusted { (Class::Unknown, "reset") } else { (Class::Misconfigured, "tls") };
+            assert_eq!((failure.class, failure.reason), expected, "{failure}");
+            assert_eq!(server.await.expect("ends").is_ok(), is_trusted);
+        }
+        let gone = HttpClient::of_account("a", &common, Some("gone.pem"), Vec::new(), &context);
+        assert!(gone.is_err_and(|error| error.message.starts_with("ca gone.pem: ")));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! Refuses to know who reads the file. Invariant: a line is whole and on disk before its message counts as accepted.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, Write as _},
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -93,8 +93,12 @@ fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
     let before = file.metadata()?.len();
+    if is_torn(&mut file, before)? {
+        // What a killed process left unfinished was never accepted; it must not swallow the line that follows.
+        file.write_all(b"\n")?;
+    }
     if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_data()) {
         // Half a batch must not stand there when its messages are then sent again.
         file.set_len(before)?;
@@ -102,9 +106,18 @@ fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     match path.parent().filter(|folder| fresh && !folder.as_os_str().is_empty()) {
         // The name itself is only safe once its folder is.
-        Some(folder) => std::fs::File::open(folder)?.sync_all(),
+        Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }
+}
+
+fn is_torn(file: &mut File, len: u64) -> io::Result<bool> {
+    let mut last = [b'\n'];
+    if len > 0 {
+        file.seek(SeekFrom::Start(len - 1))?;
+        file.read_exact(&mut last)?;
+    }
+    Ok(last != [b'\n'])
 }
 
 impl Channel for Lines {
@@ -179,6 +192,19 @@ mod tests {
             "alert": third.facts.alert.to_string(),
         });
         assert_eq!(lines[2], expected);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_a_kill_left_half_written_swallows_no_other() {
+        let base = tempfile::tempdir().expect("a folder");
+        let path = base.path().join("sms.jsonl");
+        std::fs::write(&path, "{\"delivery\":\"00").expect("half a line");
+        let channel = build(Kind::Sms, "file", &format!("path = {:?}", path.to_str().expect("a path")));
+        channel.send(&[message(1, PHONE)]).await;
+        channel.send(&[message(2, PHONE)]).await;
+        let text = std::fs::read_to_string(&path).expect("lines");
+        assert_eq!(text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count(), 2, "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
     }
 
     #[tokio::test]

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use reqwest::{Method, Url};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
-use super::{REACHES, REPORT_WITHIN, form};
+use super::{REACHES, REPORT_WITHIN, form, minutes_left};
 use crate::{
+    alert::Level,
     channel::{
         About, Batching, BuildError, Callback, Channel, Class, Common, Context, Driver, Failure, Kind, News, Prepared, Proof, Reach,
         Reception, Report, ReportSink, Verdict,
         callback::{self, Fields},
         common,
         http_client::{Answer, HttpClient, masked_numbers},
-        tls::Trust,
         web_url,
     },
     fault::Fault,
@@ -29,6 +29,9 @@ pub const DRIVER: Driver = Driver { kind: Kind::Sms, provider: "kannel", check }
 
 /// Delivered, failed, buffered, taken and refused by the operator: all that settles or informs.
 const DLR_MASK: &str = "31";
+/// Kannel fills these in: kind of report, the operator's words, seconds since 1970 (`%t` is to the minute and without a zone).
+/// The number (`%P`) is not asked for: the id names the delivery, and addresses end up in logs.
+const DLR_FIELDS: &str = "&d=%d&a=%A&t=%T";
 /// Texts of operators are short; what is longer is somebody's free text.
 const ANSWER_CHARS_MAX: usize = 160;
 
@@ -43,12 +46,13 @@ struct Kannel {
 
 /// The keys of the table, checked.
 struct Settings {
+    /// With everything in its query that is the same for all messages, the password among it: never printed.
     url: Url,
-    username: String,
     password: SecretString,
-    from: Option<String>,
-    smsc: Option<String>,
+    ca: Option<String>,
     dlr: bool,
+    /// Whether Kannel's own queue is told which messages are urgent.
+    level_priority: bool,
     proof: Proof,
     form: Form,
     callback_token: Option<SecretString>,
@@ -71,13 +75,21 @@ fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
 fn settings(keys: &mut Keys<'_>) -> Settings {
     let dlr = keys.flag("dlr", true);
     let within = keys.duration("report_within", REPORT_WITHIN);
+    let (mut url, username, password) = (web_url::required(keys, "url"), keys.required("username"), keys.required("password"));
+    let optional = [("from", keys.text("from")), ("smsc", keys.text("smsc"))];
+    let mut query = url.query_pairs_mut();
+    query.append_pair("username", &username).append_pair("password", &password).append_pair("charset", "UTF-8").append_pair("coding", "2");
+    query.extend_pairs(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    if dlr {
+        query.append_pair("dlr-mask", DLR_MASK);
+    }
+    drop(query);
     Settings {
-        url: web_url::required(keys, "url"),
-        username: keys.required("username"),
-        password: SecretString::from(keys.required("password")),
-        from: keys.text("from"),
-        smsc: keys.text("smsc"),
+        url,
+        password: SecretString::from(password),
+        ca: keys.text("ca"),
         dlr,
+        level_priority: keys.flag("level_priority", true),
         proof: if dlr { Proof::Report { within } } else { Proof::AcceptedOnly },
         form: form(keys),
         callback_token: keys.secret("callback_token"),
@@ -86,7 +98,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
 
 fn build(name: String, common: &Common, settings: Settings, context: Context) -> Result<Arc<dyn Channel>, BuildError> {
     let hidden = vec![settings.password.clone()];
-    let http = HttpClient::new(common, &Trust::WebRoots, hidden).map_err(|message| BuildError { name: name.clone(), message })?;
+    let http = HttpClient::of_account(&name, common, settings.ca.as_deref(), hidden, &context)?;
     let Context { clock, public_url, callback_key, .. } = context;
     Ok(Arc::new(Kannel { name, settings, http, public_url, callback_key, clock }))
 }
@@ -104,18 +116,17 @@ impl Kannel {
         let settings = &self.settings;
         let mut url = settings.url.clone();
         let mut query = url.query_pairs_mut();
-        query.append_pair("username", &settings.username).append_pair("password", settings.password.expose_secret());
-        for (name, value) in [("from", &settings.from), ("smsc", &settings.smsc)] {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
         query.append_pair("to", &message.to).append_pair("text", &message.text);
-        query.append_pair("charset", "UTF-8").append_pair("coding", "2");
+        // Kannel and the operator hold messages too, and must not tell anyone of a warning that is over.
+        query.append_pair("validity", &minutes_left(message.facts.expires, self.clock.now()).to_string());
+        if settings.level_priority {
+            query.append_pair("priority", priority(message.facts.level));
+        }
         if settings.dlr {
             let mac = callback::mac(&self.callback_key, &self.name, message.id);
-            let ours = callback::status_url(&self.public_url, Kind::Sms.name(), &self.name, message.id, &mac);
-            query.append_pair("dlr-mask", DLR_MASK).append_pair("dlr-url", &format!("{ours}&d=%d&a=%A&t=%t&p=%P"));
+            let mut ours = callback::status_url(&self.public_url, Kind::Sms.name(), &self.name, message.id, &mac);
+            ours.push_str(DLR_FIELDS);
+            query.append_pair("dlr-url", &ours);
         }
         drop(query);
         url
@@ -146,7 +157,7 @@ impl Kannel {
             // An intermediate report, or a kind that a later Kannel may add: nothing is settled by it.
             return Ok(callback::taken(Vec::new()));
         };
-        let at = fields.get("t").and_then(|t| told_at(t, self.clock.now()));
+        let at = fields.get("t").and_then(told_at);
         Ok(callback::taken(vec![Report { about: About::Delivery(id), news, at }]))
     }
 
@@ -164,7 +175,7 @@ impl Kannel {
 
 /// What Kannel's own words say that the status does not; `None` leaves it to the status.
 fn refusal(status: u16, text: &str) -> Option<(Class, &'static str)> {
-    const WORDS: [(&str, Class, &str); 9] = [
+    const WORDS: [(&str, Class, &str); 10] = [
         ("authorization failed", Class::Misconfigured, "auth"),
         ("black", Class::Reject, "denied-number"),
         ("denied by", Class::Reject, "denied-number"),
@@ -173,14 +184,24 @@ fn refusal(status: u16, text: &str) -> Option<(Class, &'static str)> {
         ("'to' field", Class::Reject, "bad-number"),
         ("sender missing", Class::Misconfigured, "no-sender"),
         ("'from' field", Class::Misconfigured, "no-sender"),
+        // An address of reports or an account that Kannel cannot read is ours, not the number's.
+        ("field misformed", Class::Misconfigured, "bad-request"),
         ("temporal failure", Class::Retry, "http-5xx"),
     ];
     if !(400..=599).contains(&status) || status == 429 {
         return None;
     }
-    let by_word = WORDS.into_iter().find(|(word, ..)| text.contains(word)).map(|(_, class, reason)| (class, reason));
-    // Kannel answers 404 only when the path is not sendsms: no number is to blame.
-    by_word.or((status == 404).then_some((Class::Misconfigured, "wrong-url")))
+    WORDS.into_iter().find(|(word, ..)| text.contains(word)).map(|(_, class, reason)| (class, reason))
+}
+
+/// Kannel's queue and SMPP know four priorities, as warnings know four levels; the highest is sent first.
+const fn priority(level: Level) -> &'static str {
+    match level {
+        Level::Red => "3",
+        Level::Orange => "2",
+        Level::Yellow => "1",
+        Level::Blue => "0",
+    }
 }
 
 fn news(kind: u8, answer: &str) -> Option<News> {
@@ -221,11 +242,9 @@ fn about(answer: &str) -> String {
     masked_numbers(head.trim()).chars().filter(|letter| !letter.is_control()).take(ANSWER_CHARS_MAX).collect()
 }
 
-/// `%t` is to the minute and says no zone, so only seconds since 1970 are believed, and only when they are near.
-fn told_at(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let at = Timestamp::from_ms(text.parse::<i64>().ok()?.checked_mul(1_000)?);
-    const NEAR: std::time::Duration = std::time::Duration::from_secs(3_600);
-    (at >= now.minus(NEAR) && at <= now).then_some(at)
+/// Seconds since 1970; whether they are credible is for whoever knows when the message left.
+fn told_at(text: &str) -> Option<Timestamp> {
+    Some(Timestamp::from_ms(text.parse::<i64>().ok()?.checked_mul(1_000)?))
 }
 
 impl Channel for Kannel {

@@ -23,8 +23,11 @@ async fn a_message_carries_its_text_its_account_and_the_address_of_its_report() 
     }
     assert_eq!(fields.get("text"), Some(sent.text.as_str()));
     assert_eq!((fields.get("charset"), fields.get("dlr-mask")), (Some("UTF-8"), Some("31")));
+    let minutes = sent.facts.expires.since(NOW).as_secs() / 60;
+    assert_eq!(fields.get("validity"), Some(minutes.to_string().as_str()));
+    assert_eq!(fields.get("priority"), Some("3"), "a red warning overtakes in Kannel's own queue");
     let mac = callback::mac(&context().callback_key, "acc-1", sent.id);
-    let expected = format!("https://alert.county.example/v1/callbacks/sms/acc-1/status?id={}&k={mac}&d=%d&a=%A&t=%t&p=%P", sent.id);
+    let expected = format!("https://alert.county.example/v1/callbacks/sms/acc-1/status?id={}&k={mac}&d=%d&a=%A&t=%T", sent.id);
     assert_eq!(fields.get("dlr-url"), Some(expected.as_str()));
 }
 
@@ -41,6 +44,7 @@ async fn kannels_words_decide_before_its_status() {
         (400, "Garbage 'to' field, rejected.", Reject, "bad-number"),
         (400, "Sender missing and no global set, rejected", Misconfigured, "no-sender"),
         (404, "Not found", Misconfigured, "wrong-url"),
+        (400, "DLR-URL field misformed, rejected", Misconfigured, "bad-request"),
         (503, "Temporal failure, try again later.", Retry, "http-5xx"),
     ] {
         far_end.says(status, body);

@@ -13,7 +13,7 @@ pub use kannel::DRIVER as KANNEL;
 use std::time::Duration;
 
 use super::Reach;
-use crate::{keys::Keys, message::Form};
+use crate::{keys::Keys, message::Form, time::Timestamp};
 
 const REACHES: [Reach; 1] = [Reach::People("phone")];
 /// Operators give up on a handset that is off after this or later; a warning has long been told another way.
@@ -33,4 +33,23 @@ pub(super) fn form(keys: &mut Keys<'_>) -> Form {
         keys.fault("signature", "bad-signature", format!("must be one line of at most {SIGNATURE_CHARS_MAX} letters"));
     }
     Form::Short { one_part: ONE_PART, part: PART, parts_max: PARTS_MAX, signature }
+}
+
+/// How long a gateway may still hold a message: whole minutes, as gateways count, and never none, which would mean for ever.
+fn minutes_left(expires: Timestamp, now: Timestamp) -> u64 {
+    (expires.since(now).as_secs() / 60).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_holds_a_message_no_longer_than_its_warning_lasts() {
+        let now = Timestamp::from_ms(1_784_772_960_000);
+        for (seconds, minutes) in [(0, 1), (59, 1), (119, 1), (120, 2), (21_540, 359)] {
+            assert_eq!(minutes_left(now.plus(Duration::from_secs(seconds)), now), minutes, "{seconds} s");
+        }
+        assert_eq!(minutes_left(now.minus(Duration::from_secs(60)), now), 1);
+    }
 }

@@ -15,7 +15,6 @@ use crate::{
         Batching, BuildError, Callback, Channel, Class, Common, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception,
         ReportSink, Verdict, callback, common,
         http_client::{Answer, HttpClient},
-        tls::Trust,
         web_url,
     },
     fault::Fault,
@@ -60,6 +59,7 @@ struct Settings {
     url: Url,
     format: Format,
     posts: usize,
+    ca: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -76,8 +76,9 @@ fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
     let word = keys.word("format", &FORMATS.map(|format| format.name), FORMATS[0].name);
     let format = FORMATS.into_iter().find(|format| format.name == word).unwrap_or(FORMATS[0]);
     let posts = usize::try_from(keys.number("robot_per_minute", 1..=1_000, POSTS_PER_MINUTE)).unwrap_or(1);
+    let ca = keys.text("ca");
     let name = name.to_owned();
-    keys.finish(Settings { url, format, posts }).map(|settings| Prepared {
+    keys.finish(Settings { url, format, posts, ca }).map(|settings| Prepared {
         name: name.clone(),
         kind: Kind::Wechat,
         provider: "wecom_robot",
@@ -87,8 +88,8 @@ fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
 }
 
 fn build(name: String, common: &Common, settings: Settings, context: Context) -> Result<Arc<dyn Channel>, BuildError> {
-    let http = HttpClient::new(common, &Trust::WebRoots, Vec::new()).map_err(|message| BuildError { name: name.clone(), message })?;
-    let Settings { mut url, format, posts } = settings;
+    let http = HttpClient::of_account(&name, common, settings.ca.as_deref(), Vec::new(), &context)?;
+    let Settings { mut url, format, posts, .. } = settings;
     let path = format!("{}{PATH}", url.path().trim_end_matches('/'));
     url.set_path(&path);
     Ok(Arc::new(Robots { name, url, format, pace: Pace::new(posts), http, clock: context.clock }))

@@ -1,4 +1,4 @@
-//! Owns `sms/http`: any gateway that takes one message by one HTTP request, described by its table alone.
+//! Owns `sms/http`: any gateway that takes a message by one HTTP request, or one text for many numbers, described by its table alone.
 //! Refuses to know any gateway by name; signatures that need computing are a provider's own driver.
 //! Invariant: what the table says is compiled and checked when it is read, so a warning never meets a broken template.
 
@@ -9,7 +9,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use reqwest::{Method, Url, header};
@@ -17,11 +17,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use self::{
-    reading::{Errors, Success, pointer, reason, text_at},
+    reading::{Errors, MessageId, Success, reason, text_at},
     receipts::{Receipt, Replies},
-    template::Template,
+    template::{Template, Values},
 };
-use super::{REACHES, REPORT_WITHIN, form};
+use super::{REACHES, REPORT_WITHIN, form, minutes_left};
 use crate::{
     channel::{
         Batching, BuildError, Callback, Channel, Class, Common, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception,
@@ -29,21 +29,26 @@ use crate::{
         callback::{self, Fields},
         common,
         http_client::{Answer, HttpClient, percent_encode},
-        tls::Trust,
     },
     fault::Fault,
     keys::Keys,
     message::{Form, Outgoing},
     registry::PhoneNumber,
+    time::SharedClock,
 };
 
 pub const DRIVER: Driver = Driver { kind: Kind::Sms, provider: "http", check };
+
+/// The most that any gateway we know of takes in one request.
+const NUMBERS_MAX: u64 = 5_000;
 
 struct Gateway {
     name: String,
     settings: Settings,
     http: HttpClient,
     public_url: String,
+    callback_key: Arc<[u8; 32]>,
+    clock: SharedClock,
 }
 
 /// The keys of the table, checked.
@@ -54,18 +59,23 @@ struct Settings {
     body: Option<Template>,
     /// What the body is when no header says so.
     body_is: &'static str,
+    /// What all these templates name.
+    named: BTreeSet<&'static str>,
+    numbers_max: usize,
+    numbers_separator: String,
     from: String,
     secret: Option<SecretString>,
     /// Header values and the secret: never in a failure.
     hidden: Vec<SecretString>,
     success: Success,
-    message_id: Option<String>,
+    message_id: Option<MessageId>,
     errors: Errors,
     receipt: Option<Receipt>,
     replies: Option<Replies>,
     callback_token: Option<SecretString>,
     proof: Proof,
     form: Form,
+    ca: Option<String>,
 }
 
 fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
@@ -102,7 +112,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
     let errors = Errors::read(keys, &success);
     let within = keys.duration("report_within", REPORT_WITHIN);
     let receipt = Receipt::read(keys);
-    let message_id = pointer(keys, "message_id");
+    let message_id = MessageId::read(keys, "message_id");
     let replies = Replies::read(keys);
     let callback_token = keys.secret("callback_token");
     hidden.extend(callback_token.clone());
@@ -112,9 +122,22 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
     if message_id.is_none() && receipt.as_ref().is_some_and(Receipt::names_provider_ref) {
         keys.fault("message_id", "missing", "must be given, as receipt names messages by it (provider_ref)");
     }
+    let numbers_max = usize::try_from(keys.number("numbers_max", 1..=NUMBERS_MAX, 1)).unwrap_or(1);
+    if numbers_max > 1 && receipt.as_ref().is_some_and(|receipt| !receipt.names_number()) {
+        keys.fault(
+            "numbers_max",
+            "reports-alike",
+            "needs receipt.provider_ref and receipt.to, or reports of one request could not be told apart",
+        );
+    }
+    let url = address(keys);
+    let texts = headers.iter().map(|(_, value)| value).chain(&body).chain([&url]);
     Settings {
         method,
-        url: address(keys),
+        named: texts.flat_map(Template::named).collect(),
+        url,
+        numbers_max,
+        numbers_separator: keys.text("numbers_separator").unwrap_or_else(|| ",".to_owned()),
         headers,
         body,
         body_is,
@@ -129,6 +152,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
         replies,
         callback_token,
         form: form(keys),
+        ca: keys.text("ca"),
     }
 }
 
@@ -170,30 +194,32 @@ fn headers(keys: &mut Keys<'_>, hidden: &mut Vec<SecretString>) -> Vec<(header::
 
 fn build(name: String, common: &Common, mut settings: Settings, context: Context) -> Result<Arc<dyn Channel>, BuildError> {
     let hidden = std::mem::take(&mut settings.hidden);
-    let http = HttpClient::new(common, &Trust::WebRoots, hidden).map_err(|message| BuildError { name: name.clone(), message })?;
-    Ok(Arc::new(Gateway { name, settings, http, public_url: context.public_url }))
+    let http = HttpClient::of_account(&name, common, settings.ca.as_deref(), hidden, &context)?;
+    let Context { clock, public_url, callback_key, .. } = context;
+    Ok(Arc::new(Gateway { name, settings, http, public_url, callback_key, clock }))
 }
 
 impl Gateway {
-    async fn send_one(&self, message: &Outgoing) -> Verdict {
-        match self.hand_over(message).await {
-            Ok(provider_ref) => Verdict::Accepted { provider_ref },
-            Err(failure) => Verdict::Failed(failure),
+    /// One request for messages of one text.
+    async fn send_together(&self, group: &[Outgoing]) -> Vec<Verdict> {
+        match self.hand_over(group).await {
+            Ok(reference) => {
+                let named = |message: &Outgoing| reference.clone().map(|reference| self.own_ref(reference, Some(&message.to)));
+                group.iter().map(|message| Verdict::Accepted { provider_ref: named(message) }).collect()
+            }
+            Err(failure) => vec![Verdict::Failed(failure); group.len()],
         }
     }
 
-    async fn hand_over(&self, message: &Outgoing) -> Result<Option<String>, Failure> {
-        let request = self.request(message).map_err(|detail| self.http.failure(Class::Misconfigured, "bad-request", &detail))?;
+    async fn hand_over(&self, group: &[Outgoing]) -> Result<Option<String>, Failure> {
+        let request = self.request(group).map_err(|detail| self.http.failure(Class::Misconfigured, "bad-request", &detail))?;
         let answer = self.http.send(request).await?;
         self.judge(&answer)
     }
 
-    fn request(&self, message: &Outgoing) -> Result<reqwest::RequestBuilder, String> {
+    fn request(&self, group: &[Outgoing]) -> Result<reqwest::RequestBuilder, String> {
         let settings = &self.settings;
-        let e164 = message.to.parse::<PhoneNumber>().map_or_else(|_| message.to.clone(), |number| number.e164());
-        let (id, secret) = (message.id.to_string(), settings.secret.as_ref().map_or("", |secret| secret.expose_secret()));
-        let callback_url = self.callback_url();
-        let values = [&message.to, &e164, &message.text, &id, &settings.from, secret, &callback_url];
+        let values = Values::of(&settings.named, |name| self.value(name, group));
         let url: Url = settings.url.render(&values)?.parse().map_err(|_| "url does not render to an address".to_owned())?;
         let mut request = self.http.request(settings.method.clone(), url);
         let mut is_typed = false;
@@ -210,6 +236,33 @@ impl Gateway {
         Ok(request)
     }
 
+    fn value(&self, name: &'static str, group: &[Outgoing]) -> minijinja::Value {
+        let settings = &self.settings;
+        let Some(first) = group.first() else { return "".into() };
+        let joined = |numbers: Vec<String>| numbers.join(&settings.numbers_separator).into();
+        let numbers = || group.iter().map(|message| message.to.clone()).collect::<Vec<_>>();
+        match name {
+            "to" => joined(numbers()),
+            "to_e164" => joined(group.iter().map(|message| e164(&message.to)).collect()),
+            template::LIST => numbers().into(),
+            "text" => first.text.as_str().into(),
+            "id" => callback::group_id(group.iter().map(|message| message.id)).into(),
+            "from" => settings.from.as_str().into(),
+            "secret" => settings.secret.as_ref().map_or("", |secret| secret.expose_secret()).into(),
+            "minutes_left" => minutes_left(first.facts.expires, self.clock.now()).to_string().into(),
+            // `Template` lets no other name through.
+            _ => self.callback_url().into(),
+        }
+    }
+
+    /// What the gateway's id of a request and one of its numbers make together. The journal keeps it, so it holds no number.
+    fn own_ref(&self, reference: String, to: Option<&str>) -> String {
+        match to.filter(|_| self.settings.numbers_max > 1) {
+            Some(to) => format!("{reference}#{}", callback::number_mac(&self.callback_key, &self.name, &e164(to))),
+            None => reference,
+        }
+    }
+
     /// Where the gateway is to report: the account's own address, with its token.
     fn callback_url(&self) -> String {
         let (mut name, mut token) = (String::new(), String::new());
@@ -221,11 +274,11 @@ impl Gateway {
     fn judge(&self, answer: &Answer) -> Result<Option<String>, Failure> {
         let settings = &self.settings;
         let said: Option<Value> = serde_json::from_slice(&answer.body).ok();
-        let at = |pointer: &Option<String>| said.as_ref().zip(pointer.as_deref()).and_then(|(said, pointer)| text_at(said, pointer));
+        let at = |pointer: &Option<String>| text_at(said.as_ref()?, pointer.as_deref()?);
         let word = at(&settings.success.path);
         let is_word = settings.success.path.is_none() || word.as_ref().is_some_and(|word| settings.success.equals.contains(word));
         if settings.success.is_status(answer.status) && is_word {
-            return Ok(at(&settings.message_id));
+            return Ok(settings.message_id.as_ref().and_then(|id| id.of(said.as_ref(), || answer.text())));
         }
         let telling = format!("{}: {}", answer.status, answer.text());
         let code = at(&settings.errors.path);
@@ -240,6 +293,10 @@ impl Gateway {
         let (class, word) = if code.is_some() { (Class::Retry, "unlisted-code") } else { (Class::Unknown, "garbage") };
         Err(self.http.failure(class, word, &telling))
     }
+}
+
+fn e164(number: &str) -> String {
+    number.parse::<PhoneNumber>().map_or_else(|_| number.to_owned(), |number| number.e164())
 }
 
 impl Channel for Gateway {
@@ -264,11 +321,16 @@ impl Channel for Gateway {
     }
 
     fn batching(&self) -> Batching {
-        Batching::One
+        match self.settings.numbers_max {
+            1 => Batching::One,
+            max => Batching::SameText { max },
+        }
     }
 
     fn send<'a>(&'a self, batch: &'a [Outgoing]) -> BoxFuture<'a, Vec<Verdict>> {
-        Box::pin(batch.iter().map(|message| self.send_one(message)).collect::<FuturesOrdered<_>>().collect())
+        let alike = batch.chunk_by(|one, next| one.text == next.text).flat_map(|alike| alike.chunks(self.settings.numbers_max));
+        let sent: FuturesOrdered<_> = alike.map(|group| self.send_together(group)).collect();
+        Box::pin(sent.concat())
     }
 
     fn receive(&self, callback: &Callback) -> Result<Reception, Failure> {
@@ -277,7 +339,7 @@ impl Channel for Gateway {
             return Ok(callback::forbidden());
         }
         match (callback.what.as_str(), &self.settings.receipt, &self.settings.replies) {
-            ("status", Some(receipt), _) => receipt.reports(&self.name, callback),
+            ("status", Some(receipt), _) => receipt.reports(&self.name, callback, |reference, to| self.own_ref(reference, to)),
             ("reply", _, Some(replies)) => replies.reports(&self.name, callback),
             (other, ..) => Err(callback::malformed(&format!("this account takes no callback {other:?}"))),
         }

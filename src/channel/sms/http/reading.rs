@@ -9,8 +9,18 @@ use toml::Table;
 
 use crate::{channel::Class, keys::Keys};
 
-/// Stands for every code that is not listed.
-const ANY: &str = "*";
+/// Ends a beginning: `isv.*` stands for every code of that beginning that is not listed itself, `*` for all.
+const ANY: char = '*';
+
+/// Ids of providers are a few dozen characters; a page of HTML is none.
+const MESSAGE_ID_CHARS_MAX: usize = 128;
+
+/// Where the gateway's own id of a message stands.
+pub(super) enum MessageId {
+    At(String),
+    /// The whole answer is the id.
+    Body,
+}
 
 /// When an answer means that the message was taken.
 pub(super) struct Success {
@@ -59,13 +69,33 @@ pub(super) fn text_at(value: &Value, pointer: &str) -> Option<String> {
     }
 }
 
+impl MessageId {
+    /// `"body"` or a pointer.
+    pub(super) fn read(keys: &mut Keys<'_>, key: &'static str) -> Option<Self> {
+        if keys.plain(key).first().is_some_and(|text| text == "body") { Some(Self::Body) } else { pointer(keys, key).map(Self::At) }
+    }
+
+    pub(super) fn of(&self, said: Option<&Value>, text: impl FnOnce() -> String) -> Option<String> {
+        let id = match self {
+            Self::At(pointer) => text_at(said?, pointer)?,
+            Self::Body => text(),
+        };
+        (1..=MESSAGE_ID_CHARS_MAX).contains(&id.chars().count()).then_some(id)
+    }
+}
+
 impl Success {
+    /// `ok = 200`, `ok = [200, 202]`, or a table.
     pub(super) fn read(keys: &mut Keys<'_>) -> Self {
         let mut success = Self { status: Vec::new(), path: None, equals: Vec::new() };
+        if !keys.is_table("ok") {
+            success.status = statuses(keys, "ok");
+            return success;
+        }
         let Some(mut inside) = inner(keys, "ok") else { return success };
-        success.status = inside.numbers("status", 100..=599);
+        success.status = statuses(&mut inside, "status");
         success.path = pointer(&mut inside, "path");
-        success.equals = inside.texts("equals");
+        success.equals = inside.plain("equals");
         if success.path.is_some() == success.equals.is_empty() {
             inside.fault("equals", "missing", "path and equals are given together or not at all");
         }
@@ -78,10 +108,23 @@ impl Success {
     }
 }
 
+fn statuses(keys: &mut Keys<'_>, key: &'static str) -> Vec<u64> {
+    let statuses = keys.plain(key).iter().map(|text| text.parse().ok().filter(|status| (100..=599).contains(status))).collect();
+    let statuses: Option<Vec<u64>> = statuses;
+    statuses.unwrap_or_else(|| {
+        keys.fault(key, "bad-status", "must be HTTP statuses from 100 to 599");
+        Vec::new()
+    })
+}
+
 impl Errors {
-    /// The codes stand where success would, unless the table says otherwise.
+    /// The codes stand where success would, unless the table says otherwise; `error = "/code"` only names the place.
     pub(super) fn read(keys: &mut Keys<'_>, success: &Success) -> Self {
         let mut errors = Self { path: success.path.clone(), classes: Classes::default() };
+        if keys.has("error") && !keys.is_table("error") {
+            errors.path = pointer(keys, "error").or(errors.path);
+            return errors;
+        }
         let Some(mut inside) = inner(keys, "error") else { return errors };
         errors.path = pointer(&mut inside, "path").or(errors.path);
         errors.classes = Classes::read(&mut inside, "classes");
@@ -116,7 +159,9 @@ impl Classes {
     }
 
     pub(super) fn of_code(&self, code: &str) -> Option<Class> {
-        self.0.get(code).or_else(|| self.0.get(ANY)).copied()
+        let beginning = |known: &str| known.strip_suffix(ANY).filter(|start| code.starts_with(start)).map(str::len);
+        let by_beginning = || self.0.iter().filter_map(|(known, &class)| Some((beginning(known)?, class))).max_by_key(|&(len, _)| len);
+        self.0.get(code).copied().or_else(|| by_beginning().map(|(_, class)| class))
     }
 }
 
@@ -141,5 +186,21 @@ pub(super) const fn reason(class: Class) -> &'static str {
         Class::Reject => "gateway-refused",
         Class::OptedOut => "opted-out",
         Class::Misconfigured => "gateway-account",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_found_by_itself_before_its_beginning_and_by_the_longest_of_those() {
+        let table: Table =
+            "c = { \"isv.LIMIT\" = \"throttle\", \"isv.*\" = \"reject\", \"isv.AMOUNT*\" = \"misconfigured\" }".parse().expect("toml");
+        let classes = Classes::read(&mut Keys::read("", &table), "c");
+        assert_eq!(classes.of_code("isv.LIMIT"), Some(Class::Throttled));
+        assert_eq!(classes.of_code("isv.NUMBER"), Some(Class::Reject));
+        assert_eq!(classes.of_code("isv.AMOUNT_NOT_ENOUGH"), Some(Class::Misconfigured));
+        assert_eq!(classes.of_code("isp.BUSY"), None);
     }
 }

@@ -12,10 +12,15 @@ use crate::{
         http_client::masked_numbers,
     },
     keys::Keys,
+    time::Timestamp,
 };
 
 /// Gateways push at most a few hundred at once; a longer list is not from one.
 const ENTRIES_MAX: usize = 5_000;
+/// Where gateways write times without a zone they mean Beijing's.
+const OFFSET: &str = "+08:00";
+/// In seconds the year 5138; in milliseconds March 1973, before any short message.
+const SECONDS_MAX: i64 = 100_000_000_000;
 /// A status word is short; free text beside it is not kept.
 const STATUS_CHARS_MAX: usize = 60;
 
@@ -26,6 +31,17 @@ pub(super) struct Receipt {
     status: String,
     delivered: Vec<String>,
     failed: Classes,
+    /// Where and what says more about a failure than its status does.
+    code: Option<String>,
+    codes: Classes,
+    time: Option<Time>,
+}
+
+/// When it happened, by the gateway's clock.
+struct Time {
+    at: String,
+    /// Added to times that name none, such as `2026-07-23 10:15:00`.
+    offset: String,
 }
 
 /// `[channel.NAME.answer]`
@@ -59,7 +75,7 @@ impl Receipt {
                 Naming::Id(String::new())
             }
         };
-        let delivered = inside.texts("delivered");
+        let delivered = inside.plain("delivered");
         if delivered.is_empty() {
             inside.fault("delivered", "missing", "must list the status words that mean delivered");
         }
@@ -69,6 +85,9 @@ impl Receipt {
             status: needed(&mut inside, "status"),
             delivered,
             failed: Classes::read(&mut inside, "failed"),
+            code: pointer(&mut inside, "code"),
+            codes: Classes::read(&mut inside, "codes"),
+            time: Time::read(&mut inside),
         };
         close(keys, inside, receipt)
     }
@@ -77,29 +96,71 @@ impl Receipt {
         matches!(self.about, Naming::ProviderRef { .. })
     }
 
-    pub(super) fn reports(&self, account: &str, callback: &Callback) -> Result<Reception, Failure> {
+    /// Whether reports tell apart the numbers of one request.
+    pub(super) fn names_number(&self) -> bool {
+        matches!(self.about, Naming::ProviderRef { to: Some(_), .. })
+    }
+
+    /// `own_ref` makes the gateway's id and the number that it names into what the send called the message.
+    pub(super) fn reports(
+        &self,
+        account: &str,
+        callback: &Callback,
+        own_ref: impl Fn(String, Option<&str>) -> String,
+    ) -> Result<Reception, Failure> {
         self.list.receive(account, callback, |entry| {
             let about = match &self.about {
                 Naming::Id(id) => About::Delivery(text_at(entry, id)?.parse().ok()?),
                 Naming::ProviderRef { provider_ref, to } => {
-                    About::ProviderRef { provider_ref: text_at(entry, provider_ref)?, to: to.as_ref().and_then(|to| text_at(entry, to)) }
+                    let to = to.as_ref().and_then(|to| text_at(entry, to));
+                    About::ProviderRef { provider_ref: own_ref(text_at(entry, provider_ref)?, to.as_deref()), to }
                 }
             };
             let status = text_at(entry, &self.status)?;
-            let Some(news) = self.news(&status) else { return Some(None) };
-            Some(Some(Report { about, news, at: None }))
+            let code = self.code.as_ref().and_then(|code| text_at(entry, code)).unwrap_or_default();
+            let Some(news) = self.news(&status, &code) else { return Some(None) };
+            let at = self.time.as_ref().and_then(|time| time.read_at(entry));
+            Some(Some(Report { about, news, at }))
         })
     }
 
     /// A status that is listed nowhere is taken for one on the way, and settles nothing.
-    fn news(&self, status: &str) -> Option<News> {
+    fn news(&self, status: &str, code: &str) -> Option<News> {
         if self.delivered.iter().any(|word| word == status) {
             return Some(News::Delivered);
         }
-        let class = self.failed.of_code(status)?;
-        let detail = masked_numbers(status).chars().take(STATUS_CHARS_MAX).collect();
+        let by_status = self.failed.of_code(status)?;
+        let class = self.codes.of_code(code).unwrap_or(by_status);
+        let telling = format!("{status} {code}");
+        let detail = masked_numbers(telling.trim_end()).chars().filter(|letter| !letter.is_control()).take(STATUS_CHARS_MAX).collect();
         Some(News::Failed(Failure { class, reason: reason(class), detail, retry_after: None }))
     }
+}
+
+impl Time {
+    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        let offset = keys.text("time_offset").unwrap_or_else(|| OFFSET.to_owned());
+        if local_time("2026-07-23 10:15:00", &offset).is_none() {
+            keys.fault("time_offset", "bad-offset", "must be an offset such as +08:00");
+        }
+        pointer(keys, "time").map(|at| Self { at, offset })
+    }
+
+    fn read_at(&self, entry: &Value) -> Option<Timestamp> {
+        told_at(&text_at(entry, &self.at)?, &self.offset)
+    }
+}
+
+/// Seconds or milliseconds since 1970, RFC 3339, or a date and a time of day in the gateway's own zone.
+fn told_at(text: &str, offset: &str) -> Option<Timestamp> {
+    if let Ok(number) = text.parse::<i64>() {
+        return Some(Timestamp::from_ms(if number < SECONDS_MAX { number.checked_mul(1_000)? } else { number }));
+    }
+    text.parse().ok().or_else(|| local_time(text, offset))
+}
+
+fn local_time(text: &str, offset: &str) -> Option<Timestamp> {
+    format!("{}{offset}", text.replacen(' ', "T", 1)).parse().ok()
 }
 
 impl Replies {
@@ -169,4 +230,20 @@ fn needed(keys: &mut Keys<'_>, key: &'static str) -> String {
         keys.fault(key, "missing", "must be given");
     }
     pointer(keys, key).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_gateways_are_read_in_every_usual_form() {
+        let beijing = Timestamp::from_ms(1_784_772_900_000);
+        for text in ["1784772900", "1784772900000", "2026-07-23T10:15:00+08:00", "2026-07-23T02:15:00Z", "2026-07-23 10:15:00"] {
+            assert_eq!(told_at(text, OFFSET), Some(beijing), "{text}");
+        }
+        for text in ["", "soon", "2026-07-23", "20260723101500x", "99999999999999999999"] {
+            assert_eq!(told_at(text, OFFSET), None, "{text}");
+        }
+    }
 }

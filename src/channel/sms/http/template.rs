@@ -1,44 +1,72 @@
 //! Owns the texts of a request that the table writes as templates: address, headers, body.
-//! Refuses to know HTTP. Filters: `tojson` writes a JSON text with its quotes, `urlencode` escapes for a query or a form.
+//! Refuses to know HTTP. Filters: `tojson` writes a JSON text with its quotes, or a list of them; `urlencode` escapes for a query or a form.
 //! Invariant: a template that names anything but the known variables is found when the table is read, not when a warning is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, Error, UndefinedBehavior, Value};
 
 use crate::{channel::http_client::percent_encode, keys::Keys};
 
-/// Everything a template may name.
-pub(super) const VARIABLES: [&str; 7] = ["to", "to_e164", "text", "id", "from", "secret", "callback_url"];
+/// Everything a template may name, and what it is tried with when the table is read.
+const VARIABLES: [(&str, &str); 9] = [
+    ("to", "13800138000"),
+    ("to_e164", "+8613800138000"),
+    ("to_list", "13800138000"),
+    ("text", "x"),
+    ("id", "0000000000000"),
+    ("from", "x"),
+    ("secret", "x"),
+    ("callback_url", "https://x.invalid/"),
+    ("minutes_left", "60"),
+];
+/// The only variable that is a list and not a text.
+pub(super) const LIST: &str = "to_list";
 const NAME: &str = "text";
 
-pub(super) struct Template(Environment<'static>);
+pub(super) enum Template {
+    /// Without a variable: never rendered.
+    Fixed(String),
+    Written {
+        environment: Box<Environment<'static>>,
+        named: BTreeSet<&'static str>,
+    },
+}
 
-/// Values in the order of `VARIABLES`.
-pub(super) type Values<'a> = [&'a str; 7];
+/// The variables of one request.
+pub(super) struct Values(Value);
+
+impl Values {
+    /// `value` is asked for what the templates name, and for nothing else.
+    pub(super) fn of(named: &BTreeSet<&'static str>, value: impl Fn(&'static str) -> Value) -> Self {
+        Self(named.iter().map(|&name| (name, value(name))).collect::<BTreeMap<_, _>>().into())
+    }
+}
 
 impl Template {
     /// In words, what is wrong with it.
     fn compile(source: &str) -> Result<Self, String> {
+        if !["{{", "{%", "{#"].iter().any(|mark| source.contains(mark)) {
+            return Ok(Self::Fixed(source.to_owned()));
+        }
         // Without built-in functions: a template writes a request, it does not compute.
         let mut environment = Environment::empty();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.add_filter("tojson", |text: &str| serde_json::Value::from(text).to_string());
+        environment.add_filter("tojson", to_json);
         environment.add_filter("urlencode", |text: &str| {
             let mut written = String::with_capacity(text.len());
             percent_encode(text, &mut written);
             written
         });
         environment.add_template_owned(NAME, source.to_owned()).map_err(|error| error.to_string())?;
-        let template = Self(environment);
-        let named = template.0.get_template(NAME).map_err(|error| error.to_string())?.undeclared_variables(false);
-        let mut unknown: Vec<String> = named.into_iter().filter(|name| !VARIABLES.contains(&name.as_str())).collect();
-        unknown.sort();
+        let (named, unknown) = names(&environment)?;
         if !unknown.is_empty() {
-            return Err(format!("names {}; there are only {}", unknown.join(", "), VARIABLES.join(", ")));
+            let known = VARIABLES.map(|(name, _)| name).join(", ");
+            return Err(format!("names {}; there are only {known}", unknown.join(", ")));
         }
-        template.render(&["13800138000", "+8613800138000", "x", "0000000000000", "x", "x", "https://x.invalid/"])?;
+        let template = Self::Written { environment: Box::new(environment), named };
+        template.render(&Values::of(&template.named(), sample))?;
         Ok(template)
     }
 
@@ -46,28 +74,91 @@ impl Template {
     pub(super) fn read(keys: &mut Keys<'_>, key: &str, source: &str) -> Self {
         Self::compile(source).unwrap_or_else(|message| {
             keys.fault(key, "bad-template", message);
-            Self(Environment::new())
+            Self::Fixed(String::new())
         })
     }
 
-    pub(super) fn render(&self, values: &Values<'_>) -> Result<String, String> {
-        let named: BTreeMap<&'static str, minijinja::Value> = VARIABLES.into_iter().zip(values.iter().map(|&value| value.into())).collect();
-        self.0.get_template(NAME).and_then(|template| template.render(named)).map_err(|error| error.to_string())
+    /// The variables that it needs.
+    pub(super) fn named(&self) -> BTreeSet<&'static str> {
+        match self {
+            Self::Fixed(_) => BTreeSet::new(),
+            Self::Written { named, .. } => named.clone(),
+        }
     }
+
+    pub(super) fn render(&self, values: &Values) -> Result<String, String> {
+        match self {
+            Self::Fixed(text) => Ok(text.clone()),
+            Self::Written { environment, .. } => {
+                environment.get_template(NAME).and_then(|template| template.render(&values.0)).map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
+/// The known and the unknown variables of the compiled template.
+fn names(environment: &Environment<'_>) -> Result<(BTreeSet<&'static str>, Vec<String>), String> {
+    let template = environment.get_template(NAME).map_err(|error| error.to_string())?;
+    let (mut named, mut unknown) = (BTreeSet::new(), Vec::new());
+    for name in template.undeclared_variables(false) {
+        match VARIABLES.into_iter().find(|(known, _)| *known == name) {
+            Some((known, _)) => {
+                named.insert(known);
+            }
+            None => unknown.push(name),
+        }
+    }
+    unknown.sort();
+    Ok((named, unknown))
+}
+
+fn sample(name: &'static str) -> Value {
+    let text = VARIABLES.into_iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
+    if name == LIST { vec![text].into() } else { text.into() }
+}
+
+/// A text, or the list of numbers.
+fn to_json(value: &Value) -> Result<String, Error> {
+    if let Some(text) = value.as_str() {
+        return Ok(serde_json::Value::from(text).to_string());
+    }
+    let texts: Vec<String> = value.try_iter()?.map(|item| item.to_string()).collect();
+    Ok(serde_json::Value::from(texts).to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const VALUES: Values<'_> = ["138", "+86138", "他说\"走\"\n", "id", "10690", "s&x", "https://x/?a=1&b=2"];
+    fn value(name: &'static str) -> Value {
+        match name {
+            "to" => "138".into(),
+            "to_e164" => "+86138".into(),
+            "to_list" => vec!["138", "139"].into(),
+            "text" => "他说\"走\"\n".into(),
+            "id" => "id".into(),
+            "from" => "10690".into(),
+            "secret" => "s&x".into(),
+            "callback_url" => "https://x/?a=1&b=2".into(),
+            "minutes_left" => "90".into(),
+            other => panic!("{other} is not a variable"),
+        }
+    }
 
     #[test]
     fn values_are_written_for_the_place_they_stand_in() {
-        let render = |source| Template::compile(source).expect("compiles").render(&VALUES).expect("renders");
+        let render = |source| {
+            let template = Template::compile(source).expect("compiles");
+            template.render(&Values::of(&template.named(), value)).expect("renders")
+        };
         assert_eq!(render("{\"t\":{{ text | tojson }}}"), "{\"t\":\"他说\\\"走\\\"\\n\"}");
         assert_eq!(render("u={{ callback_url|urlencode }}&p={{ secret|urlencode }}"), "u=https%3A%2F%2Fx%2F%3Fa%3D1%26b%3D2&p=s%26x");
-        assert_eq!(render("{{ to }} {{ to_e164 }} {{ id }} {{ from }}"), "138 +86138 id 10690");
+        assert_eq!(render("{{ to }} {{ to_e164 }} {{ id }} {{ from }} {{ minutes_left }}"), "138 +86138 id 10690 90");
+        assert_eq!(
+            render("{{ to_list|tojson }} {% for to in to_list %}<n>{{ to }}</n>{% endfor %}"),
+            "[\"138\",\"139\"] <n>138</n><n>139</n>"
+        );
+        assert_eq!(render("as it stands }}"), "as it stands }}");
     }
 
     #[test]

@@ -95,6 +95,80 @@ async fn the_gateways_codes_mean_what_the_table_says() {
     }
 }
 
+const BATCH: &str = r#"
+callback_token = "tok"
+body = '{"numbers":{{ to_list|tojson }},"to":{{ to|tojson }},"text":{{ text|tojson }},"id":{{ id|tojson }},"ttl":{{ minutes_left }}}'
+numbers_max = 3
+numbers_separator = ";"
+message_id = "/sid"
+ok = 200
+error = "/code"
+[receipt]
+provider_ref = "/sid"
+to = "/mobile"
+status = "/status"
+delivered = "0"
+failed = { "*" = "retry" }
+code = "/code"
+codes = { "MK:0001" = "reject" }
+time = "/at"
+"#;
+
+#[tokio::test]
+async fn one_request_serves_many_numbers_and_their_reports_are_told_apart() {
+    let far_end = FarEnd::open(200, r#"{"sid":"s1"}"#).await;
+    let channel = build(Kind::Sms, "http", &format!("url = \"{}/send\"\n{BATCH}", far_end.base()));
+    assert_eq!(channel.batching(), Batching::SameText { max: 3 });
+    let number = |index: u32| format!("1380013800{index}");
+    let mut batch: Vec<Outgoing> = (0..5).map(|index| message(index, &number(index))).collect();
+    batch[4].text = "另一段话".to_owned();
+    let verdicts = channel.send(&batch).await;
+    let references: Vec<String> = verdicts
+        .into_iter()
+        .map(|verdict| match verdict {
+            Verdict::Accepted { provider_ref: Some(reference) } => reference,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(references.iter().collect::<BTreeSet<_>>().len(), 5, "{references:?}");
+    assert!(references.iter().all(|reference| !reference.contains("138001380")), "{references:?}");
+    let asked: Vec<Value> = far_end.asked().iter().map(|asked| serde_json::from_str(&asked.body).expect("json")).collect();
+    assert_eq!(asked.len(), 3, "three alike, the fourth alone, the fifth of another text");
+    assert_eq!(asked[0]["numbers"], serde_json::json!([number(0), number(1), number(2)]));
+    assert_eq!(asked[0]["to"], format!("{};{};{}", number(0), number(1), number(2)));
+    assert_ne!(asked[0]["id"], batch[0].id.to_string(), "an id of one would let the gateway drop the others");
+    assert_eq!(asked[1]["id"], batch[3].id.to_string());
+    assert!(asked[0]["ttl"].is_number());
+
+    let body = serde_json::json!([
+        { "sid": "s1", "mobile": "86 13800138001", "status": 0, "at": "2026-07-23 10:16:30" },
+        { "sid": "s1", "mobile": number(2), "status": "9", "code": "MK:0001" },
+        { "sid": "s1", "mobile": number(3), "status": "9", "code": "MK:0099" },
+    ]);
+    let reception = channel.receive(&called("status", "k=tok", None, &body.to_string())).expect("a reception");
+    let told: Vec<(&str, Option<Class>)> = reception
+        .reports
+        .iter()
+        .map(|report| match (&report.about, &report.news) {
+            (About::ProviderRef { provider_ref, .. }, News::Delivered) => (provider_ref.as_str(), None),
+            (About::ProviderRef { provider_ref, .. }, News::Failed(failure)) => (provider_ref.as_str(), Some(failure.class)),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, [(&*references[1], None), (&*references[2], Some(Class::Reject)), (&*references[3], Some(Class::Retry))]);
+    assert_eq!(reception.reports[0].at.map(|at| at.to_string()).as_deref(), Some("2026-07-23T10:16:30+08:00"));
+}
+
+#[tokio::test]
+async fn a_gateway_of_plain_words_is_described_by_its_status_and_its_body() {
+    let far_end = FarEnd::open(202, "ab-77\n").await;
+    let table = format!("url = \"{}/s\"\nok = [200, 202]\nmessage_id = \"body\"", far_end.base());
+    let channel = build(Kind::Sms, "http", &table);
+    assert_eq!(send_one(channel.as_ref(), message(1, PHONE)).await, Verdict::Accepted { provider_ref: Some("ab-77".to_owned()) });
+    far_end.says(204, "");
+    assert_eq!(failure(send_one(channel.as_ref(), message(1, PHONE)).await).class, Class::Unknown);
+}
+
 #[test]
 fn reports_are_read_where_the_table_says_and_answered_in_its_words() {
     let channel = gateway("http://127.0.0.1:9");
@@ -145,6 +219,15 @@ fn a_table_that_could_not_work_is_at_fault_before_anything_is_sent() {
         ("url = \"http://h/\"\nbody = \"{{ phone }}\"", vec!["body"]),
         ("url = \"http://h/\"\nheaders = { \"a b\" = \"x\", c = 1 }", vec!["headers.a b", "headers.c"]),
         ("url = \"http://h/\"\nok = { path = \"code\", equals = [\"0\"], status = [99] }", vec!["ok.status", "ok.path"]),
+        ("url = \"http://h/\"\nok = [2000]\nmessage_id = \"sid\"\nerror = \"code\"", vec!["ok", "message_id", "error"]),
+        (
+            "url = \"http://h/\"\nnumbers_max = 9\ncallback_token = \"t\"\n[receipt]\nid = \"/r\"\nstatus = \"/s\"\ndelivered = [0]",
+            vec!["numbers_max"],
+        ),
+        (
+            "url = \"http://h/\"\ncallback_token = \"t\"\n[receipt]\nid = \"/r\"\nstatus = \"/s\"\ndelivered = 0\ntime_offset = \"x\"",
+            vec!["receipt.time_offset"],
+        ),
         ("url = \"http://h/\"\nerror = { classes = { a = \"perhaps\" } }", vec!["error.classes.a", "error.path"]),
         ("url = \"http://h/\"\n[receipt]\nstatus = \"/s\"", vec!["receipt.id", "receipt.delivered", "callback_token"]),
         (
