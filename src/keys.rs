@@ -2,6 +2,8 @@
 //! Refuses to know which keys there are; whoever owns the section asks for them, and what nobody asked for is a fault.
 //! Invariant: a value that was at fault is replaced by a default that is never used, because `finish` then fails.
 
+pub(crate) mod lines;
+
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 use secrecy::SecretString;
@@ -214,13 +216,18 @@ impl<'a> Keys<'a> {
 
     /// A key that was asked for and is at most two letters away.
     fn nearest(&self, key: &str) -> Option<&'static str> {
-        self.asked.iter().copied().map(|known| (distance(known, key), known)).min().filter(|&(far, _)| far <= 2).map(|(_, known)| known)
+        nearest_word(key, self.asked.iter().copied())
     }
 
     fn value(&mut self, key: &'static str) -> Option<&'a Value> {
         self.asked.insert(key);
         self.table.get(key)
     }
+}
+
+/// The known word that is at most two letters away.
+pub(crate) fn nearest_word<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    known.map(|known| (distance(known, word), known)).min().filter(|&(far, _)| far <= 2).map(|(_, known)| known)
 }
 
 /// Letters to change, add or leave out to get from one word to the other.
