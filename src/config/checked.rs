@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use secrecy::SecretString;
 use toml::{Table, Value};
 
-use super::layers::{ConfigFault, Layers};
+use super::layers::{ConfigFault, Layers, located, read_bounded};
 use crate::{
     alert::{EventPattern, Level},
     area::AreaCode,
@@ -90,22 +90,24 @@ impl<P> Checked<P> {
         let mut top = Keys::read("", &layers.table);
         let server = section(&mut top, "server", |keys| server(keys, layers), &mut faults);
         let county = section(&mut top, "county", county, &mut faults);
-        let sources = top.tables("source");
-        let sources: Vec<_> =
-            sources.into_iter().enumerate().filter_map(|(place, table)| kept(source(place, table), &mut faults)).collect();
+        let tables = top.tables("source");
+        faults.extend(double_names(&tables));
+        let root = county.as_ref().map(|(code, _)| *code);
+        let read = tables.into_iter().enumerate().map(|(place, table)| source(place, table, root));
+        let sources: Vec<_> = read.filter_map(|read| kept(read, &mut faults)).collect();
         let channels = channels(&mut top, check_channel, &mut faults);
         let builtin_broker = top.table("builtin_broker").and_then(|table| kept(broker(table), &mut faults));
-        let policy = section(&mut top, "policy", |keys| policy(keys, layers, kinds), &mut faults);
+        let mut elsewhere = Vec::new();
+        let policy = section(&mut top, "policy", |keys| policy(keys, layers, kinds, &mut elsewhere), &mut faults);
         let drill_households = section(&mut top, "drill", |keys| Some(keys.flag("households", false)), &mut faults);
         let log = section(&mut top, "log", log, &mut faults);
-        top.add_faults(double_names(&sources));
         let rest = top.finish(());
         faults.extend(rest.err().into_iter().flatten());
         let list = faults.into_list();
         let whole = (server, county, policy, drill_households, log);
         match whole {
             (Some(server), Some((county, county_name)), Some((policy, policy_file)), Some(drill_households), Some(log))
-                if list.is_empty() =>
+                if list.is_empty() && !layers.has_secret_faults() =>
             {
                 Ok(Self {
                     server,
@@ -121,7 +123,7 @@ impl<P> Checked<P> {
                     base_dir: layers.base_dir.clone(),
                 })
             }
-            _ => Err(layers.placed(list)),
+            _ => Err([layers.all_placed(list), elsewhere].concat()),
         }
     }
 }
@@ -200,7 +202,7 @@ fn county(keys: &mut Keys<'_>) -> Option<(AreaCode, String)> {
     }
 }
 
-fn source(place: usize, table: &Table) -> Result<SourceSettings, Vec<Fault>> {
+fn source(place: usize, table: &Table, county: Option<AreaCode>) -> Result<SourceSettings, Vec<Fault>> {
     let mut keys = Keys::read(format!("source[{place}]"), table);
     let name = keys.required("name");
     let senders = keys.texts("senders");
@@ -210,6 +212,11 @@ fn source(place: usize, table: &Table) -> Result<SourceSettings, Vec<Fault>> {
     let mut events: Vec<EventPattern> = keys.parsed("events");
     if !keys.has("events") {
         events.extend("*".parse().ok());
+    }
+    for key in ["events", "levels"] {
+        if table.get(key).is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
+            keys.fault(key, "missing", "must not be empty; leave it out to mean all");
+        }
     }
     let words = keys.texts("levels");
     let mut levels = if keys.has("levels") { Vec::new() } else { Level::ALL.to_vec() };
@@ -223,15 +230,22 @@ fn source(place: usize, table: &Table) -> Result<SourceSettings, Vec<Fault>> {
     if areas.is_empty() {
         keys.fault("areas", "missing", "must name the areas that the source may issue for");
     }
+    // Areas of another county are a slip of the pen that would only show when a warning is refused.
+    let foreign = |area: &AreaCode| county.is_some_and(|county| !county.contains(*area) && !area.contains(county));
+    for area in areas.iter().filter(|area| foreign(area)) {
+        keys.fault("areas", "outside-county", format!("{area} neither lies in the county nor holds it"));
+    }
     let approval = keys.word("approval", &["none", "red", "always"], "none");
     // The other two ways of signing belong to a later step; a key that promised them and did nothing would be a trap.
     keys.word("signature", &["none"], "none");
     keys.finish(SourceSettings { name, senders, events, levels, areas, approval })
 }
 
-fn double_names(sources: &[SourceSettings]) -> Vec<Fault> {
-    let twice = |place: &usize| sources[..*place].iter().any(|earlier| earlier.name == sources[*place].name);
-    let places = (0..sources.len()).filter(twice);
+/// Two sources of one name: keys are made for a name.
+fn double_names(tables: &[&Table]) -> Vec<Fault> {
+    let name = |place: usize| tables[place].get("name").and_then(Value::as_str);
+    let twice = |place: &usize| name(*place).is_some_and(|own| (0..*place).any(|earlier| name(earlier) == Some(own)));
+    let places = (0..tables.len()).filter(twice);
     places.map(|place| Fault::new(format!("source[{place}].name"), "given-twice", "another source has this name")).collect()
 }
 
@@ -265,13 +279,12 @@ fn broker(table: &Table) -> Result<BrokerSettings, Vec<Fault>> {
     keys.finish(BrokerSettings { listen, sessions_max, login: username.zip(password) })
 }
 
-fn policy(keys: &mut Keys<'_>, layers: &Layers, kinds: &[&str]) -> Option<(Policy, Option<PathBuf>)> {
+/// Faults inside the policy file are told with its own name and lines.
+fn policy(keys: &mut Keys<'_>, layers: &Layers, kinds: &[&str], elsewhere: &mut Vec<ConfigFault>) -> Option<(Policy, Option<PathBuf>)> {
     let file = keys.text("file").filter(|file| !file.is_empty()).map(|file| layers.base_dir.join(file));
     let text = match &file {
         None => DEFAULT_POLICY.to_owned(),
-        Some(path) => match std::fs::metadata(path).and_then(|found| {
-            if found.len() <= POLICY_BYTES_MAX { std::fs::read_to_string(path) } else { Err(std::io::Error::other("too large")) }
-        }) {
+        Some(path) => match read_bounded(path, POLICY_BYTES_MAX) {
             Ok(text) => text,
             Err(error) => {
                 keys.fault("file", "unreadable", format!("{}: {error}", path.display()));
@@ -279,13 +292,11 @@ fn policy(keys: &mut Keys<'_>, layers: &Layers, kinds: &[&str]) -> Option<(Polic
             }
         },
     };
-    match Policy::parse(&text, kinds) {
+    match Policy::read(&text, kinds) {
         Ok(policy) => Some((policy, file)),
         Err(faults) => {
             let name = file.map_or_else(|| "built-in policy".to_owned(), |file| file.display().to_string());
-            for fault in faults {
-                keys.fault("file", fault.rule, format!("{name}: {}: {}", fault.path, fault.message));
-            }
+            elsewhere.extend(located(&name, faults));
             None
         }
     }

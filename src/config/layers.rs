@@ -10,11 +10,16 @@ use std::{
 
 use toml::{Table, Value};
 
-use crate::fault::Fault;
+use crate::{
+    fault::Fault,
+    keys::lines::{self, Lines, Located},
+};
 
 /// Every key with its unit, default and effect; also the lowest layer.
 pub const DEFAULTS: &str = include_str!("../../config/lastmile.toml");
 const ENV_PREFIX: &str = "LASTMILE__";
+/// `password_file` names the file that holds `password`.
+const FILE_ENDING: &str = "_file";
 /// A county's configuration is a few pages.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Secrets are keys and passwords.
@@ -27,8 +32,10 @@ pub struct Layers {
     file: String,
     /// Directory that relative paths of the file start from.
     pub base_dir: PathBuf,
-    lines: BTreeMap<String, usize>,
+    lines: Lines,
     variables: BTreeMap<String, String>,
+    /// What is wrong with the files of secrets; told with everything else.
+    secret_faults: Vec<Fault>,
 }
 
 /// One fault, and where to mend it.
@@ -40,6 +47,9 @@ pub struct ConfigFault {
 
 impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.fault.path.is_empty() {
+            return write!(f, "{}: {} [{}]", self.place, self.fault.message, self.fault.rule);
+        }
         write!(f, "{}: {}", self.place, self.fault)
     }
 }
@@ -52,102 +62,152 @@ impl Layers {
             table: Table::new(),
             file: "defaults".into(),
             base_dir: PathBuf::from("."),
-            lines: BTreeMap::new(),
+            lines: Lines::default(),
             variables: BTreeMap::new(),
+            secret_faults: Vec::new(),
         };
         if let Some(path) = path {
             let name = path.display().to_string();
             let text = read_bounded(path, FILE_BYTES_MAX).map_err(|error| whole(&name, "unreadable", &error))?;
-            let file: Table = text.parse().map_err(|error: toml::de::Error| {
-                let line = error.span().map_or(1, |span| line_of(&text, span.start));
-                let fault = Fault::new("", "not-toml", error.message());
-                vec![ConfigFault { place: format!("{name}:{line}"), fault }]
-            })?;
-            layers.lines = lines_of(&text);
+            let (file, lines) = lines::read(&text).map_err(|faults| located(&name, faults))?;
+            layers.lines = lines;
             layers.file = name;
             // An empty parent means the file lies where we stand.
             layers.base_dir = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
             merge(&mut table, file);
         }
+        let mut not_set = Vec::new();
         for (name, value) in env {
             if let Some(keys) = name.strip_prefix(ENV_PREFIX) {
-                let keys: Vec<String> = keys.split("__").map(str::to_lowercase).collect();
-                layers.variables.insert(keys.join("."), name.clone());
-                set(&mut table, &keys, &value);
+                let words: Vec<&str> = keys.split("__").collect();
+                let mut path = String::new();
+                if set(&mut table, &words, &value, &mut path) {
+                    layers.variables.insert(path, name);
+                } else {
+                    let fault = Fault::new(path, "not-a-table", "does not lead to a key: what stands there is no table");
+                    not_set.push(ConfigFault { place: name, fault });
+                }
             }
         }
         layers.table = table;
-        let faults = layers.take_secret_files();
-        if faults.is_empty() { Ok(layers) } else { Err(layers.placed(faults)) }
+        layers.secret_faults = layers.take_secret_files();
+        if not_set.is_empty() { Ok(layers) } else { Err(not_set) }
     }
 
     /// Says of each fault which line or variable it is about.
     pub fn placed(&self, faults: Vec<Fault>) -> Vec<ConfigFault> {
-        let place = |fault: &Fault| {
-            let mut path = fault.path.as_str();
-            loop {
-                if let Some(variable) = self.variables.get(path) {
-                    return variable.clone();
-                }
-                if let Some(line) = self.lines.get(path) {
-                    return format!("{}:{line}", self.file);
-                }
-                match path.rfind(['.', '[']) {
-                    Some(cut) => path = &path[..cut],
-                    None => return self.file.clone(),
-                }
-            }
+        let place = |fault: &Fault| match (self.variable_of(&fault.path), self.lines.line_of(&fault.path)) {
+            (Some(variable), _) => variable.clone(),
+            (None, Some(line)) => format!("{}:{line}", self.file),
+            (None, None) => self.file.clone(),
         };
         let mut placed: Vec<ConfigFault> = faults.into_iter().map(|fault| ConfigFault { place: place(&fault), fault }).collect();
         placed.sort_by(|one, other| (one.place.len(), &one.place).cmp(&(other.place.len(), &other.place)));
         placed
     }
 
+    /// All faults with their places; a secret whose file is at fault is not also missing.
+    pub(super) fn all_placed(&self, mut faults: Vec<Fault>) -> Vec<ConfigFault> {
+        let about_file = |path: &str| self.secret_faults.iter().any(|fault| fault.path.strip_suffix(FILE_ENDING) == Some(path));
+        faults.retain(|fault| !about_file(&fault.path) && !self.secret_faults.iter().any(|own| own.path == fault.path));
+        faults.extend(self.secret_faults.iter().cloned());
+        self.placed(faults)
+    }
+
+    pub(super) fn has_secret_faults(&self) -> bool {
+        !self.secret_faults.is_empty()
+    }
+
+    /// The variable that set this key or the nearest one around it, unless the file has a key that is nearer.
+    fn variable_of(&self, path: &str) -> Option<&String> {
+        let mut path = path;
+        loop {
+            if let Some(variable) = self.variables.get(path) {
+                return Some(variable);
+            }
+            if self.lines.has(path) {
+                return None;
+            }
+            path = &path[..path.rfind(['.', '['])?];
+        }
+    }
+
     /// `password_file = "…"` in a channel or broker table becomes `password`.
     fn take_secret_files(&mut self) -> Vec<Fault> {
+        let Self { table, base_dir, lines, variables, .. } = self;
         let mut faults = Vec::new();
-        let base = self.base_dir.clone();
-        let mut take = |path: &str, table: &mut Table| {
-            let named: Vec<String> = table.keys().filter(|key| key.ends_with("_file") && !table[*key].is_table()).cloned().collect();
-            for key in named {
-                let secret = key.trim_end_matches("_file").to_owned();
-                let place = format!("{path}.{key}");
-                if table.contains_key(&secret) {
-                    faults.push(Fault::new(place, "given-twice", format!("{secret} is given as well; give one of the two")));
-                    continue;
-                }
-                let Some(file) = table[&key].as_str() else {
-                    faults.push(Fault::new(place, "wrong-type", "must be the name of a file"));
-                    continue;
-                };
-                match read_bounded(&base.join(file), SECRET_BYTES_MAX) {
-                    Ok(text) => {
-                        table.insert(secret, Value::String(text.trim_end_matches(['\r', '\n']).to_owned()));
-                        table.remove(&key);
-                    }
-                    Err(error) => faults.push(Fault::new(place, "unreadable", format!("{file}: {error}"))),
+        for section in ["channel", "builtin_broker"] {
+            let Some(Value::Table(below)) = table.get_mut(section) else { continue };
+            if section == "builtin_broker" {
+                take_secrets(section, below, base_dir, variables, lines, &mut faults);
+                continue;
+            }
+            for (name, below) in below.iter_mut() {
+                if let Value::Table(below) = below {
+                    take_secrets(&format!("{section}.{name}"), below, base_dir, variables, lines, &mut faults);
                 }
             }
-        };
-        if let Some(Value::Table(channels)) = self.table.get_mut("channel") {
-            for (name, table) in channels.iter_mut() {
-                if let Value::Table(table) = table {
-                    take(&format!("channel.{name}"), table);
-                }
-            }
-        }
-        if let Some(Value::Table(broker)) = self.table.get_mut("builtin_broker") {
-            take("builtin_broker", broker);
         }
         faults
     }
+}
+
+/// Puts the content of the file of each `x_file` into `x`, and remembers for faults about `x` where its file is named.
+fn take_secrets(
+    path: &str,
+    table: &mut Table,
+    base_dir: &Path,
+    variables: &mut BTreeMap<String, String>,
+    lines: &mut Lines,
+    faults: &mut Vec<Fault>,
+) {
+    let named: Vec<String> = table.keys().filter(|key| key.ends_with(FILE_ENDING) && !table[*key].is_table()).cloned().collect();
+    for key in named {
+        let secret = key.strip_suffix(FILE_ENDING).unwrap_or(&key).to_owned();
+        let (place, secret_place) = (format!("{path}.{key}"), format!("{path}.{secret}"));
+        if table.contains_key(&secret) {
+            // A variable stands above the file: it replaces the other way of giving the same secret.
+            match (variables.contains_key(&place), variables.contains_key(&secret_place)) {
+                (false, true) => {
+                    table.remove(&key);
+                    continue;
+                }
+                (true, false) => {}
+                _ => {
+                    faults.push(Fault::new(place, "given-twice", format!("{secret} is given as well; give one of the two")));
+                    continue;
+                }
+            }
+        }
+        let Some(file) = table[&key].as_str() else {
+            faults.push(Fault::new(place, "wrong-type", "must be the name of a file"));
+            continue;
+        };
+        match read_bounded(&base_dir.join(file), SECRET_BYTES_MAX).map(|text| text.trim().to_owned()) {
+            Ok(text) if text.is_empty() => faults.push(Fault::new(place, "empty-secret", format!("{file} is empty"))),
+            Ok(text) => {
+                table.insert(secret, Value::String(text));
+                table.remove(&key);
+                match variables.get(&place).cloned() {
+                    Some(variable) => drop(variables.insert(secret_place, variable)),
+                    None => lines.same_line(&place, secret_place),
+                }
+            }
+            Err(error) => faults.push(Fault::new(place, "unreadable", format!("{file}: {error}"))),
+        }
+    }
+}
+
+pub(super) fn located(file: &str, faults: Vec<Located>) -> Vec<ConfigFault> {
+    let place = |line: Option<usize>| line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
+    faults.into_iter().map(|Located { line, fault }| ConfigFault { place: place(line), fault }).collect()
 }
 
 fn whole(place: &str, rule: &'static str, error: &impl fmt::Display) -> Vec<ConfigFault> {
     vec![ConfigFault { place: place.to_owned(), fault: Fault::new("", rule, error.to_string()) }]
 }
 
-fn read_bounded(path: &Path, most: u64) -> std::io::Result<String> {
+pub(super) fn read_bounded(path: &Path, most: u64) -> std::io::Result<String> {
     let mut text = String::new();
     fs::File::open(path)?.take(most + 1).read_to_string(&mut text)?;
     if text.len() as u64 > most {
@@ -167,61 +227,41 @@ fn merge(below: &mut Table, above: Table) {
     }
 }
 
-/// Sets one key from the environment; what stands there tells whether the text is meant as a text.
-fn set(table: &mut Table, keys: &[String], text: &str) {
-    let Some((key, rest)) = keys.split_first() else { return };
+/// Sets one key from the environment, and writes its path; what stands there tells whether the text is meant as a text.
+/// `false` when the words lead through something that is no table.
+fn set(table: &mut Table, words: &[&str], text: &str, path: &mut String) -> bool {
+    let Some((word, rest)) = words.split_first() else { return false };
+    // Variables know neither dashes nor small letters: `MAS_1` is also `mas-1`.
+    let same = |key: &&String| key.replace('-', "_").eq_ignore_ascii_case(word);
+    let key = table.keys().find(same).cloned().unwrap_or_else(|| word.to_lowercase());
+    *path = lines::join(path, &key);
     if rest.is_empty() {
-        let is_text = matches!(table.get(key), Some(Value::String(_))) || is_secret(key);
+        let is_text = matches!(table.get(&key), Some(Value::String(_))) || is_text(&key);
         let typed = format!("value = {text}").parse::<Table>().ok().and_then(|mut parsed| parsed.remove("value"));
         let value = typed.filter(|_| !is_text).unwrap_or_else(|| Value::String(text.to_owned()));
-        table.insert(key.clone(), value);
-        return;
+        table.insert(key, value);
+        return true;
     }
-    let below = table.entry(key.clone()).or_insert_with(|| Value::Table(Table::new()));
-    if !below.is_table() {
-        *below = Value::Table(Table::new());
+    match table.entry(key).or_insert_with(|| Value::Table(Table::new())) {
+        Value::Table(below) => set(below, rest, text, path),
+        Value::Array(list) => {
+            let (word, rest) = (rest[0], &rest[1..]);
+            path.push_str(&format!("[{word}]"));
+            match word.parse::<usize>().ok().and_then(|place| list.get_mut(place)) {
+                Some(Value::Table(below)) if !rest.is_empty() => set(below, rest, text, path),
+                _ => false,
+            }
+        }
+        _ => false,
     }
-    if let Value::Table(below) = below {
-        set(below, rest, text);
-    }
+}
+
+/// Keys that are text although their value may look like a number: secrets, names of accounts and senders.
+fn is_text(key: &str) -> bool {
+    is_secret(key) || ["username", "from", "code", "name"].contains(&key)
 }
 
 /// Keys whose values are never shown and never anything but text.
 pub(super) fn is_secret(key: &str) -> bool {
     ["password", "secret", "token", "signing_key", "key"].iter().any(|word| key == *word || key.ends_with(&format!("_{word}")))
-}
-
-fn line_of(text: &str, byte: usize) -> usize {
-    text[..byte.min(text.len())].matches('\n').count() + 1
-}
-
-/// Key path to line, for every key of the file.
-fn lines_of(text: &str) -> BTreeMap<String, usize> {
-    let mut lines = BTreeMap::new();
-    if let Ok(document) = toml_edit::Document::parse(text) {
-        walk(text, "", document.as_table(), &mut lines);
-    }
-    lines
-}
-
-fn walk(text: &str, prefix: &str, table: &dyn toml_edit::TableLike, lines: &mut BTreeMap<String, usize>) {
-    for (key, item) in table.iter() {
-        let path = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
-        let span = table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span());
-        if let Some(span) = span {
-            lines.insert(path.clone(), line_of(text, span.start));
-        }
-        if let Some(below) = item.as_table_like() {
-            walk(text, &path, below, lines);
-        }
-        if let Some(list) = item.as_array_of_tables() {
-            for (place, below) in list.iter().enumerate() {
-                let path = format!("{path}[{place}]");
-                if let Some(span) = below.span() {
-                    lines.insert(path.clone(), line_of(text, span.start));
-                }
-                walk(text, &path, below, lines);
-            }
-        }
-    }
 }

@@ -4,6 +4,8 @@
 mod checked;
 mod layers;
 mod show;
+#[cfg(test)]
+mod tests;
 
 pub use checked::{BrokerSettings, Checked, HttpTls, Log, Server, SourceSettings};
 pub use layers::{ConfigFault, DEFAULTS, Layers};

@@ -41,13 +41,13 @@ fn masked_item(item: &Value) -> Value {
     }
 }
 
-/// `https://user:password@host` without its login.
+/// `https://user:password@host/path?key=…` without its login and without its query, which holds the keys of many far ends.
 fn without_login(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     match authority.rsplit_once('@') {
-        Some((_, host)) if path.is_empty() => format!("{scheme}://{MASK}@{host}"),
-        Some((_, host)) => format!("{scheme}://{MASK}@{host}/{path}"),
-        None => text.to_owned(),
+        Some((_, host)) => format!("{scheme}://{MASK}@{host}{path}{query}"),
+        None => format!("{scheme}://{authority}{path}{query}"),
     }
 }

@@ -47,6 +47,17 @@ impl Lines {
         }
     }
 
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
+    /// Lets `also` stand where `path` stands.
+    pub(crate) fn same_line(&mut self, path: &str, also: String) {
+        if let Some(line) = self.line_of(path) {
+            self.0.insert(also, line);
+        }
+    }
+
     pub(crate) fn locate(&self, faults: impl IntoIterator<Item = Fault>) -> Vec<Located> {
         let mut located: Vec<Located> = faults.into_iter().map(|fault| Located { line: self.line_of(&fault.path), fault }).collect();
         located.sort_by_key(|located| located.line);
