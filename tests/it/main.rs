@@ -1,6 +1,7 @@
 //! Tests of the whole crate in one binary: walls between rooms, and the real application in process, asked over its own socket.
 
 mod config;
+mod config_examples;
 mod http;
 mod http_access;
 mod http_alerts;

@@ -1,0 +1,58 @@
+//! Holds the examples of the configuration's manual against the drivers: every block that a reader may uncomment is one that works.
+
+use lastmile::{
+    channel::{Kind, drivers},
+    config::DEFAULTS,
+};
+
+/// The blocks `# [channel.NAME]` up to the next empty line, without their comment signs.
+fn examples() -> Vec<(String, String)> {
+    let mut blocks: Vec<(String, String)> = Vec::new();
+    let mut open = false;
+    for line in DEFAULTS.lines() {
+        let bare = line.strip_prefix("# ").unwrap_or_default();
+        if let Some(name) = bare.strip_prefix("[channel.").and_then(|rest| rest.split(']').next()) {
+            blocks.push((name.to_owned(), String::new()));
+            open = true;
+        } else if bare.is_empty() {
+            open = false;
+        } else if let (true, Some((_, block))) = (open, blocks.last_mut()) {
+            block.push_str(bare);
+            block.push('\n');
+        }
+    }
+    blocks
+}
+
+/// Secrets of the examples stand in files; here they are given in place, as the configuration would after reading them.
+fn with_secrets(table: &mut toml::Table) {
+    let files: Vec<String> = table.keys().filter(|key| key.ends_with("_file")).cloned().collect();
+    for key in files {
+        table.remove(&key);
+        // 32 bytes in base64: good for a password and for an Ed25519 seed.
+        let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        table.insert(key.trim_end_matches("_file").to_owned(), secret.into());
+    }
+}
+
+#[test]
+fn every_example_of_a_channel_is_one_that_its_driver_takes() {
+    let mut seen = Vec::new();
+    for (name, text) in examples() {
+        let mut table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+        with_secrets(&mut table);
+        let word = |key: &str| table.get(key).and_then(toml::Value::as_str).unwrap_or_else(|| panic!("{name} has no {key}")).to_owned();
+        let (kind, provider) = (word("kind"), word("provider"));
+        let driver = Kind::from_name(&kind).and_then(|kind| drivers::find(kind, &provider));
+        let driver = driver.unwrap_or_else(|| panic!("{name}: no driver {kind}/{provider}"));
+        if let Err(faults) = (driver.check)(&name, &table) {
+            panic!("{name}: {}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        }
+        seen.push((driver.kind, driver.provider));
+    }
+    for kind in [Kind::Email, Kind::Speaker] {
+        for driver in drivers::drivers().iter().filter(|driver| driver.kind == kind && driver.provider != "sandbox") {
+            assert!(seen.contains(&(kind, driver.provider)), "the manual has no example of {}/{}", kind.name(), driver.provider);
+        }
+    }
+}
