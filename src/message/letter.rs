@@ -43,7 +43,9 @@ fn chinese(said: &Said<'_>) -> String {
         lines.push(format!("范围：{areas}"));
     }
     let issued = said.alert.effective.format("%Y年%-m月%-d日 %H:%M");
-    lines.push(format!("发布：{} {issued}\n有效至：{}", said.issuer(), said.alert.expires.format("%Y年%-m月%-d日 %H:%M")));
+    let until = said.alert.expires.format("%Y年%-m月%-d日 %H:%M");
+    let until = if said.is_over { String::new() } else { format!("\n有效至：{until}") };
+    lines.push(format!("发布：{} {issued}{until}", said.issuer()));
     if let Some(answer) = &said.reader.answer {
         let by = answer.due.format("%H:%M");
         lines.push(match answer.url {

@@ -3,12 +3,14 @@
 //! Invariant: a text says what, when, where to go within the limit of its form, and a drill says that it is one.
 
 mod letter;
+mod measure;
 mod post;
 pub mod render;
 #[cfg(test)]
 mod render_tests;
 mod short;
 mod speech;
+mod spoken;
 pub mod token;
 
 use std::{fmt, str::FromStr, sync::Arc};

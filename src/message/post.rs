@@ -23,10 +23,20 @@ pub(super) fn text(said: &Said<'_>, bytes_max: usize, markdown: bool) -> String 
             rest.push_str(&format!("\n{open}情况{close} {}", plain(said.description, markdown)));
         }
     }
-    let foot = format!("\n{}", plain(said.issuer(), markdown));
+    let foot = format!("\n{}{}", plain(said.issuer(), markdown), link(&said.alert.web));
     let room = bytes_max.saturating_sub(head.len() + foot.len());
     let whole = format!("{head}{}{foot}", cut_bytes(&rest, room));
     cut_bytes(&whole, bytes_max).to_owned()
+}
+
+/// Longer addresses than this are not read, and would push the measures out.
+const LINK_BYTES_MAX: usize = 300;
+
+/// Where the issuer says more; an address is given whole or not at all.
+fn link(web: &str) -> String {
+    let is_address = (web.starts_with("https://") || web.starts_with("http://")) && web.len() <= LINK_BYTES_MAX;
+    let is_plain = web.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>[]()*`\"".contains(&byte));
+    if is_address && is_plain { format!("\n详见 {web}") } else { String::new() }
 }
 
 /// Signs that a group would show as markup, mentions or links of its own.

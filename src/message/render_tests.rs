@@ -113,6 +113,63 @@ fn loudspeakers_say_no_signs_and_groups_get_no_markup_of_strangers() {
     );
 }
 
+/// One telling in every form, as a person would compare them.
+fn in_every_form(alert: &Alert, reader: &Reader<'_>, occasion: &Occasion) -> String {
+    let forms = [short(), Form::Speech { units_max: 600 }, Form::Letter, Form::Post { bytes_max: 2_048, markdown: false }];
+    let texts = forms.iter().map(|form| said(alert, reader, occasion, form));
+    texts
+        .map(|text| format!("{}{}{}", text.subject, if text.subject.is_empty() { "" } else { "\n\n" }, text.text))
+        .collect::<Vec<_>>()
+        .join("\n=====\n")
+}
+
+fn landslide() -> Alert {
+    Alert {
+        event: "11D01".parse().expect("event"),
+        event_name: "滑坡".into(),
+        sender_name: "北川羌族自治县自然资源局".into(),
+        headline: "北川羌族自治县自然资源局发布滑坡橙色预警".into(),
+        level: Level::Orange,
+        description: "坪上滑坡后缘裂缝24h扩大35mm\u{ff0c}雨势未减\u{ff0c}值班电话0816-4821234。".into(),
+        instruction: "1.有关部门做好抢险准备\u{ff1b}2.听到敲锣立即沿路线撤离\u{ff0c}不要收拾财物\u{ff1b}3.雨停后24小时内不得返回。".into(),
+        web: "https://www.beichuan.example/yj/1".into(),
+        ..rainstorm()
+    }
+}
+
+#[test]
+fn a_landslide_is_told_in_every_form_with_signal_route_and_shelter() {
+    let household = Reader { name: "李秀英", shelter: Some(SHELTER), ..reader() };
+    insta::assert_snapshot!("every_form_landslide", in_every_form(&landslide(), &household, &Occasion::Warning));
+}
+
+#[test]
+fn a_drill_says_first_and_everywhere_that_it_is_one() {
+    let drill = Alert { status: Status::Exercise, ..rainstorm() };
+    let texts = in_every_form(&drill, &reader(), &Occasion::Warning);
+    insta::assert_snapshot!("every_form_drill", texts);
+    let short = said(&drill, &reader(), &Occasion::Warning, &short()).text;
+    assert!(short.starts_with("【演练】") && short.ends_with("【北川预警】"), "{short}");
+}
+
+#[test]
+fn an_all_clear_and_a_change_of_level_are_told_in_every_form() {
+    let over = Alert { msg_type: MsgType::Cancel, description: "降雨已明显减弱。".into(), ..rainstorm() };
+    insta::assert_snapshot!("every_form_all_clear", in_every_form(&over, &reader(), &Occasion::AllClear));
+    let lower = Alert { level: Level::Orange, ..rainstorm() };
+    insta::assert_snapshot!("every_form_change", in_every_form(&lower, &reader(), &Occasion::Change { before: Some(Level::Red) }));
+}
+
+#[test]
+fn a_guide_that_begins_with_what_offices_do_begins_for_people_with_what_they_can_do() {
+    let guide = "1.政府及相关部门按照职责做好防暴雨应急和抢险工作\u{ff1b}2.停止集会、停课、停业\u{ff1b}3.远离山沟、河道和陡坡。";
+    let blue = Alert { level: Level::Blue, instruction: guide.into(), ..rainstorm() };
+    let household = said(&blue, &reader(), &Occasion::Warning, &short()).text;
+    assert!(household.contains("停止集会") && !household.contains("政府"), "{household}");
+    let officer = said(&blue, &Reader { role: "town_duty", ..reader() }, &Occasion::Warning, &short()).text;
+    assert!(officer.contains("政府及相关部门"), "{officer}");
+}
+
 proptest! {
     #[test]
     fn every_text_keeps_its_limit_its_drill_mark_and_its_link(

@@ -1,7 +1,10 @@
 //! Owns short messages: what, where, when, what to do, where to go, in seventy characters where that is enough.
 //! Refuses to know who carries them. Invariant: never over the parts allowed; signature, drill mark, warning and link are never cut.
 
-use super::render::{Said, cut_units, one_line, units};
+use super::{
+    measure,
+    render::{Said, cut_units, one_line, units},
+};
 use crate::alert::Level;
 
 /// In UTF-16 units, as short-message centres count Chinese text (domain: 70 alone, 67 each of several).
@@ -42,20 +45,23 @@ struct Pieces {
     shelter: String,
     ask: String,
     link: String,
+    /// The signature of a drill, whose mark stands in front instead: operators take one at either end. Never cut.
+    tail: String,
 }
 
 impl Pieces {
     fn of(said: &Said<'_>, signature: &str) -> Self {
-        let head = format!("{signature}{}{}{}", said.drill, said.why, said.what);
+        let (front, tail) = if said.drill.is_empty() { (signature, "") } else { ("", signature) };
+        let front = format!("{front}{}{}", said.drill, said.why);
+        let asking = Self { tail: tail.to_owned(), ..Self::asking(said) };
         if let Some(own) = said.own_text {
-            let head = format!("{signature}{}{}", said.drill, said.why);
             return Self {
-                head,
+                head: front,
                 place: String::new(),
                 time: String::new(),
                 measure: one_line(own),
                 shelter: String::new(),
-                ..Self::asking(said)
+                ..asking
             };
         }
         let (colon, comma) = if said.english { (": ", ", ") } else { ("\u{ff1a}", "\u{ff0c}") };
@@ -65,18 +71,19 @@ impl Pieces {
             (false, false) => format!("{comma}至{}", said.until),
             (false, true) => format!("{comma}until {}", said.until),
         };
+        let instruction = measure::measures(instruction, said.reader.role);
         let measure = if said.is_over {
             String::new()
         } else {
-            format!("{}{}", if said.english { ". " } else { "。" }, one_line(instruction).trim_end_matches(['。', '.']))
+            format!("{}{}", if said.english { ". " } else { "。" }, instruction.trim_end_matches(['。', '.', ';', '\u{ff1b}']))
         };
         Self {
-            head,
+            head: format!("{front}{}", said.what),
             place: if said.reader.area_name.is_empty() { String::new() } else { format!("{colon}{}", said.reader.area_name) },
             time,
             measure,
             shelter: shelter(said),
-            ..Self::asking(said)
+            ..asking
         }
     }
 
@@ -97,12 +104,13 @@ impl Pieces {
             shelter: String::new(),
             ask: ask.to_owned(),
             link,
+            tail: String::new(),
         }
     }
 
     /// As much as `room` holds, the most important first; `true` when nothing was left out.
     fn fit(&self, room: usize) -> (String, bool) {
-        let mut left = room.saturating_sub(units(&self.head) + units(&self.link));
+        let mut left = room.saturating_sub(units(&self.head) + units(&self.link) + units(&self.tail));
         let mut take = |piece: &str| {
             let fits = units(piece) <= left;
             if fits {
@@ -119,17 +127,19 @@ impl Pieces {
         let measure = if units(measure) < MEASURE_MIN.min(units(&self.measure)) { "" } else { measure };
         let keep = |wanted: bool, piece: &str| if wanted { piece.to_owned() } else { String::new() };
         let text = [
-            self.head.clone(),
+            // A head that alone is over the room can only come from a name of absurd length.
+            cut_units(&self.head, room.saturating_sub(units(&self.link) + units(&self.tail))).to_owned(),
             keep(place, &self.place),
             keep(time, &self.time),
             measure.to_owned(),
             keep(shelter, &self.shelter),
             keep(ask, &self.ask),
             self.link.clone(),
+            self.tail.clone(),
         ]
         .concat();
         let is_whole = place && ask && shelter && time && measure.len() == self.measure.len();
-        (cut_head(text, room), is_whole)
+        (text, is_whole)
     }
 
     /// Parts in which the first sentence of the measures, the shelter and the rest would stand whole.
@@ -141,14 +151,10 @@ impl Pieces {
             + first
             + units(&self.shelter)
             + units(&self.ask)
-            + units(&self.link);
+            + units(&self.link)
+            + units(&self.tail);
         u8::try_from(all.div_ceil(usize::from(limits.part).max(1))).unwrap_or(u8::MAX)
     }
-}
-
-/// A head that alone is over the room can only come from a name of absurd length.
-fn cut_head(text: String, room: usize) -> String {
-    if units(&text) <= room { text } else { cut_units(&text, room).to_owned() }
 }
 
 fn shelter(said: &Said<'_>) -> String {

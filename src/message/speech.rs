@@ -1,105 +1,68 @@
-//! Owns what loudspeakers say: plain sentences, no brackets or symbols, units and numerals as a listener understands them.
-//! Refuses to know speakers. Invariant: within the limit, and the all-clear is said as plainly as the warning.
+//! Owns what loudspeakers say: plain sentences; who is meant, what, until when, what to do, and the most important thing once more.
+//! Refuses to know speakers. Invariant: within the limit, the drill said first, and the all-clear said as plainly as the warning.
 
-use super::render::{Said, cut_units, one_line, units};
-use crate::alert::Level;
-
-/// A short stop between two parts of a sentence.
-const PAUSE: &str = "\u{ff0c}";
-
-/// Written signs and what is said for them; longer ones first.
-const SPOKEN: &[(&str, &str)] = &[
-    ("mm/h", "毫米每小时"),
-    ("km/h", "公里每小时"),
-    ("m³/s", "立方米每秒"),
-    ("m/s", "米每秒"),
-    ("mm", "毫米"),
-    ("km", "公里"),
-    ("℃", "摄氏度"),
-    ("Ⅰ级", "一级"),
-    ("Ⅱ级", "二级"),
-    ("Ⅲ级", "三级"),
-    ("Ⅳ级", "四级"),
-    ("Ⅰ", "一级"),
-    ("Ⅱ", "二级"),
-    ("Ⅲ", "三级"),
-    ("Ⅳ", "四级"),
-    ("≥", "不小于"),
-    ("≤", "不大于"),
-    ("～", "到"),
-    ("~", "到"),
-    ("【", ""),
-    ("】", PAUSE),
-    ("[", ""),
-    ("]", PAUSE),
-    ("(", PAUSE),
-    (")", PAUSE),
-    ("\u{ff08}", PAUSE),
-    ("\u{ff09}", PAUSE),
-    ("《", ""),
-    ("》", ""),
-    ("“", ""),
-    ("”", ""),
-    ("\"", ""),
-    ("*", ""),
-    ("#", ""),
-    ("/", "或"),
-];
+use super::{
+    measure,
+    render::{Said, cut_units, one_line, units},
+    spoken::{spoken, strength},
+};
+use crate::{alert::Level, time::Timestamp};
 
 pub(super) fn text(said: &Said<'_>, units_max: usize) -> String {
     let drill = if said.drill.is_empty() { "" } else { "演练，演练，这是一次演练。" };
+    let why = said.why.trim_end_matches([':', '\u{ff1a}', ' ']);
     if let Some(own) = said.own_text {
-        return fit(&format!("{drill}{}", spoken(own)), units_max);
+        return fit(&sentences(&[drill, why, &one_line(own)]), units_max);
     }
-    let area = if said.areas().is_empty() { said.reader.area_name.to_owned() } else { said.areas() };
-    let head = format!("{drill}{}{}发布{}。", why(said), spoken(said.issuer()), spoken(&said.what));
+    let place = said.reader.area_name;
+    let call = if place.is_empty() { String::new() } else { format!("{place}请注意") };
     if said.is_over {
-        return fit(&format!("{drill}{}现在{}。{}。", why(said), spoken(&said.what), spoken(&one_line(said.description))), units_max);
+        let over = format!("{}现在{}", said.issuer(), said.what);
+        return fit(&sentences(&[drill, &call, why, &over, &one_line(said.description)]), units_max);
     }
+    let what = format!("{}{}发布{}\u{ff0c}有效到{}", said.issuer(), when(said.alert.effective), said.what, when(said.alert.expires));
+    let areas = said.areas();
+    let range = if areas.is_empty() || areas == place { String::new() } else { format!("范围\u{ff1a}{areas}") };
+    let measures = measure::measures(said.instruction, said.reader.role);
+    let once_more = measure::first(&measures);
+    let once_more = if once_more.is_empty() { String::new() } else { format!("再说一遍\u{ff1a}{once_more}") };
+    // The measures before the background: who stops listening has heard what to do.
+    let body = sentences(&[drill, &call, why, &what, &range, &measures, &one_line(said.description)]);
     // "Act at once" is kept for what is grave, or nobody acts when it is.
     let urgent = if said.alert.level <= Level::Orange { "请立即行动，相互转告。" } else { "请注意防范，相互转告。" };
-    // The measures before the background: who stops listening has heard what to do.
-    let body = format!("{}范围：{}。{}。{}。", head, spoken(&area), sentence(said.instruction), sentence(said.description));
-    let room = units_max.saturating_sub(units(urgent));
-    format!("{}{urgent}", fit(&body, room))
+    let end = format!("{}{urgent}", sentences(&[&once_more]));
+    // The end may not crowd out the warning itself.
+    let end = if units(&end) * 3 <= units_max { end } else { String::new() };
+    let body = fit(&body, units_max - units(&end));
+    format!("{body}{end}")
 }
 
-fn why(said: &Said<'_>) -> String {
-    spoken(said.why.trim_end_matches([':', '\u{ff1a}'])) + if said.why.is_empty() { "" } else { "。" }
+/// `7月23日10时15分`; a full hour without its minutes. The year is known to everybody who hears it.
+fn when(at: Timestamp) -> String {
+    at.format("%-m月%-d日%-H时%-M分").replace("时0分", "时")
 }
 
-fn sentence(text: &str) -> String {
-    spoken(&one_line(text)).trim_end_matches('。').to_owned()
-}
-
-fn spoken(text: &str) -> String {
-    let mut said = text.to_owned();
-    for (written, words) in SPOKEN {
-        if said.contains(written) {
-            said = said.replace(written, words);
-        }
-    }
-    said
-}
-
-fn fit(text: &str, units_max: usize) -> String {
-    // Pauses that stand side by side are one, and an empty sentence is none.
-    let mut tidy = String::with_capacity(text.len());
-    for letter in text.chars() {
-        let pause = is_pause(letter);
-        let after_pause = tidy.chars().last().is_none_or(is_pause);
-        if pause && after_pause {
-            if letter == '。' && !tidy.is_empty() {
-                tidy.pop();
-                tidy.push('。');
+/// Each part as one sentence that ends with a stop; empty parts are none.
+fn sentences(parts: &[&str]) -> String {
+    let mut text = String::new();
+    for part in parts {
+        let part = spoken(part);
+        let part = part.trim_end_matches(|letter: char| strength(letter) > 0 && !matches!(letter, '\u{ff1f}' | '\u{ff01}'));
+        if !part.is_empty() {
+            text.push_str(part);
+            if !part.ends_with(['\u{ff1f}', '\u{ff01}']) {
+                text.push('。');
             }
-            continue;
         }
-        tidy.push(letter);
     }
-    cut_units(&tidy, units_max).to_owned()
+    text
 }
 
-const fn is_pause(letter: char) -> bool {
-    matches!(letter, '。' | ',' | ';' | '\u{ff0c}' | '\u{ff1b}')
+/// What fits, ended with a stop.
+fn fit(text: &str, units_max: usize) -> String {
+    if units(text) <= units_max {
+        return text.to_owned();
+    }
+    let cut = cut_units(text, units_max.saturating_sub(1)).trim_end_matches(|letter: char| strength(letter) > 0);
+    if cut.is_empty() { String::new() } else { format!("{cut}。") }
 }
