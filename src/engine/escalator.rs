@@ -12,11 +12,14 @@ use crate::{
     area::AreaCode,
     delivery::{
         book::Book,
-        call::Call,
+        call::{Call, End},
         event::{Event, Told},
         ledger::Shelf,
     },
-    policy::{Answer, Step},
+    policy::{
+        Answer,
+        escalation::{self, Next, Overdue, Roll},
+    },
     registry::{Snapshot, SubscriberKey},
     telemetry::metrics as meter,
 };
@@ -56,71 +59,110 @@ pub(crate) async fn look(inner: &Arc<Inner>, shelf: &Shelf) -> Result<(), Unavai
 }
 
 fn escalate(basis: &Basis<'_>, shelf: &Shelf, book: &Book, answer: &Answer, overdue: &[&Call]) -> Vec<Event> {
-    let mut taken: HashSet<SubscriberKey> =
-        book.calls.iter().map(|call| SubscriberKey(book.recipients[call.recipient as usize].key)).collect();
-    let mut asked = Vec::new();
+    let mut roll = Registered::of(basis.snapshot, book);
+    let mut asked: Vec<Asked> = Vec::new();
+    let mut joined = Vec::new();
+    let mut in_hand = Vec::new();
     let mut exhausted = Vec::new();
     for call in overdue {
-        match next(basis.snapshot, book, answer, call, &mut taken) {
-            Some((step, whom)) => asked.push(Asked { silent: call.recipient, step, due: basis.now.plus(answer.within), whom }),
-            None => exhausted.push(call.recipient),
+        if let Some(to) = taken_on_beside(book, call) {
+            in_hand.push((call.recipient, to));
+        } else if let Some(first) = asked.iter().position(|ask| book.call_of(ask.silent).is_some_and(|other| stand_together(other, call))) {
+            joined.push((call.recipient, first));
+        } else {
+            match escalation::next(&answer.then, &overdue_call(book, call), &roll) {
+                Next::Ask { whom, step } => {
+                    roll.asked.extend(&whom);
+                    asked.push(Asked { silent: call.recipient, step, due: basis.now.plus(answer.within), whom });
+                }
+                Next::Exhausted => exhausted.push(call.recipient),
+            }
         }
     }
     let mut events = Vec::new();
+    let escalated = |recipient, to| told(Told::Escalated { alert: shelf.no, recipient, at: basis.now, to });
     if !asked.is_empty() {
         let (plan, became) = planner::escalation(basis, book, &asked);
         events.extend(plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)));
+        events.extend(joined.into_iter().filter_map(|(recipient, first)| Some(escalated(recipient, became.get(first)?.clone()))));
         for (ask, to) in asked.iter().zip(became) {
-            events.push(told(Told::Escalated { alert: shelf.no, recipient: ask.silent, at: basis.now, to }));
+            events.push(escalated(ask.silent, to));
         }
     }
+    events.extend(in_hand.into_iter().map(|(recipient, to)| escalated(recipient, to)));
     events.extend(exhausted.into_iter().map(|recipient| told(Told::Exhausted { alert: shelf.no, recipient, at: basis.now })));
     events
 }
 
+/// Whether both were asked at the same step in the same person's place: an answer of either is enough.
+fn stand_together(one: &Call, other: &Call) -> bool {
+    one.on_behalf.is_some() && one.on_behalf == other.on_behalf && one.step == other.step
+}
+
+/// Whoever was asked beside this one and answered, or else those who were asked after somebody beside this one.
+fn taken_on_beside(book: &Book, call: &Call) -> Option<Vec<u32>> {
+    let beside = || book.calls.iter().filter(|other| other.recipient != call.recipient && stand_together(other, call));
+    let answered: Vec<u32> = beside().filter(|other| matches!(other.end, End::Answered(_))).map(|other| other.recipient).collect();
+    if !answered.is_empty() {
+        return Some(answered);
+    }
+    beside().find_map(|other| if let End::Escalated { to, .. } = &other.end { Some(to.clone()) } else { None })
+}
+
+/// The chain goes on in the place of the person whom the policy called first, from where that person is registered.
+fn overdue_call(book: &Book, call: &Call) -> Overdue<SubscriberKey> {
+    let mut first = call;
+    // Each step back is one of the chain, so the way ends.
+    for _ in 0..call.step {
+        match first.on_behalf.and_then(|silent| book.call_of(silent)) {
+            Some(earlier) => first = earlier,
+            None => break,
+        }
+    }
+    let silent = SubscriberKey(book.recipients[first.recipient as usize].key);
+    Overdue { silent, area: book.area_of(first.recipient), step: call.step }
+}
+
+/// The registry as the policy's escalation asks about it, with those who have been asked about this alert.
+struct Registered<'a> {
+    snapshot: &'a Snapshot,
+    asked: HashSet<SubscriberKey>,
+}
+
+impl<'a> Registered<'a> {
+    fn of(snapshot: &'a Snapshot, book: &Book) -> Self {
+        let asked = book.calls.iter().map(|call| SubscriberKey(book.recipients[call.recipient as usize].key)).collect();
+        Self { snapshot, asked }
+    }
+
+    fn holders(&self, positions: std::ops::Range<u32>, role: &str) -> Vec<SubscriberKey> {
+        let people = positions.map(|position| self.snapshot.subscriber_at(position));
+        people.filter(|person| person.role() == role).map(|person| person.key()).collect()
+    }
+}
+
+impl Roll for Registered<'_> {
+    type Person = SubscriberKey;
+
+    fn backup(&self, who: SubscriberKey) -> Option<SubscriberKey> {
+        self.snapshot.subscriber(who).and_then(|person| person.backup())
+    }
+
+    fn at(&self, role: &str, area: AreaCode) -> Vec<SubscriberKey> {
+        self.holders(self.snapshot.subscribers_at(area), role)
+    }
+
+    fn within(&self, role: &str, area: AreaCode) -> Vec<SubscriberKey> {
+        self.holders(self.snapshot.subscribers_in(area), role)
+    }
+
+    fn was_asked(&self, who: SubscriberKey) -> bool {
+        self.asked.contains(&who)
+    }
+}
+
 fn told(told: Told) -> Event {
     Event::Told(Box::new(told))
-}
-
-/// The first step of the chain after the call's own that names somebody who was not asked yet.
-fn next(
-    snapshot: &Snapshot,
-    book: &Book,
-    answer: &Answer,
-    call: &Call,
-    taken: &mut HashSet<SubscriberKey>,
-) -> Option<(u8, Vec<SubscriberKey>)> {
-    let silent = SubscriberKey(book.recipients[call.recipient as usize].key);
-    let area = book.area_of(call.recipient);
-    for (place, step) in (0_u8..).zip(&answer.then).skip(usize::from(call.step)) {
-        let candidates = match step {
-            Step::Backup => snapshot.subscriber(silent).and_then(|person| person.backup()).into_iter().collect(),
-            Step::Role(role) => holders_of(snapshot, area, role),
-        };
-        let whom: Vec<SubscriberKey> = candidates.into_iter().filter(|&key| taken.insert(key)).collect();
-        if !whom.is_empty() {
-            return Some((place.saturating_add(1), whom));
-        }
-    }
-    None
-}
-
-/// People of this role at the nearest area upwards that has any.
-fn holders_of(snapshot: &Snapshot, from: AreaCode, role: &str) -> Vec<SubscriberKey> {
-    let mut area = Some(from);
-    while let Some(here) = area {
-        let found: Vec<SubscriberKey> = snapshot
-            .subscribers_at(here)
-            .map(|position| snapshot.subscriber_at(position))
-            .filter(|person| person.role() == role)
-            .map(|person| person.key())
-            .collect();
-        if !found.is_empty() {
-            return found;
-        }
-        area = here.parent();
-    }
-    Vec::new()
 }
 
 fn announce(shelf: &Shelf, told: &Told) {
@@ -135,5 +177,92 @@ fn announce(shelf: &Shelf, told: &Told) {
             tracing::error!(alert = %shelf.id, recipient, "no answer and nobody left to ask: somebody must go");
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        alert::{AlertId, AlertNo},
+        delivery::{
+            call::Answer as Reply,
+            event::{Accepted, Choice},
+            plan::{CallsDue, PlanPart, Purpose, RecipientKind, Run},
+        },
+        time::Timestamp,
+    };
+
+    const T0: Timestamp = Timestamp::from_ms(1_784_000_000_000);
+
+    /// Recipient 0 is a village's monitor, 1 the backup, 2 and 3 the township's officers: the monitor and the backup were silent,
+    /// both officers have been asked.
+    fn book() -> Book {
+        let accepted = Accepted {
+            alert: AlertNo(0),
+            id: AlertId(uuid::Uuid::from_u128(1)),
+            received: T0,
+            accepted: T0,
+            source: "met".into(),
+            by: "met".into(),
+            needs_approval: false,
+            format: "json".into(),
+            digest: String::new(),
+            document: serde_json::json!({"status": "Actual"}),
+            target: None,
+        };
+        let mut book = Book::new(accepted, T0);
+        let run = |area: &str, role: &str, keys: std::ops::Range<u32>| {
+            let area = area.parse().expect("a code");
+            PlanPart::Run(Run { area, kind: RecipientKind::Person, role: role.into(), keys: keys.collect(), unreachable: Vec::new() })
+        };
+        let calls = |step, recipients: Vec<u32>, on_behalf| {
+            PlanPart::Calls(CallsDue { due: T0.plus(Duration::from_secs(300)), step, recipients, on_behalf })
+        };
+        let parts = [
+            PlanPart::Open { number: 0, at: T0, purpose: Purpose::First },
+            run("510726102201", "monitor", 10..12),
+            run("510726102", "town_duty", 12..14),
+            calls(0, vec![0], None),
+            calls(1, vec![1], Some(0)),
+            calls(2, vec![2, 3], Some(1)),
+            PlanPart::Seal { number: 0, recipients: 4, deliveries: 0 },
+        ];
+        for part in parts {
+            book.apply_plan(part).expect("a sound plan");
+        }
+        book
+    }
+
+    fn call(book: &Book, recipient: u32) -> &Call {
+        book.call_of(recipient).expect("a call")
+    }
+
+    #[test]
+    fn the_chain_goes_on_for_the_one_who_was_called_first_from_where_that_person_is() {
+        let book = book();
+        let village = "510726102201".parse().expect("a code");
+        assert_eq!(overdue_call(&book, call(&book, 3)), Overdue { silent: SubscriberKey(10), area: village, step: 2 });
+        assert_eq!(overdue_call(&book, call(&book, 0)), Overdue { silent: SubscriberKey(10), area: village, step: 0 });
+    }
+
+    #[test]
+    fn one_answer_of_those_asked_together_is_enough() {
+        let mut book = book();
+        assert_eq!(taken_on_beside(&book, call(&book, 3)), None);
+        book.apply_answer(2, Reply::by_hand(T0, Choice::Received, "call", "duty", ""));
+        assert_eq!(taken_on_beside(&book, call(&book, 3)), Some(vec![2]));
+        assert_eq!(taken_on_beside(&book, call(&book, 1)), None);
+    }
+
+    #[test]
+    fn who_was_asked_together_goes_on_together() {
+        let mut book = book();
+        book.end_call(2, End::Escalated { at: T0, to: vec![9] });
+        assert_eq!(taken_on_beside(&book, call(&book, 3)), Some(vec![9]));
+        assert!(stand_together(call(&book, 2), call(&book, 3)) && !stand_together(call(&book, 1), call(&book, 3)));
+        assert!(!stand_together(call(&book, 0), call(&book, 0)), "those called first each answer for themselves");
     }
 }

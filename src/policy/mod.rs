@@ -2,6 +2,7 @@
 //! Refuses to know alerts' texts, registries and far ends; channels are words of the file. Pure.
 //! Invariant: the first rule that fits decides, and a policy with any fault is never used.
 
+pub mod escalation;
 mod read;
 
 use std::time::Duration;
