@@ -9,20 +9,22 @@ use std::{
 
 use anyhow::Context as _;
 use rand::RngExt as _;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::{Access, Sessions},
     alert::{Limits, Vocabulary},
     area::AreaCode,
     channel::{self, Channel, Common, Kind, Prepared, drivers, speaker::broker},
-    config::{Checked, ConfigFault, Layers, SourceSettings},
+    config::{Checked, ConfigFault, Judges, Layers, SourceSettings},
     engine::{Approval, Gateway, Setup, Source},
     fault::Fault,
     http::{self, Edge, Settings, Tls, TlsFiles},
+    inlet,
     message::token::AnswerTokens,
     policy::Policy,
     registry::Registry,
+    relay,
     store::{Options, documents::Documents},
     telemetry,
     time::{SharedClock, SystemClock, set_output_offset},
@@ -33,7 +35,28 @@ pub const DEFAULT_CONFIG: &str = "config/lastmile.toml";
 /// Keys of this installation: of answer links and of callback addresses.
 const INSTALLATION: &str = "installation.bin";
 
-pub type Configuration = Checked<Prepared>;
+/// Hands each table to the room that it belongs to.
+pub struct Rooms;
+
+impl Judges for Rooms {
+    type Channel = Prepared;
+    type Inlet = inlet::Prepared;
+    type Relay = relay::Prepared;
+
+    fn channel(&self, name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
+        check_channel(name, table)
+    }
+
+    fn inlet(&self, name: &str, table: &toml::Table) -> Result<inlet::Prepared, Vec<Fault>> {
+        inlet::check(name, table)
+    }
+
+    fn relay(&self, name: &str, table: &toml::Table) -> Result<relay::Prepared, Vec<Fault>> {
+        relay::check(name, table)
+    }
+}
+
+pub type Configuration = Checked<Rooms>;
 
 /// A file that is not there is no fault where it is the default one.
 pub fn read_layers(path: &Path) -> Result<Layers, Vec<ConfigFault>> {
@@ -46,7 +69,7 @@ pub fn read_config(path: &Path) -> Result<Configuration, Vec<ConfigFault>> {
 }
 
 pub fn check(layers: &Layers) -> Result<Configuration, Vec<ConfigFault>> {
-    Checked::of(layers, &kind_names(), check_channel)
+    Checked::of(layers, &kind_names(), &Rooms)
 }
 
 pub fn kind_names() -> [&'static str; 4] {
@@ -78,6 +101,7 @@ pub struct App {
     pub address: SocketAddr,
     pub broker: Option<SocketAddr>,
     broker_task: Option<broker::Broker>,
+    ways: Ways,
     stop_http: CancellationToken,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     grace: std::time::Duration,
@@ -138,6 +162,7 @@ impl App {
         let access = Arc::new(Access::open(&config.server.data_dir, clock).context("keys and users")?);
         gateway.start().await?;
         let stop_http = CancellationToken::new();
+        let ways = Ways::start(config.inlets, config.relays, &gateway, &config.server.data_dir, &config.base_dir)?;
         let edge = Edge {
             gateway: gateway.clone(),
             access: Arc::clone(&access),
@@ -153,7 +178,7 @@ impl App {
         let http = tokio::spawn(http::serve(listener, http::router(edge), tls.clone(), stop_http.clone(), config.server.shutdown_grace));
         tracing::info!(%address, replayed = opened.replayed, "the gateway is ready");
         let grace = config.server.shutdown_grace;
-        Ok(Self { gateway, access, address, broker, broker_task, stop_http, http, grace, policy_file: config.policy_file, tls })
+        Ok(Self { gateway, access, address, broker, broker_task, ways, stop_http, http, grace, policy_file: config.policy_file, tls })
     }
 
     /// Reads the certificate and the policy again; alerts under way keep their rule. A file at fault changes nothing.
@@ -188,12 +213,49 @@ impl App {
     /// Intake closed, no new leases, what is in flight ends within the grace, the store is closed last.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop_http.cancel();
+        self.ways.stop(self.grace).await;
         self.gateway.stop(self.grace).await?;
         self.http.await??;
         if let Some(broker) = self.broker_task {
             broker.stop().await;
         }
         Ok(())
+    }
+}
+
+/// Inlets and relays: what runs beside the gateway, on its handle alone.
+struct Ways {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Ways {
+    fn start(
+        inlets: Vec<inlet::Prepared>,
+        relays: Vec<relay::Prepared>,
+        gateway: &Gateway,
+        data_dir: &Path,
+        base_dir: &Path,
+    ) -> anyhow::Result<Self> {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let documents = Arc::new(Documents::open(data_dir)?);
+        for inlet in inlets {
+            let (gateway, documents, base_dir) = (gateway.clone(), Arc::clone(&documents), base_dir.to_owned());
+            tasks.spawn(inlet.start(inlet::Context { gateway, documents, base_dir, stop: stop.clone() }));
+        }
+        for relay in relays {
+            let (gateway, documents) = (gateway.clone(), Arc::clone(&documents));
+            tasks.spawn(relay.start(relay::Context { gateway, documents, stop: stop.clone() }));
+        }
+        Ok(Self { stop, tasks })
+    }
+
+    async fn stop(self, grace: std::time::Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some inlets or relays did not end in time");
+        }
     }
 }
 

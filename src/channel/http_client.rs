@@ -8,10 +8,8 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{Client, RequestBuilder, Response, header};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{
-    BuildError, Class, Common, Context, Failure,
-    tls::{self, Trust},
-};
+use super::{BuildError, Class, Common, Context, Failure};
+use crate::net::tls::{self, Trust};
 
 /// Answers of providers are a few hundred bytes; more than this is not an answer.
 const BODY_BYTES_MAX: usize = 64 * 1024;

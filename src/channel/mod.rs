@@ -12,8 +12,6 @@ mod http_client;
 pub mod sandbox;
 pub mod sms;
 pub mod speaker;
-mod tls;
-mod web_url;
 pub mod wechat;
 
 use std::{sync::Arc, time::Duration};

@@ -19,13 +19,26 @@ use crate::{
 const DEFAULT_POLICY: &str = include_str!("../../config/policy.toml");
 const POLICY_BYTES_MAX: u64 = 1 << 20;
 
-/// Everything the program runs on; `P` is what the caller's checker makes of a channel's table.
-pub struct Checked<P> {
+/// Judges the tables that belong to other rooms, and says what each is made into.
+pub trait Judges {
+    type Channel;
+    type Inlet;
+    type Relay;
+
+    fn channel(&self, name: &str, table: &Table) -> Result<Self::Channel, Vec<Fault>>;
+    fn inlet(&self, name: &str, table: &Table) -> Result<Self::Inlet, Vec<Fault>>;
+    fn relay(&self, name: &str, table: &Table) -> Result<Self::Relay, Vec<Fault>>;
+}
+
+/// Everything the program runs on; `J` has made the tables of other rooms into what those run on.
+pub struct Checked<J: Judges> {
     pub server: Server,
     pub county: AreaCode,
     pub county_name: String,
     pub sources: Vec<SourceSettings>,
-    pub channels: Vec<P>,
+    pub channels: Vec<J::Channel>,
+    pub inlets: Vec<J::Inlet>,
+    pub relays: Vec<J::Relay>,
     pub builtin_broker: Option<BrokerSettings>,
     pub policy: Policy,
     pub policy_file: Option<PathBuf>,
@@ -79,13 +92,9 @@ pub struct Log {
     pub filter: String,
 }
 
-impl<P> Checked<P> {
-    /// Checks every section; `check_channel` judges one `[channel.NAME]`, `kinds` are the kinds of channel that a policy may name.
-    pub fn of(
-        layers: &Layers,
-        kinds: &[&str],
-        check_channel: impl Fn(&str, &Table) -> Result<P, Vec<Fault>>,
-    ) -> Result<Self, Vec<ConfigFault>> {
+impl<J: Judges> Checked<J> {
+    /// Checks every section; `kinds` are the kinds of channel that a policy may name.
+    pub fn of(layers: &Layers, kinds: &[&str], judges: &J) -> Result<Self, Vec<ConfigFault>> {
         let mut faults = Faults::default();
         let mut top = Keys::read("", &layers.table);
         let server = section(&mut top, "server", |keys| server(keys, layers), &mut faults);
@@ -95,7 +104,10 @@ impl<P> Checked<P> {
         let root = county.as_ref().map(|(code, _)| *code);
         let read = tables.into_iter().enumerate().map(|(place, table)| source(place, table, root));
         let sources: Vec<_> = read.filter_map(|read| kept(read, &mut faults)).collect();
-        let channels = channels(&mut top, check_channel, &mut faults);
+        let channels = named_tables(&mut top, "channel", |name, table| judges.channel(name, table), &mut faults);
+        faults.extend(unknown_sources(&layers.table, &sources));
+        let inlets = named_tables(&mut top, "inlet", |name, table| judges.inlet(name, table), &mut faults);
+        let relays = named_tables(&mut top, "relay", |name, table| judges.relay(name, table), &mut faults);
         let builtin_broker = top.table("builtin_broker").and_then(|table| kept(broker(table), &mut faults));
         let mut elsewhere = Vec::new();
         let policy = section(&mut top, "policy", |keys| policy(keys, layers, kinds, &mut elsewhere), &mut faults);
@@ -115,6 +127,8 @@ impl<P> Checked<P> {
                     county_name,
                     sources,
                     channels,
+                    inlets,
+                    relays,
                     builtin_broker,
                     policy,
                     policy_file,
@@ -249,22 +263,38 @@ fn double_names(tables: &[&Table]) -> Vec<Fault> {
     places.map(|place| Fault::new(format!("source[{place}].name"), "given-twice", "another source has this name")).collect()
 }
 
-fn channels<P>(top: &mut Keys<'_>, check: impl Fn(&str, &Table) -> Result<P, Vec<Fault>>, faults: &mut Faults) -> Vec<P> {
-    let Some(tables) = top.table("channel") else { return Vec::new() };
-    let mut channels = Vec::new();
+/// An inlet speaks for a source, as a bureau's key does.
+fn unknown_sources(root: &Table, sources: &[SourceSettings]) -> Vec<Fault> {
+    let inlets = root.get("inlet").and_then(Value::as_table).into_iter().flatten();
+    let named = inlets.filter_map(|(name, table)| Some((name, table.get("source")?.as_str()?)));
+    let unknown = named.filter(|(_, source)| !sources.iter().any(|known| known.name == *source));
+    unknown
+        .map(|(name, source)| Fault::new(format!("inlet.{name}.source"), "unknown-source", format!("no [[source]] is named {source:?}")))
+        .collect()
+}
+
+/// The tables `[section.NAME]`, each made by `check` into what runs.
+fn named_tables<T>(
+    top: &mut Keys<'_>,
+    section: &'static str,
+    check: impl Fn(&str, &Table) -> Result<T, Vec<Fault>>,
+    faults: &mut Faults,
+) -> Vec<T> {
+    let Some(tables) = top.table(section) else { return Vec::new() };
+    let mut made = Vec::new();
     for (name, value) in tables {
         let Value::Table(table) = value else {
-            faults.add(format!("channel.{name}"), "wrong-type", "must be a table, [channel.NAME]");
+            faults.add(format!("{section}.{name}"), "wrong-type", format!("must be a table, [{section}.NAME]"));
             continue;
         };
         let is_word = (1..=64).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
         if !is_word {
-            faults.add(format!("channel.{name}"), "bad-name", "a channel's name is made of a-z, 0-9, - and _");
+            faults.add(format!("{section}.{name}"), "bad-name", format!("the name of a {section} is made of a-z, 0-9, - and _"));
         }
-        channels.extend(kept(check(name, table), faults));
+        made.extend(kept(check(name, table), faults));
     }
-    channels
+    made
 }
 
 fn broker(table: &Table) -> Result<BrokerSettings, Vec<Fault>> {

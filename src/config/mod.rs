@@ -7,5 +7,5 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-pub use checked::{BrokerSettings, Checked, HttpTls, Log, Server, SourceSettings};
+pub use checked::{BrokerSettings, Checked, HttpTls, Judges, Log, Server, SourceSettings};
 pub use layers::{ConfigFault, DEFAULTS, Layers};

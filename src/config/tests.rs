@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret as _;
 use toml::Table;
 
-use super::{Checked, ConfigFault, Layers};
+use super::{Checked, ConfigFault, Judges, Layers};
 use crate::{fault::Fault, keys::Keys};
 
 const KINDS: &[&str] = &["test", "sms", "email", "speaker", "wechat"];
@@ -31,10 +31,31 @@ fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/testdata").join(name)
 }
 
-fn load(path: Option<&Path>, env: &[(&str, &str)]) -> Result<Checked<Account>, Vec<ConfigFault>> {
+/// Judges channels by a function; has neither inlets nor relays.
+struct By<T>(fn(&str, &Table) -> Result<T, Vec<Fault>>);
+
+impl<T> Judges for By<T> {
+    type Channel = T;
+    type Inlet = String;
+    type Relay = ();
+
+    fn channel(&self, name: &str, table: &Table) -> Result<T, Vec<Fault>> {
+        (self.0)(name, table)
+    }
+
+    fn inlet(&self, name: &str, _: &Table) -> Result<String, Vec<Fault>> {
+        Ok(name.to_owned())
+    }
+
+    fn relay(&self, _: &str, _: &Table) -> Result<(), Vec<Fault>> {
+        Ok(())
+    }
+}
+
+fn load(path: Option<&Path>, env: &[(&str, &str)]) -> Result<Checked<By<Account>>, Vec<ConfigFault>> {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let layers = Layers::read(path, env)?;
-    Checked::of(&layers, KINDS, account)
+    Checked::of(&layers, KINDS, &By(account))
 }
 
 /// The messages as a person sees them who stands in the folder of the file.
@@ -126,7 +147,7 @@ fn a_secret_comes_from_its_file_trimmed_and_is_never_shown() {
     let shown = layers.show();
     assert!(!shown.contains("s3cret") && !shown.contains("pw") && !shown.contains("k3y"), "{shown}");
     assert!(shown.contains("password = \"***\"") && shown.contains("from = \"10690\""), "{shown}");
-    let read = Checked::of(&layers, KINDS, |_, table| Ok(table["password"].as_str().map(str::to_owned)))
+    let read = Checked::of(&layers, KINDS, &By(|_, table| Ok(table["password"].as_str().map(str::to_owned))))
         .unwrap_or_else(|faults| panic!("{faults:?}"));
     assert_eq!(read.channels, [Some("s3cret".to_owned())]);
 }
@@ -147,4 +168,16 @@ fn what_is_shown_is_a_configuration_that_means_the_same() {
     let (_folder, path) = written(&layers.show());
     let again = Layers::read(Some(&path), std::iter::empty()).unwrap_or_else(|faults| panic!("{faults:?}"));
     assert_eq!(again.table, layers.table);
+}
+
+#[test]
+fn an_inlet_speaks_for_a_source_that_there_is() {
+    let text = "[[source]]\nname = \"met\"\nsenders = [\"a\"]\nareas = [\"510726\"]\n\n[inlet.drop]\nkind = \"folder\"\nsource = \"met\"\n\n[inlet.feed]\nkind = \"feed\"\nsource = \"mett\"\n";
+    let (_folder, path) = written(text);
+    let faults = load(Some(&path), &[]).err().unwrap_or_default();
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("inlet.feed.source") && told[0].contains("mett"), "{told:?}");
+    let (_folder, path) = written(&text.replace("mett", "met"));
+    assert_eq!(load(Some(&path), &[]).map(|checked| checked.inlets).ok(), Some(vec!["drop".to_owned(), "feed".to_owned()]));
 }

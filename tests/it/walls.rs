@@ -13,13 +13,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("fault", &[]),
     ("telemetry", &[]),
     ("keys", &["fault"]),
+    ("net", &["fault", "keys"]),
     ("alert", &["time", "area", "fault"]),
     ("registry", &["time", "area", "fault"]),
     ("access", &["time", "area", "fault", "store"]),
     ("matching", &["area", "fault", "alert", "registry"]),
     ("policy", &["time", "area", "fault", "keys", "alert", "registry"]),
     ("message", &["time", "area", "fault", "alert", "registry"]),
-    ("channel", &["time", "area", "fault", "keys", "alert", "registry", "message", "telemetry"]),
+    ("channel", &["time", "area", "fault", "keys", "alert", "registry", "message", "telemetry", "net"]),
     ("delivery", &["time", "area", "fault", "alert", "registry", "channel"]),
     ("store", &["time", "fault", "telemetry"]),
     (
@@ -27,6 +28,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["time", "area", "fault", "telemetry", "alert", "registry", "matching", "policy", "message", "channel", "delivery", "store"],
     ),
     ("http", &["time", "area", "fault", "telemetry", "alert", "registry", "access", "channel", "delivery", "engine"]),
+    ("inlet", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "engine"]),
+    ("relay", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "delivery", "engine"]),
     ("config", &["time", "area", "fault", "keys", "alert", "policy"]),
 ];
 
@@ -44,6 +47,7 @@ const WORD_EXCEPTIONS: &[(&str, &str)] = &[
     ("policy/", "words of the policy file, in its documentation and tests"),
     ("cli/", "commands that are about one kind of device, and the demo's own configuration"),
     ("app", "wires the built-in broker, which belongs to one kind"),
+    ("inlet/", "one way in is a broker of the world's weather services, which is no far end of ours"),
     ("demo/", "the demo's own configuration"),
 ];
 

@@ -17,11 +17,11 @@ use crate::{
         callback::{self, Fields},
         common,
         http_client::{Answer, HttpClient, masked_numbers},
-        web_url,
     },
     fault::Fault,
     keys::Keys,
     message::{DeliveryId, Form, Outgoing},
+    net::web_url,
     time::{SharedClock, Timestamp},
 };
 

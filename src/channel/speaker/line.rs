@@ -12,7 +12,7 @@ use rumqttc::{
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::channel::tls::{self, Trust};
+use crate::net::tls::{self, Trust};
 
 /// First and longest pause between tries to connect; a county's speakers coming back at once must not fell the broker again.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);

@@ -15,10 +15,10 @@ use crate::{
         Batching, BuildError, Callback, Channel, Class, Common, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception,
         ReportSink, Verdict, callback, common,
         http_client::{Answer, HttpClient},
-        web_url,
     },
     fault::Fault,
     message::{Form, Outgoing},
+    net::web_url,
     time::SharedClock,
 };
 

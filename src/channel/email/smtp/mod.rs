@@ -27,11 +27,11 @@ use crate::{
     channel::{
         Batching, BuildError, Callback, Channel, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink, Verdict,
         common,
-        tls::{self, Trust},
     },
     fault::Fault,
     keys::Keys,
     message::{Form, Outgoing},
+    net::tls::{self, Trust},
     time::SharedClock,
 };
 

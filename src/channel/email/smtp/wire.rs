@@ -16,7 +16,10 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::codes::{Reply, Step, judge};
-use crate::channel::{Class, Failure, tls};
+use crate::{
+    channel::{Class, Failure},
+    net::tls,
+};
 
 /// RFC 5321 allows 512 bytes a line; servers stretch it.
 const LINE_BYTES_MAX: u64 = 4_096;
