@@ -11,6 +11,7 @@ pub mod area;
 pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod datum;
 pub mod delivery;
 pub mod engine;
 pub mod fault;

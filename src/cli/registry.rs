@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     area::AreaCode,
-    registry::{self, Datum, ImportFile, ImportOptions, Mode, Registry as Store, RegistryError},
+    datum::Datum,
+    registry::{self, ImportFile, ImportOptions, Mode, Registry as Store, RegistryError},
 };
 
 /// The fixture county is generated with this many households when nothing else is said.

@@ -17,7 +17,8 @@ use super::{Edge, auth::Who, body::Sent, problem::Problem};
 use crate::{
     access::{Action, Caller},
     area::AreaCode,
-    registry::{self, Change, Datum, ImportFile, ImportOptions, Kind, ListQuery, Mode, Shown},
+    datum::Datum,
+    registry::{self, Change, ImportFile, ImportOptions, Kind, ListQuery, Mode, Shown},
 };
 
 /// A million subscribers are about 120 MB of CSV.

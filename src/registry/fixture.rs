@@ -6,11 +6,11 @@ use super::{
     columns::Kind,
     generate::generate,
     merge::{Import, Mode, Placed, merge},
-    place::Datum,
     record::{Cells, Record},
     row_faults::RowFaults,
     snapshot::Snapshot,
 };
+use crate::datum::Datum;
 
 const BEICHUAN: &str = include_str!("../../fixtures/beichuan/areas.csv");
 

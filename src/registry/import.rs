@@ -10,7 +10,6 @@ use super::{
     endpoint::EndpointRecord,
     hazard_point::HazardPointRecord,
     merge::{Import, Mode, Placed},
-    place::Datum,
     record::{Cells, Record},
     row_faults::RowFaults,
     snapshot::Snapshot,
@@ -19,7 +18,7 @@ use super::{
     table::{ROWS_MAX, TEXT_BYTES_MAX},
     workbook,
 };
-use crate::area::AreaCode;
+use crate::{area::AreaCode, datum::Datum};
 
 /// A million subscribers take about 100 MB as CSV.
 pub const FILE_BYTES_MAX: usize = 512 << 20;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs, path::Path, sync::Arc};
 use proptest::prelude::*;
 
 use super::{workbook::tests::workbook, *};
-use crate::fault::Fault;
+use crate::{datum::Datum, fault::Fault};
 
 const AREAS: &str = "code,name,level,parent,lon,lat\n510726,北川,county,,104.2,31.9\n510726100,曲山镇,township,510726,,\n\
                      510726100201,沙坝村,village,510726100,104.28,31.69\n510726100202,石椅村,village,510726100,,\n";
@@ -120,7 +120,7 @@ fn gb18030_a_byte_order_mark_and_gcj02_coordinates_are_understood() {
         let report = registry.import(&[ImportFile { name: "subscribers.csv", bytes }], options).expect("a sound import");
         let h9 = report.snapshot.subscriber_by_id("h9").expect("imported");
         let point = h9.point().expect("placed");
-        let (lon, lat) = gcj02_to_wgs84(104.4, 31.8);
+        let (lon, lat) = Datum::Gcj02.to_wgs84(104.4, 31.8);
         assert_eq!((h9.name(), point), ("吴洋", Place::new(lon, lat).expect("on the globe")));
     }
 }

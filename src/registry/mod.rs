@@ -53,7 +53,7 @@ pub use key::{EndpointKey, HazardKey, SpeakerKey, SubscriberKey};
 pub use listing::{ListQuery, PAGE_ITEMS_MAX, Page, change_from_json, list, subscriber_json, view};
 pub use merge::{Counts, Import, Merged, Mode, Placed, merge};
 pub use phone::{BadPhoneNumber, PhoneNumber};
-pub use place::{BadDatum, Datum, Place, STEPS, gcj02_to_wgs84, to_steps, wgs84_to_gcj02};
+pub use place::{Place, STEPS, to_steps};
 pub use record::{Cells, Record, Shown};
 pub use row_faults::{ROW_FAULTS_MAX, RowFaults};
 pub use snapshot::Snapshot;

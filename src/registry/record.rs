@@ -9,10 +9,10 @@ use serde_json::{Map, Number, Value};
 use super::{
     columns::{Form, Kind},
     phone::PhoneNumber,
-    place::{Datum, Place, gcj02_to_wgs84},
+    place::Place,
     row_faults::RowFaults,
 };
-use crate::{area::AreaCode, fault::Fault};
+use crate::{area::AreaCode, datum::Datum, fault::Fault};
 
 /// Letters in an id; it stands in addresses, topics and file names.
 const ID_LETTERS_MAX: usize = 64;
@@ -220,10 +220,7 @@ impl<'a> Cells<'a> {
         }
         let (east, north) = (self.degrees(lon, 180.0), self.degrees(lat, 90.0));
         let (east, north) = (east?, north?);
-        let (east, north) = match self.datum {
-            Datum::Wgs84 => (east, north),
-            Datum::Gcj02 => gcj02_to_wgs84(east, north),
-        };
+        let (east, north) = self.datum.to_wgs84(east, north);
         let place = Place::new(east, north);
         if place.is_none() {
             self.fault(lon, "bad-coordinates", "lies off the globe");
