@@ -292,8 +292,8 @@ fn source(settings: SourceSettings) -> Source {
         "always" => Approval::Always,
         _ => Approval::None,
     };
-    let SourceSettings { name, senders, events, levels, areas, .. } = settings;
-    Source { name, senders, events, levels, areas, approval }
+    let SourceSettings { name, senders, events, levels, areas, datum, codes, .. } = settings;
+    Source { name, senders, events, levels, areas, approval, datum, codes }
 }
 
 /// The two keys of the installation, made at its first start.

@@ -10,14 +10,20 @@ use super::layers::{ConfigFault, Layers, located, read_bounded};
 use crate::{
     alert::{EventPattern, Level},
     area::AreaCode,
+    datum::Datum,
     fault::{Fault, Faults},
     keys::Keys,
+    matching::meant::CodeBook,
     policy::Policy,
 };
 
 /// The policy that comes with the program.
 const DEFAULT_POLICY: &str = include_str!("../../config/policy.toml");
 const POLICY_BYTES_MAX: u64 = 1 << 20;
+/// Codes that were given up, of the city that the program's fixture county belongs to.
+const DEFAULT_HISTORY: &str = include_str!("../../config/code-history.csv");
+/// All divisions of a province are a few megabytes.
+const CODES_BYTES_MAX: u64 = 16 << 20;
 
 /// Judges the tables that belong to other rooms, and says what each is made into.
 pub trait Judges {
@@ -76,6 +82,9 @@ pub struct SourceSettings {
     pub areas: Vec<AreaCode>,
     /// `none`, `red` or `always`.
     pub approval: &'static str,
+    pub datum: Datum,
+    /// How its codes are understood.
+    pub codes: CodeBook,
 }
 
 #[derive(Debug)]
@@ -98,11 +107,13 @@ impl<J: Judges> Checked<J> {
         let mut faults = Faults::default();
         let mut top = Keys::read("", &layers.table);
         let server = section(&mut top, "server", |keys| server(keys, layers), &mut faults);
-        let county = section(&mut top, "county", county, &mut faults);
+        let county = section(&mut top, "county", |keys| county(keys, layers), &mut faults);
+        let (county, history) = county.map_or((None, None), |(code, name, history)| (Some((code, name)), Some(history)));
+        let history = history.unwrap_or_default();
         let tables = top.tables("source");
         faults.extend(double_names(&tables));
         let root = county.as_ref().map(|(code, _)| *code);
-        let read = tables.into_iter().enumerate().map(|(place, table)| source(place, table, root));
+        let read = tables.into_iter().enumerate().map(|(place, table)| source(place, table, root, &history, layers));
         let sources: Vec<_> = read.filter_map(|read| kept(read, &mut faults)).collect();
         let channels = named_tables(&mut top, "channel", |name, table| judges.channel(name, table), &mut faults);
         faults.extend(unknown_sources(&layers.table, &sources));
@@ -204,11 +215,19 @@ fn offset_s(text: &str) -> Option<i32> {
     (hours <= 14 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
 }
 
-fn county(keys: &mut Keys<'_>) -> Option<(AreaCode, String)> {
+/// Code, name, and the list of codes that were given up.
+fn county(keys: &mut Keys<'_>, layers: &Layers) -> Option<(AreaCode, String, String)> {
     let text = keys.required("code");
     let name = keys.required("name");
+    let history = match keys.text("code_history").filter(|file| !file.is_empty()) {
+        Some(file) => read_file(keys, "code_history", &file, layers).unwrap_or_default(),
+        None => DEFAULT_HISTORY.to_owned(),
+    };
+    if let Err(faults) = CodeBook::read(&history, None) {
+        faults.iter().for_each(|fault| keys.fault("code_history", fault.rule, fault.to_string()));
+    }
     match text.parse() {
-        Ok(code) => Some((code, name)),
+        Ok(code) => Some((code, name, history)),
         Err(error) => {
             keys.fault("code", "bad-code", format!("{error}"));
             None
@@ -216,7 +235,16 @@ fn county(keys: &mut Keys<'_>) -> Option<(AreaCode, String)> {
     }
 }
 
-fn source(place: usize, table: &Table, county: Option<AreaCode>) -> Result<SourceSettings, Vec<Fault>> {
+/// A small file of text beside the configuration.
+fn read_file(keys: &mut Keys<'_>, key: &'static str, file: &str, layers: &Layers) -> Option<String> {
+    let path = layers.base_dir.join(file);
+    let read = std::fs::metadata(&path).and_then(|found| {
+        if found.len() <= CODES_BYTES_MAX { std::fs::read_to_string(&path) } else { Err(std::io::Error::other("too large")) }
+    });
+    read.map_err(|error| keys.fault(key, "unreadable", format!("{}: {error}", path.display()))).ok()
+}
+
+fn source(place: usize, table: &Table, county: Option<AreaCode>, history: &str, layers: &Layers) -> Result<SourceSettings, Vec<Fault>> {
     let mut keys = Keys::read(format!("source[{place}]"), table);
     let name = keys.required("name");
     let senders = keys.texts("senders");
@@ -252,7 +280,18 @@ fn source(place: usize, table: &Table, county: Option<AreaCode>) -> Result<Sourc
     let approval = keys.word("approval", &["none", "red", "always"], "none");
     // The other two ways of signing belong to a later step; a key that promised them and did nothing would be a trap.
     keys.word("signature", &["none"], "none");
-    keys.finish(SourceSettings { name, senders, events, levels, areas, approval })
+    let datum = match keys.word("datum", &["wgs84", "cgcs2000", "gcj02"], "wgs84") {
+        "gcj02" => Datum::Gcj02,
+        _ => Datum::Wgs84,
+    };
+    let code_table = keys.text("code_table").and_then(|file| read_file(&mut keys, "code_table", &file, layers));
+    // A history at fault has been told of already.
+    let history = CodeBook::read(history, None).map_or("", |_| history);
+    let codes = CodeBook::read(history, code_table.as_deref()).unwrap_or_else(|faults| {
+        faults.iter().for_each(|fault| keys.fault("code_table", fault.rule, fault.to_string()));
+        CodeBook::default()
+    });
+    keys.finish(SourceSettings { name, senders, events, levels, areas, approval, datum, codes })
 }
 
 /// Two sources of one name: keys are made for a name.

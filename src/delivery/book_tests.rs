@@ -42,6 +42,7 @@ fn blank() -> Book {
         digest: String::new(),
         document: serde_json::json!({"status": "Actual"}),
         target: None,
+        doubts: Vec::new(),
     };
     Book::new(accepted, T0)
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     plan::PlanPart,
+    waiting::Waiting,
     wire::{Damaged, Reader, put_text, put_varint},
 };
 use crate::{
@@ -96,6 +97,14 @@ pub enum Told {
         recipient: u32,
         at: Timestamp,
     },
+    /// An Update or Cancel that came before what it refers to.
+    Waiting(Box<Waiting>),
+    /// It was taken in, or can never be; which one `why` says.
+    WaitingEnded {
+        at: Timestamp,
+        digest: String,
+        why: String,
+    },
     /// A receipt that names nothing of ours; counted and kept.
     Stray {
         at: Timestamp,
@@ -122,6 +131,9 @@ pub struct Accepted {
     pub document: serde_json::Value,
     /// For Update and Cancel: the alert of ours that it changes or ends.
     pub target: Option<AlertNo>,
+    /// What only a person can settle, in words; for these too it needs approval.
+    #[serde(default)]
+    pub doubts: Vec<String>,
 }
 
 /// What a person answered.

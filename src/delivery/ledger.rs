@@ -12,6 +12,7 @@ use super::{
     book::{Book, State},
     call::{Answer, End, Try},
     event::{Accepted, Event, Told},
+    waiting::{Waiting, WaitingList},
     wire::Damaged,
 };
 use crate::{
@@ -64,12 +65,15 @@ struct Shelves {
     by_id: HashMap<AlertId, AlertNo>,
     by_key: HashMap<AlertKey, AlertNo>,
     strays: u64,
+    waiting: WaitingList,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Image {
     books: Vec<Book>,
     strays: u64,
+    /// As JSON, since they hold documents.
+    waiting: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +86,8 @@ pub enum ApplyError {
     BadAlert { no: AlertNo, error: json::NotKept },
     #[error("checkpoint cannot be read: {0}")]
     Image(#[from] postcard::Error),
+    #[error("an alert that waits cannot be read: {0}")]
+    Waiting(#[from] serde_json::Error),
 }
 
 impl Ledger {
@@ -108,6 +114,11 @@ impl Ledger {
 
     pub fn next_no(&self) -> AlertNo {
         AlertNo(u32::try_from(self.read().by_no.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Alerts that came before what they refer to, in the order in which they came.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        self.read().waiting.list()
     }
 
     pub fn strays(&self) -> u64 {
@@ -155,6 +166,12 @@ impl Ledger {
             }
             Told::Escalated { alert, recipient, at, to } => self.shelf(alert)?.write().end_call(recipient, End::Escalated { at, to }),
             Told::Exhausted { alert, recipient, at } => self.shelf(alert)?.write().end_call(recipient, End::Exhausted { at }),
+            Told::Waiting(waiting) => {
+                if let Some(dropped) = self.write().waiting.push(*waiting) {
+                    tracing::error!(identifier = dropped.identifier, "too many alerts wait for what they refer to; the oldest was dropped");
+                }
+            }
+            Told::WaitingEnded { digest, .. } => self.write().waiting.end(&digest),
             Told::Stray { .. } => self.write().strays += 1,
         }
         Ok(())
@@ -182,7 +199,8 @@ impl Ledger {
     pub fn image(&self) -> Result<Vec<u8>, ApplyError> {
         let shelves = self.read();
         let books = shelves.by_no.iter().flatten().map(|shelf| shelf.read().clone()).collect();
-        Ok(postcard::to_stdvec(&Image { books, strays: shelves.strays })?)
+        let waiting = shelves.waiting.list().iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+        Ok(postcard::to_stdvec(&Image { books, strays: shelves.strays, waiting })?)
     }
 
     pub fn restore(&self, image: &[u8]) -> Result<(), ApplyError> {
@@ -191,7 +209,13 @@ impl Ledger {
             let alert = read_alert(&book.accepted)?;
             self.put(book, alert);
         }
-        self.write().strays = image.strays;
+        let waiting = image.waiting.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Waiting>, _>>()?;
+        let mut shelves = self.write();
+        shelves.strays = image.strays;
+        for one in waiting {
+            // It was within the bound when the image was made.
+            shelves.waiting.push(one);
+        }
         Ok(())
     }
 
@@ -248,6 +272,7 @@ mod tests {
             digest: String::new(),
             document,
             target: None,
+            doubts: Vec::new(),
         });
         Event::Told(Box::new(told)).encode()
     }

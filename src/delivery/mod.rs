@@ -14,6 +14,7 @@ pub mod plan;
 pub mod retry;
 pub mod slot;
 pub mod timeliness;
+pub mod waiting;
 mod wire;
 
 pub use wire::Damaged;

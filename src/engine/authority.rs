@@ -2,9 +2,12 @@
 //! Refuses to know keys and sessions: the edge has settled who the caller is. Invariant: every right that is missing is named, not the first.
 
 use crate::{
-    alert::{Alert, EventPattern, Level, MsgType},
+    alert::{Alert, EventPattern, Level, MsgType, Point},
     area::AreaCode,
+    datum::Datum,
     fault::Faults,
+    matching::meant::{CodeBook, Meant, meant},
+    registry::Snapshot,
 };
 
 /// A `[[source]]` of the configuration.
@@ -16,6 +19,9 @@ pub struct Source {
     pub levels: Vec<Level>,
     pub areas: Vec<AreaCode>,
     pub approval: Approval,
+    /// The map that it draws its areas on.
+    pub datum: Datum,
+    pub codes: CodeBook,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +53,21 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// Brings areas and shapes to what the registry means by them.
+    pub(crate) fn understand(&self, alert: &mut Alert, snapshot: &Snapshot) -> Meant {
+        if self.datum != Datum::Wgs84 {
+            let shapes = alert.areas.iter_mut().flat_map(|area| {
+                let corners = area.polygons.iter_mut().flat_map(|polygon| polygon.rings.iter_mut().flatten());
+                corners.chain(area.circles.iter_mut().map(|circle| &mut circle.center))
+            });
+            for point in shapes {
+                let (lon, lat) = self.datum.to_wgs84(point.lon, point.lat);
+                *point = Point { lon, lat };
+            }
+        }
+        meant(&mut alert.areas, &self.codes, snapshot)
     }
 
     pub(crate) fn needs_approval(&self, alert: &Alert) -> bool {

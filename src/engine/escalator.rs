@@ -212,6 +212,7 @@ mod tests {
             digest: String::new(),
             document: serde_json::json!({"status": "Actual"}),
             target: None,
+            doubts: Vec::new(),
         };
         let mut book = Book::new(accepted, T0);
         let run = |area: &str, role: &str, keys: std::ops::Range<u32>| {

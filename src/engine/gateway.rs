@@ -172,6 +172,7 @@ impl Gateway {
         }
         drop(outcomes);
         self.take_up().await?;
+        self.take_waiting();
         self.tasks.spawn(janitor::run(Arc::clone(&self.0)));
         self.ready.send_replace(true);
         Ok(())

@@ -25,6 +25,8 @@ use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 /// Links of an Update chain that are followed; a warning is seldom updated more than a dozen times.
 const CHAIN_MAX: usize = 1_000;
 
+const UNKNOWN_REFERENCE: &str = "unknown-reference";
+
 /// Who posts or decides, as the edge has settled it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
@@ -32,6 +34,15 @@ pub struct Actor {
     pub name: String,
     /// `[[source]]` that the key speaks for; people of the county's duty have none.
     pub source: Option<String>,
+}
+
+/// How an alert came here.
+pub(super) struct Origin<'a> {
+    pub(super) received: Timestamp,
+    pub(super) source: &'a str,
+    pub(super) by: &'a str,
+    pub(super) format: &'a str,
+    pub(super) digest: String,
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +100,13 @@ impl Gateway {
         self.take_in(alert, format, reading.warnings, by).await
     }
 
-    async fn take_in(&self, alert: Alert, format: &str, mut warnings: Vec<Fault>, by: &Actor) -> Result<Submitted, SubmitError> {
+    pub(super) async fn take_in(
+        &self,
+        mut alert: Alert,
+        format: &str,
+        mut warnings: Vec<Fault>,
+        by: &Actor,
+    ) -> Result<Submitted, SubmitError> {
         let received = self.clock.now();
         let digest = hex(&alert::content_digest(&alert));
         let turn = self.intake.lock().await;
@@ -98,6 +115,9 @@ impl Gateway {
         }
         let source_name = by.source.clone().unwrap_or_default();
         let source = self.sources.iter().find(|source| source.name == source_name).ok_or(SubmitError::NoSource(source_name))?;
+        let as_written = alert::json::to_value(&alert);
+        let meant = source.understand(&mut alert, &self.snapshot());
+        warnings.extend(meant.warnings);
         let mut faults = Faults::default();
         source.judge(&alert, &mut faults);
         judge_time(&alert, received, self.max_skew, &mut faults);
@@ -107,13 +127,24 @@ impl Gateway {
             faults.add("event", "no-policy-rule", format!("no rule of the policy fits {} at level {}", alert.event, alert.level.name()));
         }
         if !faults.is_empty() {
-            return Err(SubmitError::Invalid(faults.into_list()));
+            let mut faults = faults.into_list();
+            // Nothing else is wrong with it: the post may have overtaken the alert that it refers to.
+            if faults.iter().all(|fault| fault.rule == UNKNOWN_REFERENCE) {
+                let origin = Origin { received, source: &source.name, by: &by.name, format, digest };
+                self.keep_waiting(&alert, origin, as_written, &mut faults).await?;
+            }
+            return Err(SubmitError::Invalid(faults));
         }
         // Codes of neighbouring counties are normal in a city's alert: ours is told, the rest is named.
         warnings.extend(matched.iter().flat_map(|audience| audience.unresolved.iter().cloned()));
-        let needs_approval = source.needs_approval(&alert);
-        let accepted =
-            self.accepted(&alert, received, &source.name, by, needs_approval, format, digest, target.as_ref().map(|shelf| shelf.no));
+        let origin = Origin { received, source: &source.name, by: &by.name, format, digest };
+        let mut accepted = self.accepted(&alert, origin, target.as_ref().map(|shelf| shelf.no));
+        // A Cancel goes to those who were told, whatever its areas are called.
+        let doubts = if alert.msg_type == MsgType::Cancel { Vec::new() } else { meant.doubts };
+        accepted.doubts = doubts.iter().map(|doubt| format!("{}: {}", doubt.path, doubt.message)).collect();
+        accepted.needs_approval = source.needs_approval(&alert) || !doubts.is_empty();
+        warnings.extend(doubts);
+        let needs_approval = accepted.needs_approval;
         let (no, id) = (accepted.alert, accepted.id);
         let mut events = vec![told(Told::Accepted(accepted))];
         if !needs_approval {
@@ -127,6 +158,7 @@ impl Gateway {
         if !needs_approval {
             self.release(&shelf, target.as_deref(), matched);
         }
+        self.take_waiting();
         let state = shelf.read().state;
         Ok(Submitted { id, no, identifier: alert.identifier, sender: alert.sender, state, repeat: false, warnings })
     }
@@ -202,8 +234,7 @@ impl Gateway {
         let alert = cancel_of(&target.alert, now, reason);
         let digest = hex(&alert::content_digest(&alert));
         let source = target.read().accepted.source.clone();
-        let actor = Actor { name: by.to_owned(), source: None };
-        let accepted = self.accepted(&alert, now, &source, &actor, false, "json", digest, Some(target.no));
+        let accepted = self.accepted(&alert, Origin { received: now, source: &source, by, format: "json", digest }, Some(target.no));
         let (no, cancel_id) = (accepted.alert, accepted.id);
         let cancelled = Told::Cancelled { alert: target.no, at: now, by: by.to_owned(), reason: reason.to_owned(), cancel: Some(no) };
         self.append(vec![told(Told::Accepted(accepted)), told(cancelled)]).await?;
@@ -224,30 +255,20 @@ impl Gateway {
         Ok((made, state))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one record; callers name each")]
-    fn accepted(
-        &self,
-        alert: &Alert,
-        received: Timestamp,
-        source: &str,
-        by: &Actor,
-        needs_approval: bool,
-        format: &str,
-        digest: String,
-        target: Option<AlertNo>,
-    ) -> Accepted {
+    fn accepted(&self, alert: &Alert, origin: Origin<'_>, target: Option<AlertNo>) -> Accepted {
         Accepted {
             alert: self.ledger.next_no(),
-            id: new_id(received),
-            received,
+            id: new_id(origin.received),
+            received: origin.received,
             accepted: self.clock.now(),
-            source: source.to_owned(),
-            by: by.name.clone(),
-            needs_approval,
-            format: format.to_owned(),
-            digest,
+            source: origin.source.to_owned(),
+            by: origin.by.to_owned(),
+            needs_approval: false,
+            format: origin.format.to_owned(),
+            digest: origin.digest,
             document: alert::json::to_value(alert),
             target,
+            doubts: Vec::new(),
         }
     }
 
@@ -266,11 +287,11 @@ impl Gateway {
         }
         let mut newest: Option<Arc<Shelf>> = None;
         for (number, reference) in alert.references.iter().enumerate() {
-            match self.find_reference(alert, reference) {
+            match self.find_reference(&alert.sender, reference) {
                 Some(found) => newest = newest.into_iter().chain([self.newest_of_chain(found)]).max_by_key(|shelf| shelf.no),
                 None => {
                     let message = format!("no alert {:?} of sender {:?} is known here", reference.identifier, reference.sender);
-                    faults.add(format!("references[{number}]"), "unknown-reference", message);
+                    faults.add(format!("references[{number}]"), UNKNOWN_REFERENCE, message);
                 }
             }
         }
@@ -278,8 +299,8 @@ impl Gateway {
     }
 
     /// By the whole triple; else by sender and identifier, as real updates name a wrong time of sending.
-    fn find_reference(&self, alert: &Alert, reference: &Reference) -> Option<Arc<Shelf>> {
-        if reference.sender != alert.sender {
+    pub(super) fn find_reference(&self, sender: &str, reference: &Reference) -> Option<Arc<Shelf>> {
+        if reference.sender != sender {
             return None;
         }
         let key = AlertKey { sender: reference.sender.clone(), identifier: reference.identifier.clone(), sent: reference.sent };

@@ -43,6 +43,9 @@ pub struct AlertView {
     pub drill: bool,
     pub source: String,
     pub posted_by: String,
+    /// Why a person must look at it before it goes out, beyond the rule of its source.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     pub decided_by: Option<String>,
     pub reason: Option<String>,
     /// The alert of ours that this Update or Cancel changes or ends.
@@ -192,6 +195,7 @@ impl Gateway {
             drill: alert.status.is_drill(),
             source: book.accepted.source.clone(),
             posted_by: book.accepted.by.clone(),
+            doubts: book.accepted.doubts.clone(),
             decided_by: known(&book.decided_by),
             reason: known(&book.reason),
             target: book.accepted.target.and_then(|no| self.ledger.get(no)).map(|target| target.id),

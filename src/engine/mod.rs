@@ -5,6 +5,7 @@ mod account;
 pub mod answer;
 mod authority;
 pub mod devices;
+mod early_alerts;
 mod escalator;
 mod fold;
 pub mod gateway;

@@ -70,9 +70,10 @@ pub struct Unreachable {
 }
 
 impl Gateway {
-    pub fn preview(&self, body: &[u8], content_type: Option<&str>) -> Result<Preview, SubmitError> {
+    /// `source`: whose codes and map the areas are in, where a bureau asks.
+    pub fn preview(&self, body: &[u8], content_type: Option<&str>, source: Option<&str>) -> Result<Preview, SubmitError> {
         let reading = alert::read(body, content_type, &self.limits, &self.vocabulary);
-        let alert = match reading.outcome {
+        let mut alert = match reading.outcome {
             Ok(alert) => alert,
             Err(faults) if !reading.parseable => return Err(SubmitError::NotParseable(faults)),
             Err(faults) => return Err(SubmitError::Invalid(faults)),
@@ -81,6 +82,10 @@ impl Gateway {
         let mut odd = Faults::default();
         judge_time(&alert, self.clock.now(), self.max_skew, &mut odd);
         let snapshot = self.snapshot();
+        if let Some(source) = self.sources.iter().find(|known| Some(known.name.as_str()) == source) {
+            let meant = source.understand(&mut alert, &snapshot);
+            warnings.extend(meant.warnings.into_iter().chain(meant.doubts));
+        }
         let audience = matching::audience(&alert.areas, &snapshot);
         odd.extend(audience.unresolved.iter().cloned());
         warnings.extend(odd.into_list());

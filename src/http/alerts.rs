@@ -24,7 +24,7 @@ use crate::{
     access::{Action, Caller, Role},
     alert::{self, AlertId},
     area::{AreaCode, AreaLevel},
-    delivery::ledger::Shelf,
+    delivery::{ledger::Shelf, waiting::Waiting},
     engine::{
         answer::ByHand,
         intake::{Actor, Submitted},
@@ -75,7 +75,8 @@ pub(super) async fn preview(State(edge): State<Edge>, who: Who, headers: HeaderM
     let caller = who.may(Action::Preview)?;
     let kind = content_type(&headers).map(str::to_owned);
     let gateway = edge.gateway.clone();
-    let made = tokio::task::spawn_blocking(move || gateway.preview(&body, kind.as_deref())).await;
+    let source = caller.source.clone();
+    let made = tokio::task::spawn_blocking(move || gateway.preview(&body, kind.as_deref(), source.as_deref())).await;
     let mut made = made.map_err(|_| Problem::bad_request("the preview could not be made"))??;
     made.without_channel.retain(|person| caller.may_see(person.area));
     Ok(Json(made).into_response())
@@ -153,6 +154,21 @@ pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Words
         items.push(edge.gateway.view(&shelf, false));
     }
     Ok(Json(json!({ "items": items, "next": next })))
+}
+
+/// Updates and Cancels that came before what they refer to.
+pub(super) async fn waiting(State(edge): State<Edge>, who: Who) -> Answer<Json<Value>> {
+    let caller = who.may(Action::Look)?;
+    let own = |source: &str| caller.role != Role::Bureau || caller.source.as_deref() == Some(source);
+    let waiting = edge.gateway.ledger().waiting();
+    let view = |one: &Waiting| {
+        json!({
+            "identifier": one.identifier, "sender": one.sender, "source": one.source, "posted_by": one.by,
+            "received": one.at, "kept_until": one.until, "references": one.references,
+        })
+    };
+    let items: Vec<Value> = waiting.iter().filter(|one| own(&one.source)).map(view).collect();
+    Ok(Json(json!({ "items": items, "next": null })))
 }
 
 fn limit(words: &HashMap<String, String>) -> Answer<usize> {

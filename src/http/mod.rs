@@ -58,6 +58,7 @@ pub fn router(edge: Edge) -> Router {
     let alerts = Router::new()
         .route("/v1/alerts", get(alerts::list).post(alerts::submit))
         .route("/v1/alerts/preview", post(alerts::preview))
+        .route("/v1/alerts/waiting", get(alerts::waiting))
         .route("/v1/alerts/{id}", get(alerts::one))
         .route("/v1/alerts/{id}/cap", get(alerts::cap))
         .route("/v1/alerts/{id}/approve", post(alerts::approve))

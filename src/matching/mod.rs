@@ -5,6 +5,7 @@
 //! Households, institutions, speakers and hazard points are matched downward: they lie in the area. Persons with a duty and
 //! endpoints are matched both ways: those below, and those whose area contains a place that is meant.
 
+pub mod meant;
 mod raster;
 mod shape;
 

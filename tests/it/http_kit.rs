@@ -44,6 +44,7 @@ events = ["11B*"]
 levels = ["blue", "yellow", "orange", "red"]
 areas = ["510726"]
 approval = "{approval}"
+{more}
 
 [[source]]
 name = "land"
@@ -91,18 +92,30 @@ impl Site {
     }
 
     pub(crate) async fn with_approval(approval: &str) -> Self {
+        Self::of_source(approval, "", &[]).await
+    }
+
+    /// With further keys of the weather office's source, and files beside the configuration.
+    pub(crate) async fn of_source(approval: &str, more: &str, files: &[(&str, &str)]) -> Self {
         crate::tls_provider();
         let home = tempfile::tempdir().expect("a directory");
         let data = home.path().join("data");
         make_county(&data.join("registry"));
-        let text = CONFIGURATION.replace("{data}", &data.display().to_string()).replace("{approval}", approval);
+        let text = CONFIGURATION.replace("{data}", &data.display().to_string()).replace("{approval}", approval).replace("{more}", more);
         let file = home.path().join("lastmile.toml");
         fs::write(&file, text).expect("configuration");
         fs::write(home.path().join("policy.toml"), POLICY).expect("policy");
-        let layers = Layers::read(Some(&file), std::iter::empty());
+        for (name, text) in files {
+            fs::write(home.path().join(name), text).expect("a file");
+        }
+        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().expect("a client");
+        Self::begun(home, client).await
+    }
+
+    async fn begun(home: tempfile::TempDir, client: Client) -> Self {
+        let layers = Layers::read(Some(&home.path().join("lastmile.toml")), std::iter::empty());
         let config = layers.and_then(|layers| app::check(&layers)).unwrap_or_else(|faults| panic!("{}", app::fault_lines(&faults)));
         let app = App::start(config, 1).await.expect("a gateway");
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().expect("a client");
         Self { app, home, client }
     }
 
@@ -185,6 +198,12 @@ impl Site {
             assert!(tokio::time::Instant::now() < deadline, "waited in vain: {what}");
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Ends it and starts it again on what it has kept.
+    pub(crate) async fn restarted(self) -> Self {
+        self.app.stop().await.expect("a clean end");
+        Self::begun(self.home, self.client).await
     }
 
     pub(crate) async fn stop(self) {

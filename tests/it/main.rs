@@ -5,6 +5,8 @@ mod config_examples;
 mod http;
 mod http_access;
 mod http_alerts;
+mod http_areas;
+mod http_early;
 mod http_edge;
 mod http_kit;
 mod http_page;

@@ -26,12 +26,26 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["time", "fault", "telemetry"]),
     (
         "engine",
-        &["time", "area", "fault", "telemetry", "alert", "registry", "matching", "policy", "message", "channel", "delivery", "store"],
+        &[
+            "time",
+            "area",
+            "datum",
+            "fault",
+            "telemetry",
+            "alert",
+            "registry",
+            "matching",
+            "policy",
+            "message",
+            "channel",
+            "delivery",
+            "store",
+        ],
     ),
     ("http", &["time", "area", "datum", "fault", "telemetry", "alert", "registry", "access", "channel", "delivery", "engine"]),
     ("inlet", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "engine"]),
     ("relay", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "delivery", "engine"]),
-    ("config", &["time", "area", "fault", "keys", "alert", "policy"]),
+    ("config", &["time", "area", "datum", "fault", "keys", "alert", "matching", "policy"]),
 ];
 
 /// Rooms that wire everything together may import anything.
