@@ -200,6 +200,13 @@ impl Book {
         self.accepted.received
     }
 
+    /// How long it waited for a second person; until now while it still does, `None` where it needed none.
+    pub fn approval_wait(&self, now: Timestamp) -> Option<std::time::Duration> {
+        let waited = self.accepted.needs_approval || self.state == State::Held;
+        let until = if self.state == State::Held { Some(now) } else { self.timeline.released.or(self.timeline.completed) };
+        until.filter(|_| waited).map(|until| until.since(self.accepted.accepted))
+    }
+
     pub fn time_of(&self, moment: Moment) -> Option<Timestamp> {
         moment.ms().map(|ms| Timestamp::from_ms(self.base().as_ms() + i64::from(ms)))
     }

@@ -43,6 +43,7 @@ fn blank() -> Book {
         document: serde_json::json!({"status": "Actual"}),
         target: None,
         doubts: Vec::new(),
+        notice_of: None,
     };
     Book::new(accepted, T0)
 }

@@ -134,6 +134,9 @@ pub struct Accepted {
     /// What only a person can settle, in words; for these too it needs approval.
     #[serde(default)]
     pub doubts: Vec<String>,
+    /// It only tells duty that this alert waits for approval; no warning, and no part of any figure of warnings.
+    #[serde(default)]
+    pub notice_of: Option<AlertNo>,
 }
 
 /// What a person answered.

@@ -30,6 +30,11 @@ pub struct Shelf {
 }
 
 impl Shelf {
+    /// The alert whose wait for approval it tells of; `None` for warnings.
+    pub fn notice_of(&self) -> Option<AlertNo> {
+        self.read().accepted.notice_of
+    }
+
     pub fn read(&self) -> RwLockReadGuard<'_, Book> {
         self.book.read().expect("a fold that panicked ends the process")
     }
@@ -107,7 +112,12 @@ impl Ledger {
         shelves.by_no.get(no.0 as usize).cloned().flatten()
     }
 
-    /// Every alert, newest first.
+    /// Every warning, newest first: what people look at and other systems are told.
+    pub fn warnings(&self) -> Vec<Arc<Shelf>> {
+        self.newest_first().into_iter().filter(|shelf| shelf.notice_of().is_none()).collect()
+    }
+
+    /// Every alert, notices included, newest first.
     pub fn newest_first(&self) -> Vec<Arc<Shelf>> {
         self.read().by_no.iter().rev().flatten().cloned().collect()
     }
@@ -273,6 +283,7 @@ mod tests {
             document,
             target: None,
             doubts: Vec::new(),
+            notice_of: None,
         });
         Event::Told(Box::new(told)).encode()
     }

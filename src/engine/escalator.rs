@@ -213,6 +213,7 @@ mod tests {
             document: serde_json::json!({"status": "Actual"}),
             target: None,
             doubts: Vec::new(),
+            notice_of: None,
         };
         let mut book = Book::new(accepted, T0);
         let run = |area: &str, role: &str, keys: std::ops::Range<u32>| {

@@ -125,6 +125,12 @@ impl Deref for Gateway {
     }
 }
 
+impl From<Arc<Inner>> for Gateway {
+    fn from(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+}
+
 impl Gateway {
     /// Opens the journal and folds it; nothing is sent before `start`.
     pub fn open(setup: Setup) -> Result<(Self, Opened), OpenError> {
@@ -316,7 +322,10 @@ impl Inner {
     fn make_running(&self, shelf: &Shelf) -> Running {
         let alert = &shelf.alert;
         let policy = self.policy.load();
-        let rule = policy.decide(&alert.event, alert.level).cloned().unwrap_or_else(Rule::nobody);
+        let rule = match shelf.notice_of() {
+            Some(_) => Rule::of_approval(policy.approval()),
+            None => policy.decide(&alert.event, alert.level).cloned().unwrap_or_else(Rule::nobody),
+        };
         let (stop_at, persist) = match rule.retry_until {
             RetryUntil::Expires => (alert.expires, true),
             RetryUntil::After(limit) => (alert.expires.min(shelf.read().base().plus(limit)), false),

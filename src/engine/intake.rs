@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Unavailable,
+    Unavailable, approvals,
     gateway::Gateway,
     planner::{self, Basis, Plan, Told as ToldBefore},
 };
@@ -148,7 +148,7 @@ impl Gateway {
         let (no, id) = (accepted.alert, accepted.id);
         let mut events = vec![told(Told::Accepted(accepted))];
         if !needs_approval {
-            events.extend(target.as_ref().map(|target| self.end_of_target(target, &alert, no, &by.name, received)));
+            events.extend(target.iter().flat_map(|target| self.end_of_target(target, &alert, no, &by.name, received)));
         }
         self.append(events).await?;
         drop(turn);
@@ -164,7 +164,7 @@ impl Gateway {
     }
 
     /// Stops what it replaces and plans it, without keeping the poster waiting.
-    fn release(&self, shelf: &Arc<Shelf>, target: Option<&Shelf>, matched: Option<matching::Audience>) {
+    pub(super) fn release(&self, shelf: &Arc<Shelf>, target: Option<&Shelf>, matched: Option<matching::Audience>) {
         if let Some(target) = target {
             self.drop_from_queues(target.no);
         }
@@ -189,7 +189,8 @@ impl Gateway {
         }
         let target = { shelf.read().accepted.target }.and_then(|no| self.ledger.get(no));
         let mut events = vec![told(Told::Approved { alert: shelf.no, at: now, by: by.to_owned() })];
-        events.extend(target.as_ref().map(|target| self.end_of_target(target, &shelf.alert, shelf.no, by, now)));
+        events.extend(target.iter().flat_map(|target| self.end_of_target(target, &shelf.alert, shelf.no, by, now)));
+        events.extend(approvals::ends_of_notices(self, shelf.no, by, now));
         self.append(events).await?;
         drop(turn);
         self.release(&shelf, target.as_deref(), None);
@@ -201,7 +202,9 @@ impl Gateway {
         let _turn = self.intake.lock().await;
         let shelf = self.held(id, by)?;
         let rejected = Told::Rejected { alert: shelf.no, at: self.clock.now(), by: by.to_owned(), reason: reason.to_owned() };
-        self.append(vec![told(rejected)]).await?;
+        let mut events = vec![told(rejected)];
+        events.extend(approvals::ends_of_notices(self, shelf.no, by, self.clock.now()));
+        self.append(events).await?;
         let state = shelf.read().state;
         Ok(state)
     }
@@ -237,7 +240,9 @@ impl Gateway {
         let accepted = self.accepted(&alert, Origin { received: now, source: &source, by, format: "json", digest }, Some(target.no));
         let (no, cancel_id) = (accepted.alert, accepted.id);
         let cancelled = Told::Cancelled { alert: target.no, at: now, by: by.to_owned(), reason: reason.to_owned(), cancel: Some(no) };
-        self.append(vec![told(Told::Accepted(accepted)), told(cancelled)]).await?;
+        let mut events = vec![told(Told::Accepted(accepted)), told(cancelled)];
+        events.extend(approvals::ends_of_notices(self, target.no, by, now));
+        self.append(events).await?;
         drop(turn);
         meter::accepted(alert.level.name(), alert.status.is_drill());
         let shelf = self.ledger.get(no).ok_or(Unavailable("the cancel is not in the ledger after its commit".into()))?;
@@ -255,7 +260,7 @@ impl Gateway {
         Ok((made, state))
     }
 
-    fn accepted(&self, alert: &Alert, origin: Origin<'_>, target: Option<AlertNo>) -> Accepted {
+    pub(super) fn accepted(&self, alert: &Alert, origin: Origin<'_>, target: Option<AlertNo>) -> Accepted {
         Accepted {
             alert: self.ledger.next_no(),
             id: new_id(origin.received),
@@ -269,15 +274,17 @@ impl Gateway {
             document: alert::json::to_value(alert),
             target,
             doubts: Vec::new(),
+            notice_of: None,
         }
     }
 
     /// What becomes of the alert that this one changes or ends.
-    fn end_of_target(&self, target: &Shelf, alert: &Alert, no: AlertNo, by: &str, at: Timestamp) -> Event {
-        told(match alert.msg_type {
+    fn end_of_target(&self, target: &Shelf, alert: &Alert, no: AlertNo, by: &str, at: Timestamp) -> Vec<Event> {
+        let end = told(match alert.msg_type {
             MsgType::Cancel => Told::Cancelled { alert: target.no, at, by: by.to_owned(), reason: alert.note.clone(), cancel: Some(no) },
             MsgType::Update | MsgType::Alert => Told::Superseded { alert: target.no, at, update: no },
-        })
+        });
+        [vec![end], approvals::ends_of_notices(self, target.no, by, at)].concat()
     }
 
     /// The newest link of the chain that an Update or Cancel refers to; unknown references are faults.

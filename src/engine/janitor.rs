@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    Unavailable, escalator,
+    Unavailable, approvals, escalator,
     gateway::Inner,
     planner::{self, Basis},
     queue::Work,
@@ -49,6 +49,9 @@ async fn look(inner: &Arc<Inner>, shelf: &Shelf) -> Result<(), Unavailable> {
     let now = inner.clock.now();
     if shelf.alert.expires <= now {
         return expire(inner, shelf, now).await;
+    }
+    if shelf.read().state == State::Held {
+        return approvals::look(inner, shelf, now).await;
     }
     unproven(inner, shelf, now).await?;
     escalator::look(inner, shelf).await?;

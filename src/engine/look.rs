@@ -46,6 +46,9 @@ pub struct AlertView {
     /// Why a person must look at it before it goes out, beyond the rule of its source.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
+    /// How long it has waited for a second person, or did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval_wait_s: Option<u64>,
     pub decided_by: Option<String>,
     pub reason: Option<String>,
     /// The alert of ours that this Update or Cancel changes or ends.
@@ -196,6 +199,7 @@ impl Gateway {
             source: book.accepted.source.clone(),
             posted_by: book.accepted.by.clone(),
             doubts: book.accepted.doubts.clone(),
+            approval_wait_s: book.approval_wait(self.clock.now()).map(|wait| wait.as_secs()),
             decided_by: known(&book.decided_by),
             reason: known(&book.reason),
             target: book.accepted.target.and_then(|no| self.ledger.get(no)).map(|target| target.id),

@@ -3,6 +3,7 @@
 
 mod account;
 pub mod answer;
+mod approvals;
 mod authority;
 pub mod devices;
 mod early_alerts;

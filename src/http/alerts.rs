@@ -137,7 +137,10 @@ pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Words
     let fits = |name: &str, value: &str| words.get(name).is_none_or(|wanted| wanted == value);
     let mut items = Vec::new();
     let mut next = None;
-    for shelf in edge.gateway.ledger().newest_first() {
+    let ledger = edge.gateway.ledger();
+    // Notices to duty about alerts that wait are no warnings, but can be followed like them.
+    let shelves = if words.contains_key("notices") { ledger.newest_first() } else { ledger.warnings() };
+    for shelf in shelves {
         if before.is_some_and(|before| shelf.no.0 >= before) || !sees(&caller, &shelf) {
             continue;
         }

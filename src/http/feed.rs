@@ -25,13 +25,13 @@ async fn allowed(edge: &Edge, parts: Option<Who>) -> Result<Reader, Problem> {
 }
 
 fn is_shown(shelf: &Shelf) -> bool {
-    !shelf.alert.status.is_drill() && shelf.read().timeline.released.is_some()
+    !shelf.alert.status.is_drill() && shelf.notice_of().is_none() && shelf.read().timeline.released.is_some()
 }
 
 pub(super) async fn atom(State(edge): State<Edge>, headers: HeaderMap, who: Result<Who, Problem>) -> Result<Response, Problem> {
     allowed(&edge, who.ok()).await?;
     let base = edge.settings.public_url.trim_end_matches('/');
-    let shelves: Vec<_> = edge.gateway.ledger().newest_first().into_iter().filter(|shelf| is_shown(shelf)).take(ENTRIES_MAX).collect();
+    let shelves: Vec<_> = edge.gateway.ledger().warnings().into_iter().filter(|shelf| is_shown(shelf)).take(ENTRIES_MAX).collect();
     let newest = shelves.first().map_or(Timestamp::from_ms(0), |shelf| shelf.alert.sent);
     let tag = format!("\"{}-{}\"", newest.as_ms(), shelves.len());
     if headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()) == Some(tag.as_str()) {

@@ -15,10 +15,31 @@ use crate::{
 
 /// How long the first choice of channels has before those it did not reach are told by the second.
 const THEN_AFTER: Duration = Duration::from_secs(10 * 60);
+/// A second person is on duty and awake: five minutes, as long as those have who must answer a red alert.
+const APPROVAL_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     rules: Vec<Rule>,
+    approval: Approval,
+}
+
+/// Who is told that an alert waits for a second person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Approval {
+    pub roles: RoleSet,
+    pub channels: Vec<String>,
+    /// Nobody has decided: they are told again, and again.
+    pub within: Duration,
+    /// Nobody has decided for this long: it is rejected, and its poster sees why. Without it the alert's own end is the limit.
+    pub limit: Option<Duration>,
+}
+
+impl Default for Approval {
+    fn default() -> Self {
+        let duty = RoleSet::These(vec!["county_duty".to_owned()]);
+        Self { roles: duty, channels: Vec::new(), within: APPROVAL_WITHIN, limit: None }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +95,11 @@ impl RoleSet {
 }
 
 impl Rule {
+    /// Who is told that an alert waits for approval: by everything at once, and nobody has to answer.
+    pub fn of_approval(approval: &Approval) -> Self {
+        Self { roles: approval.roles.clone(), channels: approval.channels.clone(), ..Self::nobody() }
+    }
+
     /// The rule of an alert that no rule fits any more after a reload: nobody new is told, what is owed stays owed.
     pub fn nobody() -> Self {
         Self {
@@ -99,6 +125,10 @@ impl Policy {
     /// As `parse`, with the lines apart.
     pub(crate) fn read(text: &str, kinds: &[&str]) -> Result<Self, Vec<Located>> {
         read::policy(text, kinds)
+    }
+
+    pub const fn approval(&self) -> &Approval {
+        &self.approval
     }
 
     /// The first rule that fits.

@@ -3,7 +3,7 @@
 
 use toml::Table;
 
-use super::{Answer, Policy, RetryUntil, RoleSet, Rule, Step, THEN_AFTER};
+use super::{APPROVAL_WITHIN, Answer, Approval, Policy, RetryUntil, RoleSet, Rule, Step, THEN_AFTER};
 use crate::{
     alert::{EventPattern, Level},
     fault::{Fault, Faults},
@@ -45,7 +45,32 @@ pub(super) fn policy(text: &str, kinds: &[&str]) -> Result<Policy, Vec<Located>>
         hidden(&rules, &mut faults);
     }
     keys.add_faults(faults.into_list());
-    keys.finish(Policy { rules }).map_err(|faults| lines.locate(faults))
+    let approval = match keys.table("approval").map(|table| approval(table, kinds)) {
+        None => Approval { channels: by_message(kinds), ..Approval::default() },
+        Some(Ok(approval)) => approval,
+        Some(Err(list)) => {
+            keys.add_faults(list);
+            Approval::default()
+        }
+    };
+    keys.finish(Policy { rules, approval }).map_err(|faults| lines.locate(faults))
+}
+
+/// Kinds that reach one person; a village is not told that somebody must sign.
+fn by_message(kinds: &[&str]) -> Vec<String> {
+    kinds.iter().filter(|kind| **kind != "speaker").map(|kind| (*kind).to_owned()).collect()
+}
+
+fn approval(table: &Table, kinds: &[&str]) -> Result<Approval, Vec<Fault>> {
+    let mut keys = Keys::read("approval", table);
+    let roles = if keys.has("roles") { roles(&mut keys, "roles") } else { Approval::default().roles };
+    let channels = if keys.has("channels") { channels(&mut keys, "channels", kinds) } else { by_message(kinds) };
+    let within = keys.duration("within", APPROVAL_WITHIN);
+    let limit = keys.has("limit").then(|| keys.duration("limit", APPROVAL_WITHIN));
+    if within.is_zero() || limit.is_some_and(|limit| limit < within) {
+        keys.fault("within", "bad-duration", "must be more than nothing, and not longer than limit");
+    }
+    keys.finish(Approval { roles, channels, within, limit })
 }
 
 /// A rule behind one that always fits first is a rule that somebody believes in and that never works.

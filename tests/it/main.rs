@@ -5,6 +5,7 @@ mod config_examples;
 mod http;
 mod http_access;
 mod http_alerts;
+mod http_approval;
 mod http_areas;
 mod http_early;
 mod http_edge;

@@ -41,7 +41,7 @@ impl Rows {
 }
 
 fn rows(edge: &Edge, caller: &Caller, language: Language) -> String {
-    let newest = edge.gateway.ledger().newest_first();
+    let newest = edge.gateway.ledger().warnings();
     let seen = newest.into_iter().filter(|shelf| alerts::find(edge, caller, &shelf.id.to_string()).is_ok()).take(ALERTS_SHOWN);
     let alerts = seen.map(|shelf| edge.gateway.view(&shelf, false)).collect();
     let troubled = edge.gateway.accounts().into_iter().filter_map(|account| Some(format!("{}: {}", account.name, account.trouble?)));
