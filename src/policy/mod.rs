@@ -216,4 +216,19 @@ retry_until = "never"
         let lines: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
         assert!(lines.contains(&"line 2") && lines.contains(&"line 3") && lines.contains(&"line 4"), "{faults:?}");
     }
+
+    #[test]
+    fn who_is_told_of_a_wait_is_read_and_every_fault_of_it_named() {
+        let rule = "\n[[rule]]\nevents = [\"*\"]\nchannels = [\"sms\"]\n";
+        let read = |text: &str| Policy::parse(&format!("{text}{rule}"), &["sms", "speaker"]);
+        let approval = read("").expect("a policy").approval().clone();
+        assert_eq!((approval.channels, approval.within.as_secs(), approval.limit), (vec!["sms".to_owned()], 300, None));
+        let text = "[approval]\nroles = [\"county_leader\"]\nwithin = \"2m\"\nlimit = \"1h\"\n";
+        let approval = read(text).expect("a policy").approval().clone();
+        assert_eq!((approval.within.as_secs(), approval.limit.map(|limit| limit.as_secs())), (120, Some(3_600)));
+        let faults = read("[approval]\nchannels = [\"smss\"]\nwithin = \"2h\"\nlimit = \"1h\"\nafter = 1\n").expect_err("faults");
+        let rules: Vec<&str> = faults.iter().map(|fault| fault.rule).collect();
+        assert_eq!(rules.len(), 3, "{faults:?}");
+        assert!(["unknown-channel", "bad-duration", "unknown-key"].iter().all(|rule| rules.contains(rule)), "{faults:?}");
+    }
 }
