@@ -287,6 +287,7 @@ proptest! {
     fn an_alert_reads_back_from_json_and_from_cap(alert in any_alert()) {
         let back = json::from_value(&json::to_value(&alert));
         prop_assert_eq!(back.as_ref(), Ok(&alert));
+        prop_assert_eq!(&json::from_kept(&json::to_value(&alert)).expect("kept"), &alert);
         let xml = cap::write(&alert);
         let read_back = outcome(xml.as_bytes());
         prop_assert_eq!(read_back.as_ref(), Ok(&alert), "{}", xml);
