@@ -167,6 +167,8 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("real/fah-actual-public-en.xml", "stricter: CAP 1.1 with a time without offset, a circle without radius, an update without reference"),
     ("real/fah-test-public-fr.xml", "stricter: the same generator"),
     ("real/gdacs-1470644.xml", "stricter: a polygon leaves the globe at longitude -180.005"),
+    ("real/au-nsw-rfs.xml", "looser: a distribution with exactly one alert is read as that alert"),
+    ("real/us-nws-weather.atom", "looser: a feed with exactly one alert inside is read as that alert"),
     ("real/x-no-optional-fields.cap", "stricter: an alert without info says nothing that could be passed on"),
 ];
 
