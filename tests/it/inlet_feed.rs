@@ -307,6 +307,30 @@ async fn entries_wait_while_the_store_takes_nothing() {
     assert_eq!(counted("store", "accepted"), 0);
 }
 
+#[tokio::test]
+async fn what_could_not_be_written_down_is_a_repeat_after_a_restart_and_what_was_refused_is_tried_again() {
+    let server = Server::start().await;
+    let other = Server::start().await;
+    other.text("/2.xml", cap(2, 3_600));
+    server.text("/feed", atom(&[entry("urn:1", THEN, &inside(&cap(1, 3_600))), entry("urn:2", THEN, &link(&other.url("/2.xml")))]));
+    let home = new_home();
+    let in_the_way = home.path().join("data/documents/inlet.memory.json.draft");
+    fs::create_dir_all(&in_the_way).expect("made");
+    let site = Site::at(home, "none", &table("memory", &server.url("/feed"), "")).await;
+    let duty = site.role(Role::Duty);
+    known(&site, &duty, 1).await;
+    server.rounds(&site, "/feed", 3).await;
+    assert_eq!(["accepted", "repeat", "refused"].map(|outcome| counted("memory", outcome)), [1, 0, 1]);
+    let home = site.into_home().await;
+    fs::remove_dir(in_the_way).expect("removed");
+    // The configuration now names the host that the refused entry leads to.
+    let more = format!("allow_hosts = [\"{}\"]", other.address);
+    let site = Site::at(home, "none", &table("memory", &server.url("/feed"), &more)).await;
+    known(&site, &duty, 2).await;
+    assert_eq!(["accepted", "repeat", "refused"].map(|outcome| counted("memory", outcome)), [2, 1, 1]);
+    site.stop().await;
+}
+
 /// Feeds of other countries: every entry is answered for (none is meant for a county of ours), and none is asked for twice.
 #[tokio::test]
 async fn feeds_of_the_corpus_are_read_to_their_end() {

@@ -1,4 +1,5 @@
 //! Owns what a feed's entries came to: each one's id with a digest of what it said, in a document that outlives the process.
+//! What was refused is remembered until the next start alone, as another configuration may take it.
 //! Refuses to know what entries are. Invariant: it only forgets what has not been listed for longest, and forgetting costs a repeat, never a warning.
 
 use std::{collections::HashMap, sync::Arc};
@@ -41,11 +42,18 @@ struct Kept {
 
 const VERSION: u32 = 1;
 
+struct Known {
+    digest: Print,
+    /// Running number of the last time that it was listed.
+    turn: u64,
+    /// Whether it is written down.
+    is_kept: bool,
+}
+
 pub(super) struct Seen {
     documents: Arc<Documents>,
     document: String,
-    /// Digest, and the running number of the last time it was listed.
-    entries: HashMap<Print, (Print, u64)>,
+    entries: HashMap<Print, Known>,
     turn: u64,
     is_dirty: bool,
 }
@@ -61,7 +69,7 @@ impl Seen {
             .map_err(|error| error.to_string())
             .and_then(|bytes| bytes.map_or(Ok(Vec::new()), |bytes| parse(&bytes)))
         {
-            Ok(entries) => entries.into_iter().for_each(|(id, digest)| seen.put(id, digest)),
+            Ok(entries) => entries.into_iter().for_each(|(id, digest)| seen.put(id, digest, true)),
             Err(error) => {
                 meter::alarm("inlet-memory");
                 tracing::error!(inlet, error, "what this feed has shown is forgotten; its entries are read again");
@@ -74,28 +82,32 @@ impl Seen {
     pub(super) fn knows(&mut self, id: Print, digest: Print) -> bool {
         self.turn += 1;
         match self.entries.get_mut(&id) {
-            Some((known, turn)) => {
-                *turn = self.turn;
-                *known == digest
+            Some(known) => {
+                known.turn = self.turn;
+                known.digest == digest
             }
             None => false,
         }
     }
 
     pub(super) fn remember(&mut self, id: Print, digest: Print) {
-        self.put(id, digest);
+        self.put(id, digest, true);
         self.is_dirty = true;
     }
 
-    fn put(&mut self, id: Print, digest: Print) {
+    pub(super) fn remember_until_restart(&mut self, id: Print, digest: Print) {
+        self.put(id, digest, false);
+    }
+
+    fn put(&mut self, id: Print, digest: Print, is_kept: bool) {
         self.turn += 1;
-        self.entries.insert(id, (digest, self.turn));
+        self.entries.insert(id, Known { digest, turn: self.turn, is_kept });
         // A tenth at once: finding the oldest looks at all of them.
         if self.entries.len() > ENTRIES_MAX + ENTRIES_MAX / 10 {
-            let mut turns: Vec<u64> = self.entries.values().map(|&(_, turn)| turn).collect();
+            let mut turns: Vec<u64> = self.entries.values().map(|known| known.turn).collect();
             turns.sort_unstable();
             let from = turns[turns.len() - ENTRIES_MAX];
-            self.entries.retain(|_, (_, turn)| *turn >= from);
+            self.entries.retain(|_, known| known.turn >= from);
         }
     }
 
@@ -104,7 +116,8 @@ impl Seen {
         if !self.is_dirty {
             return Ok(());
         }
-        let mut listed: Vec<(Print, Print, u64)> = self.entries.iter().map(|(&id, &(digest, turn))| (id, digest, turn)).collect();
+        let kept = self.entries.iter().filter(|(_, known)| known.is_kept);
+        let mut listed: Vec<(Print, Print, u64)> = kept.map(|(&id, known)| (id, known.digest, known.turn)).collect();
         listed.sort_unstable_by_key(|&(_, _, turn)| turn);
         let entries = listed.into_iter().map(|(id, digest, _)| (hex(id), hex(digest))).collect();
         let bytes = serde_json::to_vec(&Kept { version: VERSION, entries }).map_err(|error| error.to_string())?;
@@ -147,6 +160,8 @@ mod tests {
         let mut seen = opened(data.path());
         assert!(!seen.knows(print("a"), print("one")));
         seen.remember(print("a"), print("one"));
+        seen.remember_until_restart(print("refused"), print("one"));
+        assert!(seen.knows(print("refused"), print("one")));
         seen.save().await.expect("saved");
         let mut again = opened(data.path());
         assert!(

@@ -30,9 +30,6 @@ const TRIES_MAX: u32 = 20;
 /// Entries that are waited for though the feed no longer lists them, and what they may hold.
 const UNLISTED_MAX: usize = 2_000;
 const UNLISTED_BYTES_MAX: usize = 64 << 20;
-/// Refusals that time may mend: the clock of either side, and an update that overtook what it updates.
-const MENDED_BY_TIME: &[&str] = &["sent-in-the-future", "unknown-reference"];
-
 /// An entry that is not answered for.
 struct Waiting {
     item: Item,
@@ -106,6 +103,7 @@ impl Work {
             }
             match answer(&waiting, fetcher, hand).await {
                 Answer::Final => seen.remember(waiting.item.id, waiting.item.digest),
+                Answer::Refused => seen.remember_until_restart(waiting.item.id, waiting.item.digest),
                 Answer::Later => {
                     waiting.tries += 1;
                     let delay = every.saturating_mul(1 << waiting.tries.min(16)).min(AGAIN_MAX.max(every));
@@ -136,7 +134,10 @@ fn drop_over(unlisted: &mut VecDeque<Waiting>, inlet: &str) {
 }
 
 enum Answer {
+    /// Taken, or over: never again.
     Final,
+    /// Not as things stand; another configuration may take it.
+    Refused,
     Later,
     PutOff,
 }
@@ -168,13 +169,13 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
             hand.tell(&verdict, &item.label);
             return Answer::PutOff;
         }
-        Verdict::Refused(refusal) if is_over(refusal) => {
+        Verdict::Refused(refusal) if refusal.is_over() => {
             meter::inlet_document(&hand.inlet, "expired");
             tracing::debug!(inlet = hand.inlet, entry = ?item.label, "the warning of an entry is over");
             return Answer::Final;
         }
         // A page in the place of the warning is a far end's trouble: it may be there at the next try.
-        Verdict::Refused(refusal) if waiting.tries < TRIES_MAX && (may_mend(refusal) || (is_linked && refusal.is_formless())) => {
+        Verdict::Refused(refusal) if waiting.tries < TRIES_MAX && (refusal.may_mend() || (is_linked && refusal.is_formless())) => {
             let (inlet, tries, why) = (hand.inlet.as_str(), waiting.tries + 1, refusal.detail.as_str());
             tracing::warn!(inlet, entry = ?item.label, tries, why, "the warning of an entry is not taken yet; it is tried again");
             return Answer::Later;
@@ -182,21 +183,12 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
         Verdict::Taken { .. } | Verdict::Refused(_) => {}
     }
     hand.tell(&verdict, &item.label);
-    Answer::Final
+    if matches!(verdict, Verdict::Taken { .. }) { Answer::Final } else { Answer::Refused }
 }
 
 fn refuse(hand: &Hand, item: &Item, faults: Vec<Fault>) -> Answer {
     hand.tell(&Verdict::Refused(Refusal::new("invalid-entry", "the entry leads to no warning", faults)), &item.label);
-    Answer::Final
-}
-
-/// A warning that has expired is not news; feeds list them for days.
-fn is_over(refusal: &Refusal) -> bool {
-    refusal.problems.iter().any(|fault| fault.rule == "expired")
-}
-
-fn may_mend(refusal: &Refusal) -> bool {
-    !refusal.problems.is_empty() && refusal.problems.iter().all(|fault| MENDED_BY_TIME.contains(&fault.rule))
+    Answer::Refused
 }
 
 #[cfg(test)]
@@ -239,14 +231,5 @@ mod tests {
         let mut many: VecDeque<Waiting> = (0..=UNLISTED_MAX).map(|id| waiting(item(&id.to_string(), "1"))).collect();
         drop_over(&mut many, "city");
         assert_eq!(many.len(), UNLISTED_MAX);
-    }
-
-    #[test]
-    fn only_what_time_alone_can_mend_is_tried_again() {
-        let refusal =
-            |rules: &[&'static str]| Refusal::new("invalid-alert", "", rules.iter().map(|rule| Fault::new("x", rule, "")).collect());
-        assert!(may_mend(&refusal(&["sent-in-the-future"])) && may_mend(&refusal(&["unknown-reference", "unknown-reference"])));
-        assert!(!may_mend(&refusal(&["sent-in-the-future", "bad-level"])) && !may_mend(&refusal(&[])));
-        assert!(is_over(&refusal(&["no-policy-rule", "expired"])) && !is_over(&refusal(&["no-policy-rule"])));
     }
 }
