@@ -2,6 +2,11 @@
 //! Refuses to judge: each document goes to the gateway as its source's key would post it.
 //! Invariant: a document is put away, or counted as seen, only after the gateway has answered for it.
 
+mod feed;
+mod folder;
+pub mod hand_in;
+pub mod reach;
+
 use std::{path::PathBuf, sync::Arc};
 
 use futures::future::BoxFuture;
@@ -46,7 +51,11 @@ struct Kind {
 }
 
 /// A kind is supported exactly when it stands here.
-static KINDS: &[Kind] = &[];
+static KINDS: &[Kind] = &[Kind { name: "feed", check: feed::check }, Kind { name: "folder", check: folder::check }];
+
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
+}
 
 /// Judges one `[inlet.NAME]`.
 pub fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {
@@ -54,7 +63,7 @@ pub fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {
     match KINDS.iter().find(|kind| kind.name == word) {
         Some(kind) => (kind.check)(name, table),
         None => {
-            let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            let known: Vec<&str> = kinds().collect();
             Err(vec![Fault::new(format!("inlet.{name}.kind"), "unknown-kind", format!("must be one of {}", known.join(", ")))])
         }
     }

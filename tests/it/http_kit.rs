@@ -97,13 +97,19 @@ impl Site {
 
     /// With further keys of the weather office's source, and files beside the configuration.
     pub(crate) async fn of_source(approval: &str, more: &str, files: &[(&str, &str)]) -> Self {
+        Self::configured(new_home(), approval, more, "", files).await
+    }
+
+    /// In a directory in which a gateway may have run before, with further tables behind the usual configuration; paths start from there.
+    pub(crate) async fn at(home: tempfile::TempDir, approval: &str, tables: &str) -> Self {
+        Self::configured(home, approval, "", tables, &[]).await
+    }
+
+    async fn configured(home: tempfile::TempDir, approval: &str, more: &str, tables: &str, files: &[(&str, &str)]) -> Self {
         crate::tls_provider();
-        let home = tempfile::tempdir().expect("a directory");
         let data = home.path().join("data");
-        make_county(&data.join("registry"));
         let text = CONFIGURATION.replace("{data}", &data.display().to_string()).replace("{approval}", approval).replace("{more}", more);
-        let file = home.path().join("lastmile.toml");
-        fs::write(&file, text).expect("configuration");
+        fs::write(home.path().join("lastmile.toml"), text + tables).expect("configuration");
         fs::write(home.path().join("policy.toml"), POLICY).expect("policy");
         for (name, text) in files {
             fs::write(home.path().join(name), text).expect("a file");
@@ -207,8 +213,21 @@ impl Site {
     }
 
     pub(crate) async fn stop(self) {
-        self.app.stop().await.expect("a clean end");
+        self.into_home().await;
     }
+
+    /// Stops; what is left on disk.
+    pub(crate) async fn into_home(self) -> tempfile::TempDir {
+        self.app.stop().await.expect("a clean end");
+        self.home
+    }
+}
+
+/// A directory with a county's registry.
+pub(crate) fn new_home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().expect("a directory");
+    make_county(&home.path().join("data/registry"));
+    home
 }
 
 fn make_county(dir: &Path) {

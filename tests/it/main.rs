@@ -12,6 +12,8 @@ mod http_edge;
 mod http_kit;
 mod http_page;
 mod http_standing;
+mod inlet_feed;
+mod inlet_folder;
 mod kit;
 mod walls;
 
