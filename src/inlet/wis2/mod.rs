@@ -1,0 +1,4 @@
+//! Owns one subscription at a broker of the WMO's WIS2.
+
+mod content;
+mod notice;
