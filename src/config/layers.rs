@@ -132,11 +132,11 @@ impl Layers {
         }
     }
 
-    /// `password_file = "…"` in a channel or broker table becomes `password`.
+    /// `password_file = "…"` in the table of a channel, inlet, relay or the broker becomes `password`.
     fn take_secret_files(&mut self) -> Vec<Fault> {
         let Self { table, base_dir, lines, variables, .. } = self;
         let mut faults = Vec::new();
-        for section in ["channel", "builtin_broker"] {
+        for section in ["channel", "inlet", "relay", "builtin_broker"] {
             let Some(Value::Table(below)) = table.get_mut(section) else { continue };
             if section == "builtin_broker" {
                 take_secrets(section, below, base_dir, variables, lines, &mut faults);

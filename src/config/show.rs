@@ -20,6 +20,8 @@ fn masked(table: &Table) -> Table {
         let value = match value {
             // Key files of TLS are paths, not secrets.
             Value::String(_) if is_secret(key) && !table.contains_key("cert") => Value::String(MASK.into()),
+            // Headers that stood in a file of their own.
+            Value::String(_) if key == "headers" => Value::String(MASK.into()),
             Value::String(text) => Value::String(without_login(text)),
             Value::Table(below) if key == "headers" => {
                 Value::Table(below.keys().map(|name| (name.clone(), Value::String(MASK.into()))).collect())

@@ -153,6 +153,16 @@ fn a_secret_comes_from_its_file_trimmed_and_is_never_shown() {
 }
 
 #[test]
+fn headers_of_a_way_in_stand_in_a_file_and_are_never_shown() {
+    let text = format!("[inlet.city]\nkind = \"feed\"\nsource = \"met\"\nheaders_file = \"{}\"\n", testdata("secret.txt").display());
+    let (_folder, path) = written(&text);
+    let layers = Layers::read(Some(&path), std::iter::empty()).unwrap_or_else(|faults| panic!("{faults:?}"));
+    assert_eq!(layers.table["inlet"]["city"]["headers"].as_str(), Some("s3cret"));
+    let shown = layers.show();
+    assert!(shown.contains("headers = \"***\"") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
 fn a_secret_in_a_variable_takes_the_place_of_the_files_other_way_of_giving_it() {
     let (_folder, path) = written("[channel.mas]\nkind = \"test\"\npassword_file = \"nowhere\"\n");
     let password = |env: &[(&str, &str)], path: &Path| load(Some(path), env).map(|checked| checked.channels[0].password.clone());

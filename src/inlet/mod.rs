@@ -3,6 +3,7 @@
 //! Invariant: a document is put away, or counted as seen, only after the gateway has answered for it.
 
 mod wis2;
+pub mod hand_in;
 
 use std::{path::PathBuf, sync::Arc};
 

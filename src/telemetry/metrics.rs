@@ -22,6 +22,8 @@ enum Name {
     QueueLater,
     InFlight,
     Overdue,
+    InletDocuments,
+    InletUp,
 }
 
 impl Name {
@@ -40,6 +42,8 @@ impl Name {
             Self::QueueLater => "lastmile_queue_later",
             Self::InFlight => "lastmile_in_flight",
             Self::Overdue => "lastmile_calls_waiting",
+            Self::InletDocuments => "lastmile_inlet_documents_total",
+            Self::InletUp => "lastmile_inlet_up",
         }
     }
 }
@@ -108,4 +112,14 @@ pub fn in_flight(account: &str, messages: u32) {
 
 pub fn calls_waiting(calls: u32) {
     gauge!(Name::Overdue.text()).set(f64::from(calls));
+}
+
+/// What became of a document that a way in has brought: `accepted`, `repeat`, `refused` or `put-off`.
+pub fn inlet_document(inlet: &str, outcome: &'static str) {
+    counter!(Name::InletDocuments.text(), "inlet" => inlet.to_owned(), "outcome" => outcome).increment(1);
+}
+
+/// Whether a way in reaches what it watches.
+pub fn inlet_up(inlet: &str, up: bool) {
+    gauge!(Name::InletUp.text(), "inlet" => inlet.to_owned()).set(if up { 1.0 } else { 0.0 });
 }
