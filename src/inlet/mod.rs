@@ -2,8 +2,8 @@
 //! Refuses to judge: each document goes to the gateway as its source's key would post it.
 //! Invariant: a document is put away, or counted as seen, only after the gateway has answered for it.
 
-mod wis2;
 pub mod hand_in;
+mod wis2;
 
 use std::{path::PathBuf, sync::Arc};
 
