@@ -49,7 +49,7 @@ struct Kind {
 }
 
 /// A kind is supported exactly when it stands here.
-static KINDS: &[Kind] = &[];
+static KINDS: &[Kind] = &[Kind { name: "wis2", check: wis2::check }];
 
 /// Judges one `[inlet.NAME]`.
 pub fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {

@@ -6,8 +6,8 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use rand::{RngExt as _, rngs::StdRng};
 use rumqttc::{
-    AckMode, Broker, ConnectReturnCode, ConnectionError, Incoming, MqttOptions, NetworkOptions, PersistedAckMode, PersistedSession, SessionMode,
-    SessionStore, SessionStoreError, SessionStoreKey, TlsConfiguration, Transport,
+    AckMode, Broker, ConnectReturnCode, ConnectionError, Incoming, MqttOptions, NetworkOptions, PersistedAckMode, PersistedSession,
+    SessionMode, SessionStore, SessionStoreError, SessionStoreKey, TlsConfiguration, Transport,
 };
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};

@@ -128,7 +128,10 @@ impl Fetcher {
             return Err(Refused::new("host-not-allowed", format!("{host} at this port is not one of allow_hosts")));
         }
         if link.integrity.is_none() && link.url.scheme() != "https" {
-            return Err(Refused::new("no-integrity", "a link without a digest must be https: anybody on the way could change what is there"));
+            return Err(Refused::new(
+                "no-integrity",
+                "a link without a digest must be https: anybody on the way could change what is there",
+            ));
         }
         match link.length {
             Some(length) if length > self.document_max as u64 => {
