@@ -63,13 +63,17 @@ pub struct Hand {
 impl Hand {
     /// Posts one document; `label` is what people know it by (a file name, an entry's id).
     pub async fn hand_in(&self, body: &[u8], content_type: Option<&str>, label: &str) -> Verdict {
-        let submitted = self.gateway.submit(body, content_type, &super::actor(&self.inlet, &self.source)).await;
-        let verdict = match submitted {
-            Ok(submitted) => Verdict::Taken { id: submitted.id, repeat: submitted.repeat },
-            Err(error) => verdict_of(error),
-        };
+        let verdict = self.ask(body, content_type).await;
         self.tell(&verdict, label);
         verdict
+    }
+
+    /// As `hand_in`, without a word: for an inlet that may ask again before it says what became of the document.
+    pub async fn ask(&self, body: &[u8], content_type: Option<&str>) -> Verdict {
+        match self.gateway.submit(body, content_type, &super::actor(&self.inlet, &self.source)).await {
+            Ok(submitted) => Verdict::Taken { id: submitted.id, repeat: submitted.repeat },
+            Err(error) => verdict_of(error),
+        }
     }
 
     /// Counts and logs a verdict; inlets that refuse a document before the gateway sees it say so here too.

@@ -2,7 +2,9 @@
 //! Refuses to judge: each document goes to the gateway as its source's key would post it.
 //! Invariant: a document is put away, or counted as seen, only after the gateway has answered for it.
 
+mod folder;
 pub mod hand_in;
+pub mod reach;
 mod wis2;
 
 use std::{path::PathBuf, sync::Arc};
@@ -49,7 +51,14 @@ struct Kind {
 }
 
 /// A kind is supported exactly when it stands here.
-static KINDS: &[Kind] = &[Kind { name: "wis2", check: wis2::check }];
+static KINDS: &[Kind] = &[
+    Kind { name: "folder", check: folder::check }, //
+    Kind { name: "wis2", check: wis2::check },
+];
+
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
+}
 
 /// Judges one `[inlet.NAME]`.
 pub fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {
@@ -57,7 +66,7 @@ pub fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {
     match KINDS.iter().find(|kind| kind.name == word) {
         Some(kind) => (kind.check)(name, table),
         None => {
-            let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            let known: Vec<&str> = kinds().collect();
             Err(vec![Fault::new(format!("inlet.{name}.kind"), "unknown-kind", format!("must be one of {}", known.join(", ")))])
         }
     }

@@ -114,7 +114,8 @@ pub fn calls_waiting(calls: u32) {
     gauge!(Name::Overdue.text()).set(f64::from(calls));
 }
 
-/// What became of a document that a way in has brought: `accepted`, `repeat`, `refused` or `put-off`.
+/// What became of a document that a way in has brought: `accepted`, `repeat`, `refused` or `put-off`; of a message that
+/// brought none: `seen`, `deletion` or `no-alert`.
 pub fn inlet_document(inlet: &str, outcome: &'static str) {
     counter!(Name::InletDocuments.text(), "inlet" => inlet.to_owned(), "outcome" => outcome).increment(1);
 }

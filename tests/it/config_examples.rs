@@ -3,15 +3,16 @@
 use lastmile::{
     channel::{Kind, drivers},
     config::DEFAULTS,
+    inlet,
 };
 
-/// The blocks `# [channel.NAME]` up to the next empty line, without their comment signs.
-fn examples() -> Vec<(String, String)> {
+/// The blocks `# [SECTION.NAME]` up to the next empty line, without their comment signs.
+fn examples(section: &str) -> Vec<(String, String)> {
     let mut blocks: Vec<(String, String)> = Vec::new();
-    let mut open = false;
+    let (mut open, head) = (false, format!("[{section}."));
     for line in DEFAULTS.lines() {
         let bare = line.strip_prefix("# ").unwrap_or_default();
-        if let Some(name) = bare.strip_prefix("[channel.").and_then(|rest| rest.split(']').next()) {
+        if let Some(name) = bare.strip_prefix(&head).and_then(|rest| rest.split(']').next()) {
             blocks.push((name.to_owned(), String::new()));
             open = true;
         } else if bare.is_empty() {
@@ -38,7 +39,7 @@ fn with_secrets(table: &mut toml::Table) {
 #[test]
 fn every_example_of_a_channel_is_one_that_its_driver_takes() {
     let mut seen = Vec::new();
-    for (name, text) in examples() {
+    for (name, text) in examples("channel") {
         let mut table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
         with_secrets(&mut table);
         let word = |key: &str| table.get(key).and_then(toml::Value::as_str).unwrap_or_else(|| panic!("{name} has no {key}")).to_owned();
@@ -54,5 +55,21 @@ fn every_example_of_a_channel_is_one_that_its_driver_takes() {
         for driver in drivers::drivers().iter().filter(|driver| driver.kind == kind && driver.provider != "sandbox") {
             assert!(seen.contains(&(kind, driver.provider)), "the manual has no example of {}/{}", kind.name(), driver.provider);
         }
+    }
+}
+
+#[test]
+fn every_example_of_an_inlet_is_one_that_its_kind_takes() {
+    let mut seen = Vec::new();
+    for (name, text) in examples("inlet") {
+        let mut table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+        with_secrets(&mut table);
+        if let Err(faults) = inlet::check(&name, &table) {
+            panic!("{name}: {}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        }
+        seen.extend(table["kind"].as_str().map(str::to_owned));
+    }
+    for kind in inlet::kinds() {
+        assert!(seen.iter().any(|known| known == kind), "the manual has no example of {kind}");
     }
 }

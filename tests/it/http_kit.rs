@@ -91,13 +91,16 @@ impl Site {
     }
 
     pub(crate) async fn with_approval(approval: &str) -> Self {
+        Self::at(new_home(), approval, "").await
+    }
+
+    /// In a directory in which a gateway may have run before, with further tables behind the usual configuration; paths start from there.
+    pub(crate) async fn at(home: tempfile::TempDir, approval: &str, tables: &str) -> Self {
         crate::tls_provider();
-        let home = tempfile::tempdir().expect("a directory");
         let data = home.path().join("data");
-        make_county(&data.join("registry"));
         let text = CONFIGURATION.replace("{data}", &data.display().to_string()).replace("{approval}", approval);
         let file = home.path().join("lastmile.toml");
-        fs::write(&file, text).expect("configuration");
+        fs::write(&file, text + tables).expect("configuration");
         fs::write(home.path().join("policy.toml"), POLICY).expect("policy");
         let layers = Layers::read(Some(&file), std::iter::empty());
         let config = layers.and_then(|layers| app::check(&layers)).unwrap_or_else(|faults| panic!("{}", app::fault_lines(&faults)));
@@ -188,8 +191,21 @@ impl Site {
     }
 
     pub(crate) async fn stop(self) {
-        self.app.stop().await.expect("a clean end");
+        self.into_home().await;
     }
+
+    /// Stops; what is left on disk.
+    pub(crate) async fn into_home(self) -> tempfile::TempDir {
+        self.app.stop().await.expect("a clean end");
+        self.home
+    }
+}
+
+/// A directory with a county's registry.
+pub(crate) fn new_home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().expect("a directory");
+    make_county(&home.path().join("data/registry"));
+    home
 }
 
 fn make_county(dir: &Path) {

@@ -152,7 +152,7 @@ impl Subscription {
         let is_ours = matches!(standing, Standing::Down { ours: true, .. });
         if !outage.is_told && (is_ours || now.since(outage.since) >= self.alarm_after) {
             outage.is_told = true;
-            meter::alarm("inlet-lost");
+            meter::alarm("inlet-unreachable");
             tracing::error!(inlet = self.name, ?standing, since = %outage.since, "the broker stays away: warnings do not come in by it");
         }
     }
