@@ -5,11 +5,14 @@
 use std::{error::Error as _, io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::{Client, RequestBuilder, Response, header};
+use reqwest::{Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{BuildError, Class, Common, Context, Failure};
-use crate::net::tls::{self, Trust};
+use crate::net::{
+    retry_after::retry_after,
+    tls::{self, Trust},
+};
 
 /// Answers of providers are a few hundred bytes; more than this is not an answer.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -178,18 +181,6 @@ fn is_distrust(error: &reqwest::Error) -> bool {
         .any(tls::is_distrust)
 }
 
-/// Seconds, or a date, which is read against the far end's own `Date` so that nobody's clock matters.
-fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let hint = text(header::RETRY_AFTER)?;
-    if let Ok(seconds) = hint.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let instant = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
-    let wait = instant(hint)?.duration_since(instant(text(header::DATE)?)?);
-    Some(wait.try_into().unwrap_or_default())
-}
-
 /// Takes out of a text what must not be printed.
 pub(crate) struct Scrub {
     hidden: Vec<SecretString>,
@@ -296,18 +287,5 @@ mod tests {
         }
         let gone = HttpClient::of_account("a", &common, Some("gone.pem"), Vec::new(), &context);
         assert!(gone.is_err_and(|error| error.message.starts_with("ca gone.pem: ")));
-    }
-
-    #[test]
-    fn a_hint_to_wait_is_read_as_seconds_or_as_a_date() {
-        let mut headers = header::HeaderMap::new();
-        assert_eq!(retry_after(&headers), None);
-        headers.insert(header::RETRY_AFTER, "120".parse().expect("a value"));
-        assert_eq!(retry_after(&headers), Some(Duration::from_secs(120)));
-        headers.insert(header::RETRY_AFTER, "Wed, 21 Oct 2026 07:28:30 GMT".parse().expect("a value"));
-        headers.insert(header::DATE, "Wed, 21 Oct 2026 07:28:00 GMT".parse().expect("a value"));
-        assert_eq!(retry_after(&headers), Some(Duration::from_secs(30)));
-        headers.insert(header::RETRY_AFTER, "soon".parse().expect("a value"));
-        assert_eq!(retry_after(&headers), None);
     }
 }

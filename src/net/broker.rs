@@ -4,7 +4,6 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use rand::{RngExt as _, rngs::StdRng};
 use rumqttc::{
     AckMode, Broker, ConnectReturnCode, ConnectionError, Incoming, MqttOptions, NetworkOptions, PersistedAckMode, PersistedSession,
     SessionMode, SessionStore, SessionStoreError, SessionStoreKey, TlsConfiguration, Transport,
@@ -12,11 +11,9 @@ use rumqttc::{
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
+pub(crate) use super::backoff::Backoff;
 use super::tls::{self, Trust};
 
-/// First and longest pause between tries to connect; a county's speakers coming back at once must not fell the broker again.
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_LONGEST: Duration = Duration::from_secs(15);
 /// Mobile networks forget a silent connection after a few minutes.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Larger than anything the protocol sends, so that no message can make a client refuse its own session for ever.
@@ -195,30 +192,6 @@ impl Standing {
             _ => ("connect", false),
         };
         Self::Down { reason, ours }
-    }
-}
-
-/// Pauses that double up to a bound, each between half of itself and whole.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    rng: StdRng,
-    next: Duration,
-}
-
-impl Backoff {
-    pub(crate) const fn new(rng: StdRng) -> Self {
-        Self { rng, next: PAUSE_FIRST }
-    }
-
-    pub(crate) fn reset(&mut self) {
-        self.next = PAUSE_FIRST;
-    }
-
-    pub(crate) fn pause(&mut self) -> Duration {
-        let whole = self.next;
-        self.next = (whole * 2).min(PAUSE_LONGEST);
-        let least = u64::try_from(whole.as_millis() / 2).unwrap_or(0);
-        Duration::from_millis(self.rng.random_range(least..=least * 2))
     }
 }
 
