@@ -12,6 +12,7 @@ mod http_standing;
 mod inlet_folder;
 mod inlet_wis2;
 mod kit;
+mod relay;
 mod walls;
 
 /// Installs the one TLS provider of this process; all tests may share a process.

@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "engine",
         &["time", "area", "fault", "telemetry", "alert", "registry", "matching", "policy", "message", "channel", "delivery", "store"],
     ),
-    ("http", &["time", "area", "fault", "telemetry", "alert", "registry", "access", "channel", "delivery", "engine"]),
+    ("http", &["time", "area", "fault", "telemetry", "alert", "registry", "access", "channel", "delivery", "engine", "relay"]),
     ("inlet", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "engine"]),
     ("relay", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "delivery", "engine"]),
     ("config", &["time", "area", "fault", "keys", "alert", "policy"]),

@@ -175,7 +175,7 @@ mod tests {
 
     const MAX: usize = 10_000;
 
-    pub(crate) fn message(content: Option<&str>, link: Value) -> Value {
+    fn message(content: Option<&str>, link: &Value) -> Value {
         let mut message = json!({
             "id": "31e9d66a-cd83-4174-9429-b932f1abe1be",
             "conformsTo": ["http://wis.wmo.int/spec/wnm/1/conf/core"],
@@ -200,27 +200,27 @@ mod tests {
 
     #[test]
     fn content_within_goes_before_its_link_and_a_link_is_named_whole() {
-        let within = notice(&message(Some("<alert/>"), link("canonical"))).expect("read");
+        let within = notice(&message(Some("<alert/>"), &link("canonical"))).expect("read");
         assert_eq!(within.what, What::Document(b"<alert/>".to_vec()));
         assert_eq!((within.label.as_str(), within.seen_as.as_str()), ("cn-cma/warnings/one", "cn-cma/warnings/one"));
-        let What::Link(linked) = notice(&message(None, link("canonical"))).expect("read").what else { panic!("a link") };
+        let What::Link(linked) = notice(&message(None, &link("canonical"))).expect("read").what else { panic!("a link") };
         assert_eq!((linked.url.as_str(), linked.length, linked.integrity), ("https://cache.example/one.xml", Some(900), None));
     }
 
     #[test]
     fn an_update_is_news_of_the_same_data_and_a_deletion_is_none() {
-        let update = notice(&message(None, link("update"))).expect("read");
+        let update = notice(&message(None, &link("update"))).expect("read");
         assert!(update.seen_as.contains("2026-07-23T02:16:00Z"));
-        let deletion = notice(&message(Some("<alert/>"), json!({ "rel": "deletion", "href": "none" }))).expect("read");
+        let deletion = notice(&message(Some("<alert/>"), &json!({ "rel": "deletion", "href": "none" }))).expect("read");
         assert_eq!(deletion.what, What::Deletion);
         let mut picture = link("canonical");
         picture["type"] = "image/png".into();
-        assert_eq!(notice(&message(None, picture)).expect("read").what, What::NoAlert("image/png".into()));
+        assert_eq!(notice(&message(None, &picture)).expect("read").what, What::NoAlert("image/png".into()));
     }
 
     #[test]
     fn every_fault_is_named_by_its_place() {
-        let mut broken = message(Some("<alert/>"), json!({ "rel": "canonical", "href": "ftp://cache.example/one.xml" }));
+        let mut broken = message(Some("<alert/>"), &json!({ "rel": "canonical", "href": "ftp://cache.example/one.xml" }));
         broken["type"] = "feature".into();
         broken["properties"]["data_id"] = 7.into();
         broken["properties"]["content"]["encoding"] = "latin-1".into();
@@ -239,12 +239,12 @@ mod tests {
         }
         assert_eq!(notice(&json!([])).expect_err("faults")[0].path, "type");
         assert_eq!(read(b"{", MAX).expect_err("faults")[0].rule, "not-json");
-        assert_eq!(notice(&message(None, json!({ "rel": "via" }))).expect_err("faults")[0].path, "links");
+        assert_eq!(notice(&message(None, &json!({ "rel": "via" }))).expect_err("faults")[0].path, "links");
     }
 
     #[test]
     fn content_that_is_not_what_its_digest_says_is_refused() {
-        let mut changed = message(Some("<alert/>"), link("canonical"));
+        let mut changed = message(Some("<alert/>"), &link("canonical"));
         changed["properties"]["integrity"] = json!({ "method": "sha512", "value": STANDARD.encode([7; 64]) });
         assert_eq!(notice(&changed).expect_err("faults")[0].rule, "bad-integrity");
     }
