@@ -76,16 +76,25 @@ impl Relay {
         let backoff = Backoff::new(StdRng::from_rng(&mut rand::rng()));
         let mut course = Course { paces: Paces::default(), backoff, busy: 0, is_unwritten: true };
         let mut changes = self.gateway.changes();
+        let mut looked = None;
         while !stop.is_cancelled() {
             if course.is_unwritten {
                 course.is_unwritten = !self.write().await;
+            }
+            // The first news after a quiet time is looked at at once.
+            if let Some(last) = looked {
+                pause_until(last + LOOK_EVERY, &stop).await;
             }
             changes.borrow_and_update();
             let now = self.gateway.clock().now();
             let next = owed::next(&mut self.cursor(), &course.paces, self.gateway.ledger(), &self.settings, now);
             match next {
-                Next::Now(item) => self.hand_on(item, &mut course, &stop).await,
+                Next::Now(item) => {
+                    looked = None;
+                    self.hand_on(item, &mut course, &stop).await;
+                }
                 Next::NotBefore(due) => {
+                    looked = Some(tokio::time::Instant::now());
                     let idle = due.map_or(self.settings.coverage_every, |due| due.since(now)).min(self.settings.coverage_every);
                     let news = async {
                         // When the gateway ends, nothing changes any more: the time limit decides.
@@ -96,7 +105,7 @@ impl Relay {
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = tokio::time::sleep(idle) => {}
-                        () = news => pause(LOOK_EVERY, &stop).await,
+                        () = news => {}
                     }
                 }
             }
@@ -277,8 +286,12 @@ impl Relay {
 }
 
 async fn pause(wait: Duration, stop: &CancellationToken) {
+    pause_until(tokio::time::Instant::now() + wait, stop).await;
+}
+
+async fn pause_until(at: tokio::time::Instant, stop: &CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = tokio::time::sleep(wait) => {}
+        () = tokio::time::sleep_until(at) => {}
     }
 }

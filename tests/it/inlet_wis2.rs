@@ -200,3 +200,19 @@ async fn a_broker_that_went_away_is_found_again() {
     site.stop().await;
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn what_the_store_cannot_take_stays_with_the_broker() {
+    let broker = broker(anywhere()).await;
+    let tables = table("wis-e", broker.address(), "cache.example");
+    let site = Site::at(new_home(), "none", &tables).await;
+    until_subscribed(&site, "wis-e").await;
+    site.app.gateway.stop(Duration::from_secs(5)).await.expect("the store closes");
+    let document = document(&rainstorm(1, &[LEIGU]));
+    publish(broker.address(), TOPIC, &message("one", &document, true, "https://elsewhere.example/one.xml")).await;
+    site.until("it is put off", async || counted("wis-e", "put-off", 1)).await;
+    let site = Site::at(site.into_home().await, "none", &tables).await;
+    until_taken(&site, &site.role(Role::Viewer), 1).await;
+    site.stop().await;
+    broker.stop().await;
+}

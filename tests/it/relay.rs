@@ -44,6 +44,8 @@ struct Got {
     body: String,
     headers: HeaderMap,
     taken: bool,
+    mood: Mood,
+    at: tokio::time::Instant,
 }
 
 #[derive(Clone)]
@@ -95,7 +97,15 @@ async fn take(State(platform): State<Platform>, headers: HeaderMap, body: Bytes)
     let unwanted = platform.unwanted.lock().expect("whole").clone();
     let is_unwanted = !unwanted.is_empty() && body.contains(&unwanted);
     let taken = mood == Mood::Takes && !is_unwanted;
-    let got = Got { document: text("lastmile-document"), key: text("idempotency-key"), body, headers, taken };
+    let got = Got {
+        document: text("lastmile-document"),
+        key: text("idempotency-key"),
+        body,
+        headers,
+        taken,
+        mood,
+        at: tokio::time::Instant::now(),
+    };
     platform.got.lock().expect("whole").push(got);
     match mood {
         _ if is_unwanted => StatusCode::UNPROCESSABLE_ENTITY.into_response(),
@@ -188,6 +198,9 @@ async fn whatever_the_platform_does_alerts_arrive_in_order_and_again_only_under_
     }
     assert_eq!(platform.taken_alerts(), ids);
     one_body_a_key(&platform.got());
+    let got = platform.got();
+    let throttled = got.iter().position(|got| got.mood == Mood::Throttles).expect("was throttled");
+    assert!(got[throttled + 1].at - got[throttled].at >= Duration::from_secs(1), "a wish to wait is granted");
     let first = &platform.got()[0];
     assert!(
         first.body.starts_with("<?xml") && first.headers["content-type"].to_str().is_ok_and(|kind| kind.starts_with("application/cap+xml"))
@@ -261,16 +274,23 @@ async fn what_is_refused_is_listed_and_the_next_goes_on_while_a_stuck_platform_h
     let wanted = site.accepted(&rainstorm(3, &[LEIGU]), &bureau).await;
     site.wait_until_told(&wanted, &site.role(Role::Viewer)).await;
     site.until("the next has come", async || choosy.taken_alerts().len() == 1).await;
-    assert_eq!(choosy.taken_alerts(), [wanted]);
+    let mut milder = rainstorm(4, &[LEIGU]);
+    let earlier = rainstorm(3, &[LEIGU]);
+    milder["msgType"] = "Update".into();
+    milder["level"] = "blue".into();
+    milder["references"] = json!([{ "sender": earlier["sender"], "identifier": earlier["identifier"], "sent": earlier["sent"] }]);
+    let milder = site.accepted(&milder, &bureau).await;
+    site.until("its update has come too, whatever its level", async || choosy.taken_alerts().len() == 2).await;
+    assert_eq!(choosy.taken_alerts(), [wanted, milder]);
     let view = relay(&site, "choosy").await;
     assert_eq!((&view["refused"], &view["waiting"]), (&json!(1), &json!(0)));
     let listed = &view["refusals"][0];
     assert_eq!((&listed["alert"], &listed["document"], &listed["status"]), (&json!(refused), &json!("alert"), &json!(422)));
     site.until("the stuck one shows it", async || relay(&site, "stuck").await["trouble"] == "timeout").await;
     let view = relay(&site, "wrong-key").await;
-    assert_eq!((&view["trouble"], &view["waiting"], &view["refused"]), (&json!("http-401"), &json!(3), &json!(0)));
+    assert_eq!((&view["trouble"], &view["waiting"], &view["refused"]), (&json!("http-401"), &json!(4), &json!(0)));
     let page = site.plain(Method::GET, "/metrics").send().await.expect("an answer").text().await.expect("a body");
-    assert!(page.contains("lastmile_relay_waiting{relay=\"stuck\"} 3"), "{page}");
+    assert!(page.contains("lastmile_relay_waiting{relay=\"stuck\"} 4"), "{page}");
     let started = tokio::time::Instant::now();
     site.stop().await;
     assert!(started.elapsed() < Duration::from_secs(10));
