@@ -167,6 +167,7 @@ impl App {
             gateway: gateway.clone(),
             access: Arc::clone(&access),
             sessions: Arc::new(Sessions::default()),
+            relays: ways.board.clone(),
             settings: Arc::new(Settings {
                 secure_cookies: config.server.public_url.starts_with("https://"),
                 public_url: config.server.public_url,
@@ -225,6 +226,7 @@ impl App {
 
 /// Inlets and relays: what runs beside the gateway, on its handle alone.
 struct Ways {
+    board: relay::Board,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -237,17 +239,17 @@ impl Ways {
         data_dir: &Path,
         base_dir: &Path,
     ) -> anyhow::Result<Self> {
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (board, stop, tasks) = (relay::Board::default(), CancellationToken::new(), TaskTracker::new());
         let documents = Arc::new(Documents::open(data_dir)?);
         for inlet in inlets {
             let (gateway, documents, base_dir) = (gateway.clone(), Arc::clone(&documents), base_dir.to_owned());
             tasks.spawn(inlet.start(inlet::Context { gateway, documents, base_dir, stop: stop.clone() }));
         }
         for relay in relays {
-            let (gateway, documents) = (gateway.clone(), Arc::clone(&documents));
-            tasks.spawn(relay.start(relay::Context { gateway, documents, stop: stop.clone() }));
+            let (gateway, documents, base_dir) = (gateway.clone(), Arc::clone(&documents), base_dir.to_owned());
+            tasks.spawn(relay.start(relay::Context { gateway, documents, base_dir, board: board.clone(), stop: stop.clone() }));
         }
-        Ok(Self { stop, tasks })
+        Ok(Self { board, stop, tasks })
     }
 
     async fn stop(self, grace: std::time::Duration) {

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{Access, Sessions},
     engine::Gateway,
+    relay::Board,
 };
 
 pub use serve::serve;
@@ -49,6 +50,7 @@ pub struct Edge {
     pub gateway: Gateway,
     pub access: Arc<Access>,
     pub sessions: Arc<Sessions>,
+    pub relays: Board,
     pub settings: Arc<Settings>,
     /// Ends streams, so that a graceful shutdown ends.
     pub shutdown: CancellationToken,
@@ -87,6 +89,7 @@ pub fn router(edge: Edge) -> Router {
         .route("/metrics", get(operating::metrics))
         .route("/openapi.json", get(openapi::document))
         .route("/v1/accounts", get(operating::accounts))
+        .route("/v1/relays", get(operating::relays))
         .route("/v1/devices", get(operating::devices));
     let pages = Router::new()
         .route("/", get(page::index))

@@ -89,6 +89,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("get", "/v1/callbacks/{kind}/{channel}/{what}", "far end", "status or reply, in its own form", &[(200, "its own form")]),
     ("post", "/v1/callbacks/{kind}/{channel}/{what}", "far end", "status or reply, in its own form", &[(200, "its own form")]),
     ("get", "/v1/accounts", "viewer", "Accounts with their health and queues", &[(200, "{items, next}")]),
+    (
+        "get",
+        "/v1/relays",
+        "viewer",
+        "Platforms above: what they have, what waits and since when, what they refused",
+        &[(200, "{items, next}")],
+    ),
     ("get", "/v1/devices", "viewer", "What loudspeakers last said of themselves; area", &[(200, "{items, next}")]),
     ("get", "/healthz", "anyone", "Alive", &[(200, "alive")]),
     ("get", "/readyz", "anyone", "Store open, planner caught up", &[(200, "ready"), (503, "why not")]),

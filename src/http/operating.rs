@@ -1,4 +1,4 @@
-//! Owns what keeps the gateway running (contract §7): alive, ready, metrics, accounts, devices.
+//! Owns what keeps the gateway running (contract §7): alive, ready, metrics, accounts, relays, devices.
 
 use std::collections::HashMap;
 
@@ -27,12 +27,19 @@ pub(super) async fn readyz(State(edge): State<Edge>) -> Response {
 /// Open to the machine's own collector by address of listening; numbers and names of accounts only.
 pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
     edge.gateway.measure();
+    edge.relays.measure();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], meter::render()).into_response()
 }
 
 pub(super) async fn accounts(State(edge): State<Edge>, who: Who) -> Result<Json<Value>, Problem> {
     who.may(Action::Look)?;
     Ok(Json(json!({ "items": edge.gateway.accounts(), "next": null })))
+}
+
+/// How the platforms above are told of alerts: one item for each `[relay.NAME]`.
+pub(super) async fn relays(State(edge): State<Edge>, who: Who) -> Result<Json<Value>, Problem> {
+    who.may(Action::Look)?;
+    Ok(Json(json!({ "items": edge.relays.views(), "next": null })))
 }
 
 pub(super) async fn devices(

@@ -6,6 +6,7 @@ mod feed;
 mod folder;
 pub mod hand_in;
 pub mod reach;
+mod wis2;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -51,7 +52,8 @@ struct Kind {
 }
 
 /// A kind is supported exactly when it stands here.
-static KINDS: &[Kind] = &[Kind { name: "feed", check: feed::check }, Kind { name: "folder", check: folder::check }];
+static KINDS: &[Kind] =
+    &[Kind { name: "feed", check: feed::check }, Kind { name: "folder", check: folder::check }, Kind { name: "wis2", check: wis2::check }];
 
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)

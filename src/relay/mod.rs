@@ -1,13 +1,25 @@
 //! Owns handing on what was accepted, and how far it reached, to the platform above (the city's).
 //! Refuses to decide what is true: it reads the ledger. Invariant: how far a relay has come is written down only after the far end took it.
 
-use std::sync::Arc;
+mod board;
+mod cursor;
+mod document;
+mod owed;
+mod post;
+mod settings;
+mod worker;
+
+use std::{path::PathBuf, sync::Arc};
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use toml::Table;
 
-use crate::{engine::Gateway, fault::Fault, store::documents::Documents};
+use self::{post::Poster, settings::Settings, worker::Relay};
+use crate::{engine::Gateway, fault::Fault, store::documents::Documents, telemetry::metrics as meter};
+
+pub use board::{Board, RelayView, Waiting};
+pub use cursor::Refusal;
 
 /// What a running relay is given.
 #[derive(Clone)]
@@ -15,6 +27,10 @@ pub struct Context {
     pub gateway: Gateway,
     /// Where a relay remembers how far it has come.
     pub documents: Arc<Documents>,
+    /// Relative paths of the configuration start here.
+    pub base_dir: PathBuf,
+    /// Where it shows how it goes.
+    pub board: Board,
     /// Ends the relay.
     pub stop: CancellationToken,
 }
@@ -32,6 +48,21 @@ impl Prepared {
 }
 
 /// Judges one `[relay.NAME]`.
-pub fn check(name: &str, _table: &Table) -> Result<Prepared, Vec<Fault>> {
-    Err(vec![Fault::new(format!("relay.{name}"), "unknown-kind", "no kind of relay is known")])
+pub fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {
+    let settings = settings::read(name, table)?;
+    let own_name = name.to_owned();
+    Ok(Prepared { name: name.to_owned(), run: Box::new(move |context| Box::pin(run(own_name, settings, context))) })
+}
+
+async fn run(name: String, settings: Settings, context: Context) {
+    match Poster::new(&settings, &context.base_dir) {
+        Ok(poster) => {
+            let relay = Arc::new(Relay::new(name, settings, context.gateway, context.documents, poster));
+            relay.run(context.board, context.stop).await;
+        }
+        Err(why) => {
+            meter::alarm("relay-start");
+            tracing::error!(relay = name, why, "the relay did not start");
+        }
+    }
 }

@@ -24,6 +24,10 @@ enum Name {
     Overdue,
     InletDocuments,
     InletUp,
+    RelayPosts,
+    RelayWaiting,
+    RelayLag,
+    RelayUp,
 }
 
 impl Name {
@@ -44,6 +48,10 @@ impl Name {
             Self::Overdue => "lastmile_calls_waiting",
             Self::InletDocuments => "lastmile_inlet_documents_total",
             Self::InletUp => "lastmile_inlet_up",
+            Self::RelayPosts => "lastmile_relay_posts_total",
+            Self::RelayWaiting => "lastmile_relay_waiting",
+            Self::RelayLag => "lastmile_relay_lag_seconds",
+            Self::RelayUp => "lastmile_relay_up",
         }
     }
 }
@@ -114,7 +122,8 @@ pub fn calls_waiting(calls: u32) {
     gauge!(Name::Overdue.text()).set(f64::from(calls));
 }
 
-/// What became of a document that a way in has brought: `accepted`, `repeat`, `refused` or `put-off`.
+/// What became of a document that a way in has brought: `accepted`, `repeat`, `refused` or `put-off`; of a message that
+/// brought none: `seen`, `deletion` or `no-alert`.
 pub fn inlet_document(inlet: &str, outcome: &'static str) {
     counter!(Name::InletDocuments.text(), "inlet" => inlet.to_owned(), "outcome" => outcome).increment(1);
 }
@@ -122,4 +131,18 @@ pub fn inlet_document(inlet: &str, outcome: &'static str) {
 /// Whether a way in reaches what it watches.
 pub fn inlet_up(inlet: &str, up: bool) {
     gauge!(Name::InletUp.text(), "inlet" => inlet.to_owned()).set(if up { 1.0 } else { 0.0 });
+}
+
+/// What a platform above said to a document (`alert`, `state`, `coverage`): `taken`, `refused` or `later`.
+pub fn relay_post(relay: &str, document: &'static str, outcome: &'static str) {
+    counter!(Name::RelayPosts.text(), "relay" => relay.to_owned(), "document" => document, "outcome" => outcome).increment(1);
+}
+
+/// Alerts that a platform above does not have, for how many seconds the oldest of them, and whether it took the last document.
+pub fn relay(relay: &str, waiting: usize, lag_s: u64, up: bool) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge of a queue needs no more than 52 bits")]
+    let (waiting, lag_s) = (waiting as f64, lag_s as f64);
+    gauge!(Name::RelayWaiting.text(), "relay" => relay.to_owned()).set(waiting);
+    gauge!(Name::RelayLag.text(), "relay" => relay.to_owned()).set(lag_s);
+    gauge!(Name::RelayUp.text(), "relay" => relay.to_owned()).set(if up { 1.0 } else { 0.0 });
 }

@@ -3,7 +3,7 @@
 use lastmile::{
     channel::{Kind, drivers},
     config::DEFAULTS,
-    inlet,
+    inlet, relay,
 };
 
 /// The blocks `# [SECTION.NAME]` up to the next empty line, without their comment signs.
@@ -71,5 +71,18 @@ fn every_example_of_an_inlet_is_one_that_its_kind_takes() {
     }
     for kind in inlet::kinds() {
         assert!(seen.iter().any(|known| known == kind), "the manual has no example of {kind}");
+    }
+}
+
+#[test]
+fn the_example_of_a_relay_is_one_that_is_taken() {
+    let relays = examples("relay");
+    assert_eq!(relays.len(), 1);
+    for (name, text) in relays {
+        let mut table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+        with_secrets(&mut table);
+        if let Err(faults) = relay::check(&name, &table) {
+            panic!("{name}: {}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        }
     }
 }

@@ -14,7 +14,9 @@ mod http_page;
 mod http_standing;
 mod inlet_feed;
 mod inlet_folder;
+mod inlet_wis2;
 mod kit;
+mod relay;
 mod walls;
 
 /// Installs the one TLS provider of this process; all tests may share a process.

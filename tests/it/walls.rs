@@ -42,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("http", &["time", "area", "datum", "fault", "telemetry", "alert", "registry", "access", "channel", "delivery", "engine"]),
+    ("http", &["time", "area", "datum", "fault", "telemetry", "alert", "registry", "access", "channel", "delivery", "engine", "relay"]),
     ("inlet", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "engine"]),
     ("relay", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "delivery", "engine"]),
     ("config", &["time", "area", "datum", "fault", "keys", "alert", "matching", "policy"]),
@@ -62,6 +62,7 @@ const WORD_EXCEPTIONS: &[(&str, &str)] = &[
     ("policy/", "words of the policy file, in its documentation and tests"),
     ("cli/", "commands that are about one kind of device, and the demo's own configuration"),
     ("app", "wires the built-in broker, which belongs to one kind"),
+    ("net/broker", "a connection that both speakers and a way in use"),
     ("inlet/", "one way in is a broker of the world's weather services, which is no far end of ours"),
     ("demo/", "the demo's own configuration"),
 ];

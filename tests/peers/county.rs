@@ -14,7 +14,7 @@ const SPEAKERS: usize = 3;
 const ROBOT: &str = "693a91f6-7xxx-4bc4-97a0-0ec2sifa5aaa";
 /// The real alert that the test re-addresses, when the collection is there.
 const REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus/cap/real/cn-cma-baoding-thunder-update.xml");
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
 pub(crate) struct Person {
     pub(crate) id: String,
@@ -212,7 +212,7 @@ pub(crate) fn alert() -> String {
 }
 
 /// Every `<element>` with this content instead of its own.
-fn with(text: &str, element: &str, value: &str) -> String {
+pub(crate) fn with(text: &str, element: &str, value: &str) -> String {
     let (open, close) = (format!("<{element}>"), format!("</{element}>"));
     let mut pieces = text.split(&open);
     let mut whole = pieces.next().unwrap_or_default().to_owned();

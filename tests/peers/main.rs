@@ -12,6 +12,7 @@ mod process;
 mod program;
 mod robot;
 mod smtp;
+mod wis2;
 
 use crate::{drive::Drive, machine::require};
 

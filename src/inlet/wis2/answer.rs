@@ -1,0 +1,148 @@
+//! Owns what is done with each message: read, fetched where it must be, handed to the gateway in the order of arrival, remembered.
+//! Refuses to know connections. Invariant: a message is done with only when the gateway has answered, or when it can never be an alert for us.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    fetch::{Fetcher, NoDocument},
+    notice::{self, Link, Notice, What},
+    seen::Seen,
+};
+use crate::{
+    fault::Fault,
+    inlet::hand_in::{Hand, Refusal, Verdict},
+    telemetry::metrics as meter,
+};
+
+/// Requests for documents at once: kind to a cache that announces a country's warnings in one second.
+const FETCHES_MAX: usize = 8;
+/// Pauses while the store takes nothing; the last is repeated until it does.
+const PAUSES: [Duration; 4] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
+
+pub(super) struct Answerer {
+    hand: Hand,
+    fetcher: Fetcher,
+    fetches: Semaphore,
+    seen: Mutex<Seen>,
+    document_max: usize,
+}
+
+/// A message whose document is here, or of which it is known that none will be.
+pub(super) enum Prepared {
+    Document {
+        label: String,
+        seen_as: String,
+        document: Vec<u8>,
+    },
+    /// Counted and logged; nothing is to be handed in.
+    Nothing,
+    /// We are ending: the broker keeps the message.
+    Interrupted,
+}
+
+impl Answerer {
+    pub(super) fn new(hand: Hand, fetcher: Fetcher, seen: Seen, document_max: usize) -> Arc<Self> {
+        Arc::new(Self { hand, fetcher, fetches: Semaphore::new(FETCHES_MAX), seen: Mutex::new(seen), document_max })
+    }
+
+    /// Begins with a message: documents are fetched side by side, so that one slow cache does not keep the others.
+    pub(super) fn begin(self: &Arc<Self>, payload: bytes::Bytes, stop: CancellationToken) -> JoinHandle<Prepared> {
+        let own = Arc::clone(self);
+        tokio::spawn(async move { own.prepare(&payload, &stop).await })
+    }
+
+    async fn prepare(&self, payload: &[u8], stop: &CancellationToken) -> Prepared {
+        let Notice { seen_as, label, what } = match notice::read(payload, self.document_max) {
+            Ok(notice) => notice,
+            Err(faults) => return self.refuse("not-parseable", "not a message of WIS2 or cap-composer", faults, "unnamed message"),
+        };
+        if self.has_seen(&seen_as) {
+            return self.pass_over("seen", &label);
+        }
+        match what {
+            What::Document(document) => Prepared::Document { label, seen_as, document },
+            What::Link(link) => self.fetched(&link, label, seen_as, stop).await,
+            What::Deletion => self.pass_over("deletion", &label),
+            What::NoAlert(media_type) => {
+                tracing::debug!(inlet = self.hand.inlet, label, media_type, "no alert");
+                self.pass_over("no-alert", &label)
+            }
+        }
+    }
+
+    async fn fetched(&self, link: &Link, label: String, seen_as: String, stop: &CancellationToken) -> Prepared {
+        let turn = stop.run_until_cancelled(self.fetches.acquire()).await;
+        let Some(Ok(_turn)) = turn else { return Prepared::Interrupted };
+        match self.fetcher.fetch(link, stop).await {
+            Ok(document) => Prepared::Document { label, seen_as, document },
+            Err(NoDocument::Interrupted) => Prepared::Interrupted,
+            Err(NoDocument::Refused(refused)) => {
+                self.refuse("invalid-link", "the document will not be fetched", vec![refused.at("links")], &label)
+            }
+            Err(NoDocument::OutOfReach(why)) => {
+                // Not remembered as seen: another cache may announce the same data with a link that works.
+                meter::alarm("inlet-document-out-of-reach");
+                self.refuse("out-of-reach", "the document could not be fetched", vec![Fault::new("links", "out-of-reach", why)], &label)
+            }
+        }
+    }
+
+    /// Hands in what was prepared; `false` when the message must come again.
+    pub(super) async fn end(self: &Arc<Self>, prepared: Prepared, stop: &CancellationToken) -> bool {
+        let (label, seen_as, document) = match prepared {
+            Prepared::Document { label, seen_as, document } => (label, seen_as, document),
+            Prepared::Nothing => return true,
+            Prepared::Interrupted => return false,
+        };
+        // Two caches may have announced it within the same second.
+        if self.has_seen(&seen_as) {
+            self.pass_over("seen", &label);
+            return true;
+        }
+        let mut pauses = PAUSES.into_iter().chain(std::iter::repeat(PAUSES[PAUSES.len() - 1]));
+        while let Verdict::PutOff(_) = self.hand.hand_in(&document, None, &label).await {
+            let pause = tokio::time::sleep(pauses.next().unwrap_or_default());
+            if stop.run_until_cancelled(pause).await.is_none() {
+                return false;
+            }
+        }
+        self.remember(seen_as).await;
+        true
+    }
+
+    async fn remember(self: &Arc<Self>, seen_as: String) {
+        let own = Arc::clone(self);
+        let written = tokio::task::spawn_blocking(move || own.seen().add(&seen_as)).await;
+        match written {
+            Ok(Ok(())) => {}
+            // The gateway knows the alert itself; a repeat is answered there.
+            Ok(Err(error)) => tracing::warn!(inlet = self.hand.inlet, %error, "what was seen is not on disk"),
+            Err(error) => tracing::error!(inlet = self.hand.inlet, %error, "what was seen could not be written"),
+        }
+    }
+
+    fn has_seen(&self, seen_as: &str) -> bool {
+        self.seen().has(seen_as)
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass_over(&self, word: &'static str, label: &str) -> Prepared {
+        meter::inlet_document(&self.hand.inlet, word);
+        tracing::debug!(inlet = self.hand.inlet, ?label, "message passed over: {word}");
+        Prepared::Nothing
+    }
+
+    fn refuse(&self, kind: &'static str, detail: &str, faults: Vec<Fault>, label: &str) -> Prepared {
+        self.hand.tell(&Verdict::Refused(Refusal::new(kind, detail, faults)), label);
+        Prepared::Nothing
+    }
+}
