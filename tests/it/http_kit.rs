@@ -54,6 +54,12 @@ levels = ["orange", "red"]
 areas = ["510726"]
 approval = "none"
 
+{line}[policy]
+file = "policy.toml"
+"#;
+
+/// The far end of short messages, unless a test brings its own.
+const LINE: &str = r#"
 [channel.line]
 kind = "sms"
 provider = "sandbox"
@@ -63,9 +69,6 @@ throttle = 0.0
 break = 0.0
 latency = "1ms"
 receipt_after = "5ms"
-
-[policy]
-file = "policy.toml"
 "#;
 
 const POLICY: &str = r#"
@@ -105,10 +108,11 @@ impl Site {
         Self::configured(home, approval, "", tables, &[]).await
     }
 
-    async fn configured(home: tempfile::TempDir, approval: &str, more: &str, tables: &str, files: &[(&str, &str)]) -> Self {
+    pub(crate) async fn configured(home: tempfile::TempDir, approval: &str, more: &str, tables: &str, files: &[(&str, &str)]) -> Self {
         crate::tls_provider();
         let data = home.path().join("data");
         let text = CONFIGURATION.replace("{data}", &data.display().to_string()).replace("{approval}", approval).replace("{more}", more);
+        let text = text.replace("{line}", if tables.contains("[channel.") { "" } else { LINE });
         fs::write(home.path().join("lastmile.toml"), text + tables).expect("configuration");
         fs::write(home.path().join("policy.toml"), POLICY).expect("policy");
         for (name, text) in files {

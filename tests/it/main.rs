@@ -16,6 +16,7 @@ mod inlet_feed;
 mod inlet_folder;
 mod inlet_wis2;
 mod kit;
+mod lifecycle;
 mod relay;
 mod walls;
 
