@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("fault", &[]),
     ("telemetry", &[]),
     ("keys", &["fault"]),
-    ("alert", &["time", "area", "fault"]),
+    ("alert", &["time", "area", "fault", "keys"]),
     ("registry", &["time", "area", "fault"]),
     ("access", &["time", "area", "fault", "store"]),
     ("matching", &["area", "fault", "alert", "registry"]),
