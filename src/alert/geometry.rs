@@ -1,15 +1,20 @@
 //! Owns what makes a polygon or circle wrong. Refuses to know registries and matching.
-//! Invariant: judging 50,000 points takes bounded time; edges are compared only with those they could touch.
+//! Invariant: judging 50,000 points takes bounded time whatever their shape. The direction of a ring says nothing: clockwise ones are as good.
 
-use super::{Circle, Point, Polygon};
+use super::{
+    Circle, Point, Polygon,
+    crossing::{crossing, side},
+};
 use crate::fault::Faults;
 
 /// Points of one document; the largest real warnings have a few thousand.
 pub(super) const POINTS_MAX: usize = 50_000;
 /// A circle wider than this is a mistake in units.
 const RADIUS_KM_MAX: f64 = 1_000.0;
-/// Edge pairs that are looked at; a ring that needs more is folded over itself.
-const PAIRS_MAX: usize = 20_000_000;
+/// Each hole is compared with the whole outer ring; real areas have a few lakes and exclaves.
+const HOLES_MAX: usize = 1_000;
+/// Points of a hole that may touch the outer ring before the hole counts as inside it.
+const TOUCHING_MAX: usize = 8;
 
 pub(super) fn judge_polygon(polygon: &Polygon, path: &str, faults: &mut Faults) {
     let points: usize = polygon.rings.iter().map(Vec::len).sum();
@@ -20,9 +25,13 @@ pub(super) fn judge_polygon(polygon: &Polygon, path: &str, faults: &mut Faults) 
     if polygon.rings.is_empty() {
         faults.add(path, "polygon-too-few-points", "has no ring");
     }
+    let before = faults.len();
     for (number, ring) in polygon.rings.iter().enumerate() {
         let path = if number == 0 { path.to_owned() } else { format!("{path}.hole[{}]", number - 1) };
         judge_ring(ring, &path, faults);
+    }
+    if faults.len() == before && polygon.rings.len() > 1 {
+        judge_holes(&polygon.rings, path, faults);
     }
 }
 
@@ -46,7 +55,7 @@ fn judge_ring(ring: &[Point], path: &str, faults: &mut Faults) {
         faults.add(path, "crosses-antimeridian", "an edge spans more than 180 degrees of longitude; cut the polygon at 180");
         return;
     }
-    if let Some((one, other)) = crossing(ring) {
+    if let Some(((_, one), (_, other))) = crossing([ring]) {
         faults.add(path, "polygon-crosses-itself", format!("edge {} crosses edge {}", one + 1, other + 1));
     }
 }
@@ -64,34 +73,49 @@ fn on_globe(point: Point) -> bool {
     (-90.0..=90.0).contains(&point.lat) && (-180.0..=180.0).contains(&point.lon)
 }
 
-/// Two edges that cross properly. Edges are swept by longitude, so only those that overlap there are compared.
-fn crossing(ring: &[Point]) -> Option<(usize, usize)> {
-    let edges = ring.len() - 1;
-    let span = |edge: usize| (ring[edge].lon.min(ring[edge + 1].lon), ring[edge].lon.max(ring[edge + 1].lon));
-    let mut order: Vec<usize> = (0..edges).collect();
-    order.sort_by(|&one, &other| span(one).0.total_cmp(&span(other).0));
-    let mut active: Vec<usize> = Vec::new();
-    let mut pairs = 0;
-    for edge in order {
-        let (from, _) = span(edge);
-        active.retain(|&other| span(other).1 >= from);
-        for &other in &active {
-            pairs += 1;
-            if pairs > PAIRS_MAX || cross(ring[edge], ring[edge + 1], ring[other], ring[other + 1]) {
-                return Some((edge.min(other), edge.max(other)));
-            }
-        }
-        active.push(edge);
+/// Holes lie inside the outer ring and cross neither it nor each other; a hole elsewhere would take nothing away, so something else was meant.
+fn judge_holes(rings: &[Vec<Point>], path: &str, faults: &mut Faults) {
+    if rings.len() - 1 > HOLES_MAX {
+        faults.add(path, "too-many-holes", format!("{} holes; at most {HOLES_MAX} are read", rings.len() - 1));
+        return;
     }
-    None
+    if let Some(((one, _), (other, _))) = crossing(rings.iter().map(Vec::as_slice)) {
+        let place = one.max(other) - 1;
+        let with = if one == 0 { "the outer ring".to_owned() } else { format!("hole {}", one - 1) };
+        faults.add(format!("{path}.hole[{place}]"), "hole-crosses-ring", format!("an edge crosses {with}"));
+        return;
+    }
+    for (place, hole) in rings[1..].iter().enumerate() {
+        // Nothing crosses, so one point that does not touch the outer ring stands for all; a hole that only touches is as good as inside.
+        let lies = hole.iter().take(TOUCHING_MAX).map(|&point| position(point, &rings[0])).find(|lies| *lies != Position::On);
+        if lies == Some(Position::Outside) {
+            faults.add(format!("{path}.hole[{place}]"), "hole-outside", "the hole lies outside of the outer ring");
+        }
+    }
 }
 
-/// Whether the inner parts of two edges cross; touching ends and shared corners do not count.
-fn cross(a: Point, b: Point, c: Point, d: Point) -> bool {
-    let side = |p: Point, q: Point, r: Point| (q.lon - p.lon) * (r.lat - p.lat) - (q.lat - p.lat) * (r.lon - p.lon);
-    let (first, second) = (side(a, b, c), side(a, b, d));
-    let (third, fourth) = (side(c, d, a), side(c, d, b));
-    first * second < 0.0 && third * fourth < 0.0
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Position {
+    Inside,
+    On,
+    Outside,
+}
+
+/// By counting the edges to the east of a point.
+fn position(point: Point, ring: &[Point]) -> Position {
+    let mut is_inside = false;
+    for edge in ring.windows(2) {
+        let (low, high) = if edge[0].lat <= edge[1].lat { (edge[0], edge[1]) } else { (edge[1], edge[0]) };
+        let across = side(low, high, point);
+        let within = |a: f64, b: f64, x: f64| x >= a.min(b) && x <= a.max(b);
+        if across == 0.0 && within(low.lon, high.lon, point.lon) && within(low.lat, high.lat, point.lat) {
+            return Position::On;
+        }
+        if low.lat <= point.lat && point.lat < high.lat && across > 0.0 {
+            is_inside = !is_inside;
+        }
+    }
+    if is_inside { Position::Inside } else { Position::Outside }
 }
 
 #[cfg(test)]
@@ -118,6 +142,36 @@ mod tests {
         let bow_tie = [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)];
         assert_eq!(rules(&ring(&bow_tie)), ["polygon-crosses-itself"]);
         assert_eq!(rules(&ring(&[(0.0, 179.0), (1.0, -179.0), (1.0, 179.0), (0.0, 179.0)])), ["crosses-antimeridian"]);
+    }
+
+    #[test]
+    fn either_direction_touching_corners_and_spikes_are_no_fault() {
+        let square = [(0.0, 0.0), (0.0, 4.0), (4.0, 4.0), (4.0, 0.0), (0.0, 0.0)];
+        let mut clockwise = square;
+        clockwise.reverse();
+        // Out along an edge and back on it, a corner on another edge, the same point twice, two halves that meet in one corner.
+        let spike = [(0.0, 0.0), (0.0, 4.0), (0.0, 6.0), (0.0, 4.0), (4.0, 4.0), (4.0, 0.0), (0.0, 0.0)];
+        let touching = [(0.0, 0.0), (0.0, 4.0), (4.0, 4.0), (0.0, 2.0), (4.0, 0.0), (4.0, 0.0), (0.0, 0.0)];
+        let meeting = [(0.0, 0.0), (2.0, 2.0), (0.0, 4.0), (4.0, 4.0), (2.0, 2.0), (4.0, 0.0), (0.0, 0.0)];
+        for good in [square.as_slice(), &clockwise, &spike, &touching, &meeting] {
+            assert!(rules(&ring(good)).is_empty(), "{good:?}: {:?}", rules(&ring(good)));
+        }
+    }
+
+    #[test]
+    fn holes_lie_inside_and_cross_nothing() {
+        let square = |from: f64, to: f64| ring(&[(from, from), (from, to), (to, to), (to, from), (from, from)]).rings.remove(0);
+        let holed = |holes: &[(f64, f64)]| {
+            let rings = [(0.0, 10.0)].iter().chain(holes).map(|&(from, to)| square(from, to)).collect();
+            rules(&Polygon { rings })
+        };
+        assert!(holed(&[(1.0, 2.0), (3.0, 4.0)]).is_empty());
+        assert!(holed(&[(0.0, 2.0)]).is_empty(), "it touches the outer ring from inside");
+        assert_eq!(holed(&[(11.0, 12.0)]), ["hole-outside"]);
+        assert_eq!(holed(&[(-5.0, 15.0)]), ["hole-outside"]);
+        assert_eq!(holed(&[(8.0, 12.0)]), ["hole-crosses-ring"]);
+        assert_eq!(holed(&[(1.0, 3.0), (2.0, 4.0)]), ["hole-crosses-ring"]);
+        assert_eq!(rules(&Polygon { rings: vec![square(0.0, 10.0); HOLES_MAX + 2] }), ["too-many-holes"]);
     }
 
     #[test]

@@ -6,8 +6,10 @@ pub mod cap;
 mod check;
 mod cn12379;
 mod code;
+mod crossing;
 mod geometry;
 pub mod json;
+pub mod mapping;
 mod reading;
 mod scan;
 #[cfg(test)]
@@ -136,7 +138,7 @@ pub struct Point {
     pub lat: f64,
 }
 
-/// Outer ring first, then holes; every ring closed, of at least four points, not crossing itself.
+/// Outer ring first, then holes; every ring closed, of at least four points, in either direction, not crossing itself; holes inside.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Polygon {
     pub rings: Vec<Vec<Point>>,
