@@ -1,109 +1,19 @@
 //! A feed as a way in: a real small server on loopback that a running gateway asks.
 
-use std::{
-    collections::HashMap,
-    fs,
-    net::SocketAddr,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use axum::{
-    Router,
-    extract::State,
-    http::{HeaderMap, StatusCode, Uri, header},
-    response::{IntoResponse as _, Response},
-};
+use axum::http::{StatusCode, header};
 use lastmile::{
     access::Role,
     telemetry::metrics,
-    time::{Clock as _, SystemClock},
+    time::{Clock as _, SystemClock, Timestamp},
 };
 use serde_json::Value;
 
-use crate::http_kit::{Holder, Site, new_home};
-
-/// What a server answers, and what it was asked.
-#[derive(Default)]
-struct Shelf {
-    pages: HashMap<String, Page>,
-    asked: Vec<Asked>,
-}
-
-#[derive(Clone, Default)]
-struct Page {
-    status: Option<StatusCode>,
-    headers: Vec<(header::HeaderName, String)>,
-    body: Vec<u8>,
-}
-
-#[derive(Clone)]
-struct Asked {
-    path: String,
-    headers: HeaderMap,
-    answered: StatusCode,
-    at: tokio::time::Instant,
-}
-
-#[derive(Clone)]
-struct Server {
-    shelf: Arc<Mutex<Shelf>>,
-    address: SocketAddr,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let shelf = Arc::new(Mutex::new(Shelf::default()));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&shelf));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { shelf, address }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    fn put(&self, path: &str, page: Page) {
-        self.shelf.lock().expect("no panic").pages.insert(path.to_owned(), page);
-    }
-
-    fn text(&self, path: &str, body: impl Into<Vec<u8>>) {
-        self.put(path, Page { body: body.into(), ..Page::default() });
-    }
-
-    fn tagged(&self, path: &str, etag: &str, body: impl Into<Vec<u8>>) {
-        self.put(path, Page { body: body.into(), headers: vec![(header::ETAG, etag.to_owned())], status: None });
-    }
-
-    fn asked(&self, path: &str) -> Vec<Asked> {
-        self.shelf.lock().expect("no panic").asked.iter().filter(|asked| asked.path == path).cloned().collect()
-    }
-
-    /// Waits until the feed has been asked this many times more: whatever the answers before led to has begun, and most has ended.
-    async fn rounds(&self, site: &Site, path: &str, more: usize) {
-        let before = self.asked(path).len();
-        site.until(&format!("{more} more requests for {path}"), async || self.asked(path).len() >= before + more).await;
-    }
-}
-
-async fn answer(State(shelf): State<Arc<Mutex<Shelf>>>, uri: Uri, headers: HeaderMap) -> Response {
-    let mut shelf = shelf.lock().expect("no panic");
-    let none = Page { status: Some(StatusCode::NOT_FOUND), ..Page::default() };
-    let page = shelf.pages.get(uri.path()).cloned().unwrap_or(none);
-    let etag = page.headers.iter().find(|(name, _)| name == header::ETAG).map(|(_, value)| value.as_bytes());
-    let is_known = etag.is_some() && headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes()) == etag;
-    let answered = if is_known { StatusCode::NOT_MODIFIED } else { page.status.unwrap_or(StatusCode::OK) };
-    shelf.asked.push(Asked { path: uri.path().to_owned(), headers, answered, at: tokio::time::Instant::now() });
-    let body = if is_known { Vec::new() } else { page.body };
-    let mut response = (answered, body).into_response();
-    for (name, value) in page.headers {
-        response.headers_mut().insert(name, value.parse().expect("a value"));
-    }
-    response
-}
+use crate::{
+    feed_kit::{Page, Server},
+    http_kit::{Holder, Site, new_home},
+};
 
 fn table(name: &str, url: &str, more: &str) -> String {
     format!("[inlet.{name}]\nkind = \"feed\"\nsource = \"met\"\nurl = \"{url}\"\nevery = \"100ms\"\ntimeout = \"2s\"\n{more}\n")
@@ -112,8 +22,8 @@ fn table(name: &str, url: &str, more: &str) -> String {
 /// The fixture's red rainstorm as CAP 1.2, sent now, over in `lasts_s`.
 fn cap(number: u32, lasts_s: i64) -> String {
     let now = SystemClock.now().whole_seconds();
-    let until = lastmile::time::Timestamp::from_ms(now.as_ms() + lasts_s * 1_000);
-    let sent = lastmile::time::Timestamp::from_ms(now.as_ms() - 86_400_000);
+    let until = Timestamp::from_ms(now.as_ms() + lasts_s * 1_000);
+    let sent = Timestamp::from_ms(now.as_ms() - 86_400_000);
     let sent = if lasts_s > 0 { now } else { sent };
     include_str!("../../fixtures/alerts/rainstorm-red.cap.xml")
         .replace("51072641600000_20260723101500", &format!("51072641600000_{number:014}"))

@@ -1,6 +1,8 @@
 //! Owns making a feed's body into entries, oldest first: which id, what it says, where its warning is.
 //! Refuses to know warnings. Invariant: two entries have one digest only if they say the same.
 
+use std::collections::HashMap;
+
 use super::seen::Print;
 use crate::{
     alert::{
@@ -45,7 +47,21 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Item>, Vec<Fault>> {
     if entries.iter().all(|entry| entry.updated.is_some()) {
         entries.sort_by_key(|entry| entry.updated);
     }
-    Ok(entries.into_iter().filter_map(item).collect())
+    let mut items: Vec<Item> = entries.into_iter().filter_map(item).collect();
+    tell_apart(&mut items);
+    Ok(items)
+}
+
+/// Entries that a careless feed gives one id: each must keep its own place in what is remembered.
+fn tell_apart(items: &mut [Item]) {
+    let mut times: HashMap<Print, u32> = HashMap::new();
+    for item in items {
+        let number = times.entry(item.id).or_default();
+        if *number > 0 {
+            item.id = item.id.with(*number);
+        }
+        *number += 1;
+    }
 }
 
 /// One warning stands at the address; a page for people in its place is no warning that the gateway should refuse, but a feed that fails.
@@ -91,6 +107,14 @@ mod tests {
         let feed = |entries: [String; 3]| format!("<feed xmlns='http://www.w3.org/2005/Atom'>{}</feed>", entries.concat());
         assert_eq!(labels(&feed([entry("b", &at(12)), entry("c", &at(14)), entry("a", &at(10))])), ["a", "b", "c"]);
         assert_eq!(labels(&feed([entry("c", &at(10)), entry("b", ""), entry("a", &at(12))])), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn two_entries_of_one_id_are_two() {
+        let feed = "<feed xmlns='http://www.w3.org/2005/Atom'><entry><id>a</id><link href='x'/></entry><entry><id>a</id><link href='y'/></entry></feed>";
+        let ids =
+            || read(feed.as_bytes()).unwrap_or_else(|faults| panic!("{faults:?}")).into_iter().map(|item| item.id).collect::<Vec<_>>();
+        assert!(ids()[0] != ids()[1] && ids() == ids());
     }
 
     #[test]

@@ -25,6 +25,8 @@ use crate::{
 const ROUND_MAX: Duration = Duration::from_secs(60);
 /// How far tries of one entry move apart.
 const AGAIN_MAX: Duration = Duration::from_secs(600);
+/// Tries of a link after which people are told: a warning is listed that cannot be read.
+const LINK_TRIES_TOLD: u32 = 4;
 /// Tries of what the gateway refused for a reason that time may mend: about three hours.
 const TRIES_MAX: u32 = 20;
 /// Entries that are waited for though the feed no longer lists them, and what they may hold.
@@ -158,6 +160,9 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
             }
             Err(LinkError::Failed(failure)) => {
                 let (inlet, tries) = (hand.inlet.as_str(), waiting.tries + 1);
+                if tries == LINK_TRIES_TOLD {
+                    meter::alarm("inlet-link");
+                }
                 tracing::warn!(inlet, entry = ?item.label, tries, why = failure.why, "the warning of an entry cannot be fetched; it is tried again");
                 return Answer::Later;
             }
