@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("keys", &["fault"]),
     ("net", &["fault", "keys"]),
-    ("alert", &["time", "area", "fault"]),
+    ("alert", &["time", "area", "fault", "keys"]),
     ("registry", &["time", "area", "fault"]),
     ("access", &["time", "area", "fault", "store"]),
     ("matching", &["area", "fault", "alert", "registry"]),
