@@ -14,6 +14,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
+use lastmile::{
+    telemetry::metrics,
+    time::{Clock as _, SystemClock, Timestamp},
+};
+
 use crate::http_kit::Site;
 
 /// What a server answers, and what it was asked.
@@ -95,4 +100,47 @@ async fn answer(State(shelf): State<Arc<Mutex<Shelf>>>, uri: Uri, headers: Heade
         response.headers_mut().insert(name, value.parse().expect("a value"));
     }
     response
+}
+
+pub(crate) fn table(name: &str, url: &str, more: &str) -> String {
+    format!("[inlet.{name}]\nkind = \"feed\"\nsource = \"met\"\nurl = \"{url}\"\nevery = \"100ms\"\ntimeout = \"2s\"\n{more}\n")
+}
+
+/// The fixture's red rainstorm as CAP 1.2, sent now, over in `lasts_s`.
+pub(crate) fn cap(number: u32, lasts_s: i64) -> String {
+    let now = SystemClock.now().whole_seconds();
+    let until = Timestamp::from_ms(now.as_ms() + lasts_s * 1_000);
+    let sent = Timestamp::from_ms(now.as_ms() - 86_400_000);
+    let sent = if lasts_s > 0 { now } else { sent };
+    include_str!("../../fixtures/alerts/rainstorm-red.cap.xml")
+        .replace("51072641600000_20260723101500", &format!("51072641600000_{number:014}"))
+        .replace("2026-07-23T10:15:00+08:00", &sent.to_seconds_string())
+        .replace("2026-07-23T10:16:00+08:00", &sent.to_seconds_string())
+        .replace("2026-07-23T16:15:00+08:00", &until.to_seconds_string())
+}
+
+pub(crate) fn counted(inlet: &str, outcome: &str) -> u64 {
+    let line = format!("lastmile_inlet_documents_total{{inlet=\"{inlet}\",outcome=\"{outcome}\"}} ");
+    metrics::render().lines().find_map(|text| text.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
+}
+
+pub(crate) fn atom(entries: &[String]) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<feed xmlns=\"http://www.w3.org/2005/Atom\"><id>urn:feed</id><title>预警</title>\
+         <updated>2026-07-23T10:15:00+08:00</updated>{}</feed>",
+        entries.concat()
+    )
+}
+
+pub(crate) fn entry(id: &str, updated: &str, content: &str) -> String {
+    format!("<entry><id>{id}</id><title>{id}</title><updated>{updated}</updated>{content}</entry>")
+}
+
+pub(crate) fn link(href: &str) -> String {
+    format!("<link rel=\"alternate\" type=\"application/cap+xml\" href=\"{href}\"/>")
+}
+
+pub(crate) fn inside(cap: &str) -> String {
+    let start = cap.find("<alert").expect("an alert");
+    format!("<content type=\"application/cap+xml\">{}</content>", &cap[start..])
 }

@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["time", "area", "fault", "telemetry", "alert", "registry", "matching", "policy", "message", "channel", "delivery", "store"],
     ),
     ("http", &["time", "area", "fault", "telemetry", "alert", "registry", "access", "channel", "delivery", "engine"]),
-    ("inlet", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "engine"]),
+    ("inlet", &["time", "area", "fault", "keys", "telemetry", "net", "alert", "store", "engine"]),
     ("relay", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "delivery", "engine"]),
     ("config", &["time", "area", "fault", "keys", "alert", "policy"]),
 ];

@@ -149,6 +149,7 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
     let fetched;
     let (bytes, is_linked) = match &item.body {
         Body::Here(bytes) => (bytes.as_slice(), false),
+        Body::Faulty(faults) => return refuse(hand, item, "invalid-alert", faults.clone()),
         Body::Link(link) => match fetcher.link(link).await {
             Ok(bytes) => {
                 fetched = bytes;
@@ -156,7 +157,7 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
             }
             Err(LinkError::Forbidden(fault)) => {
                 meter::alarm("inlet-forbidden-link");
-                return refuse(hand, item, vec![fault]);
+                return refuse(hand, item, "invalid-entry", vec![fault]);
             }
             Err(LinkError::Failed(failure)) => {
                 let (inlet, tries) = (hand.inlet.as_str(), waiting.tries + 1);
@@ -191,8 +192,8 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
     if matches!(verdict, Verdict::Taken { .. }) { Answer::Final } else { Answer::Refused }
 }
 
-fn refuse(hand: &Hand, item: &Item, faults: Vec<Fault>) -> Answer {
-    hand.tell(&Verdict::Refused(Refusal::new("invalid-entry", "the entry leads to no warning", faults)), &item.label);
+fn refuse(hand: &Hand, item: &Item, kind: &'static str, faults: Vec<Fault>) -> Answer {
+    hand.tell(&Verdict::Refused(Refusal::new(kind, "the entry leads to no warning", faults)), &item.label);
     Answer::Refused
 }
 
