@@ -16,6 +16,11 @@ impl EventCode {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The first three characters; empty for what another version may have kept in place of a code.
+    fn class(&self) -> &str {
+        self.0.get(..3).unwrap_or_default()
+    }
 }
 
 impl FromStr for EventCode {
@@ -86,12 +91,12 @@ impl fmt::Display for EventPattern {
 /// The event in words: by its code, else by its class.
 pub fn event_name(event: &EventCode) -> &'static str {
     let find = |code: &str| NAMES.binary_search_by_key(&code, |(known, _)| known).ok().map(|place| NAMES[place].1);
-    find(&event.0).or_else(|| find(&format!("{}00", &event.0[..3]))).unwrap_or("突发事件")
+    find(&event.0).or_else(|| find(&format!("{}00", event.class()))).unwrap_or("突发事件")
 }
 
 /// CAP `category` of a code, by its class.
 pub fn category(event: &EventCode) -> &'static str {
-    match &event.0[..3] {
+    match event.class() {
         "11A" | "11B" | "11E" => "Met",
         "11C" | "11D" => "Geo",
         "11F" => "Env",

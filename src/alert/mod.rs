@@ -13,6 +13,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 pub mod validate;
+pub mod wrapped;
 
 pub use code::{BadEventCode, BadEventPattern, EventPattern, category, event_name};
 pub use reading::{Format, Limits, Reading, Vocabulary, content_digest, read};

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Alert, cap, json, scan};
+use super::{Alert, cap, json, scan, wrapped};
 use crate::fault::Fault;
 
 /// Bounds of one document.
@@ -95,7 +95,7 @@ pub fn read(body: &[u8], content_type: Option<&str>, limits: &Limits, vocabulary
         Some(b'<') => false,
         _ => content_type.is_some_and(|kind| kind.contains("json")),
     };
-    if is_json { read_json(body) } else { read_xml(body, limits, vocabulary) }
+    if is_json { read_json(body) } else { read_xml(body, limits, vocabulary, Inside::Nothing) }
 }
 
 fn read_json(body: &[u8]) -> Reading {
@@ -112,14 +112,24 @@ fn read_json(body: &[u8]) -> Reading {
     Reading { format: Some(Format::Json), outcome, parseable: true, warnings }
 }
 
-fn read_xml(body: &[u8], limits: &Limits, vocabulary: &Vocabulary) -> Reading {
+/// Where a document stands: a wrapper in a wrapper is not followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inside {
+    Nothing,
+    Wrapper,
+}
+
+pub(super) fn read_xml(body: &[u8], limits: &Limits, vocabulary: &Vocabulary, inside: Inside) -> Reading {
     let text = match scan::scan(body, limits) {
         Ok(text) => text,
         Err(fault) => return Reading::unreadable(None, fault),
     };
     // The scan has refused what is quadratic or dangerous; what is left is a small tree.
     match roxmltree::Document::parse(&text) {
-        Ok(document) => cap::read(&document, vocabulary),
+        Ok(document) => match wrapped::kind(&document.root_element()) {
+            Some(kind) if inside == Inside::Nothing => wrapped::read(kind, &document, limits, vocabulary),
+            _ => cap::read(&document, vocabulary),
+        },
         Err(error) => Reading::unreadable(None, Fault::new(format!("line {}", error.pos().row), "not-xml", error.to_string())),
     }
 }

@@ -7,6 +7,10 @@ use quick_xml::{Reader, events::Event};
 use super::reading::Limits;
 use crate::fault::Fault;
 
+const HEAD_BYTES: usize = 64 << 10;
+/// Declarations that hold at one place; the tree copies them to every element that adds its own, and real documents have under ten.
+const NAMESPACES_IN_SCOPE_MAX: usize = 64;
+
 /// The document as text, or the first thing that forbids to read it.
 pub(super) fn scan(body: &[u8], limits: &Limits) -> Result<String, Fault> {
     let text = decode(body)?;
@@ -18,14 +22,25 @@ pub(super) fn scan(body: &[u8], limits: &Limits) -> Result<String, Fault> {
     Ok(text)
 }
 
-/// By byte order mark, else by the XML declaration, else UTF-8.
-fn decode(body: &[u8]) -> Result<String, Fault> {
-    let (encoding, skip): (&'static Encoding, usize) = match Encoding::for_bom(body) {
+/// The beginning of a document as text, to tell what its root is; prolog and comments longer than this are no one's.
+pub(super) fn head(body: &[u8]) -> Option<String> {
+    let (encoding, skip) = encoding(body).ok()?;
+    let end = body.len().min(HEAD_BYTES);
+    Some(strip_declaration(&encoding.decode_without_bom_handling(body.get(skip..end)?).0))
+}
+
+/// By byte order mark, else by the XML declaration, else UTF-8; with the length of the mark.
+fn encoding(body: &[u8]) -> Result<(&'static Encoding, usize), Fault> {
+    Ok(match Encoding::for_bom(body) {
         Some((encoding, length)) => (encoding, length),
         None if body.starts_with(b"\0<") => (UTF_16BE, 0),
         None if body.starts_with(b"<\0") => (UTF_16LE, 0),
         None => (declared(body)?, 0),
-    };
+    })
+}
+
+fn decode(body: &[u8]) -> Result<String, Fault> {
+    let (encoding, skip) = encoding(body)?;
     let (text, had_errors) = encoding.decode_without_bom_handling(&body[skip..]);
     if had_errors {
         return Err(Fault::new("", "bad-encoding", format!("the bytes are not {}", encoding.name())));
@@ -58,6 +73,8 @@ fn walk(text: &str, limits: &Limits) -> Result<(), Fault> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = false;
     let (mut depth, mut elements) = (0_usize, 0_usize);
+    // Declarations of each open element, and of all together.
+    let (mut declared, mut in_scope) = (Vec::new(), 0_usize);
     loop {
         let place = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
         let fault = |rule, message: String| {
@@ -80,15 +97,23 @@ fn walk(text: &str, limits: &Limits) -> Result<(), Fault> {
                 if depth > limits.depth_max {
                     return Err(fault("too-deep", format!("elements are nested deeper than {}", limits.depth_max)));
                 }
-                attributes(&start, limits)
+                let own = attributes(&start, limits)
                     .map_err(|count| fault("too-many-attributes", format!("an element has {count} or more attributes")))?;
+                declared.push(own);
+                in_scope += own;
+                if in_scope > NAMESPACES_IN_SCOPE_MAX {
+                    return Err(fault("too-many-namespaces", format!("more than {NAMESPACES_IN_SCOPE_MAX} namespaces hold at one place")));
+                }
             }
             Ok(Event::Empty(start)) => {
                 elements += 1;
                 attributes(&start, limits)
                     .map_err(|count| fault("too-many-attributes", format!("an element has {count} or more attributes")))?;
             }
-            Ok(Event::End(_)) => depth = depth.saturating_sub(1),
+            Ok(Event::End(_)) => {
+                depth = depth.saturating_sub(1);
+                in_scope -= declared.pop().unwrap_or(0);
+            }
             Ok(Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_)) => {}
         }
         if elements > limits.elements_max {
@@ -97,8 +122,13 @@ fn walk(text: &str, limits: &Limits) -> Result<(), Fault> {
     }
 }
 
-fn attributes(start: &quick_xml::events::BytesStart<'_>, limits: &Limits) -> Result<(), usize> {
+/// How many of an element's attributes declare a namespace; the number of all when it is too many.
+fn attributes(start: &quick_xml::events::BytesStart<'_>, limits: &Limits) -> Result<usize, usize> {
     // Checks for doubled names are quadratic; the tree builder makes them on the few that are left.
-    let count = start.attributes().with_checks(false).take(limits.attributes_max + 1).count();
-    if count > limits.attributes_max { Err(count) } else { Ok(()) }
+    let (mut count, mut declared) = (0, 0);
+    for attribute in start.attributes().with_checks(false).take(limits.attributes_max + 1) {
+        count += 1;
+        declared += usize::from(attribute.is_ok_and(|attribute| attribute.key.as_ref().starts_with("xmlns")));
+    }
+    if count > limits.attributes_max { Err(count) } else { Ok(declared) }
 }

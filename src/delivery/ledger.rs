@@ -78,8 +78,8 @@ pub enum ApplyError {
     Damaged(#[from] Damaged),
     #[error("event of alert {0:?} that is not in the journal")]
     NoSuchAlert(AlertNo),
-    #[error("alert {no:?} as kept no longer passes its checks: {fault}")]
-    BadAlert { no: AlertNo, fault: String },
+    #[error("alert {no:?}: {error}")]
+    BadAlert { no: AlertNo, error: json::NotKept },
     #[error("checkpoint cannot be read: {0}")]
     Image(#[from] postcard::Error),
 }
@@ -213,7 +213,62 @@ impl Ledger {
     }
 }
 
+/// By its shape alone: the rules judged it when it came in, and one made since must not close the journal.
 fn read_alert(accepted: &Accepted) -> Result<Alert, ApplyError> {
-    json::from_value(&accepted.document)
-        .map_err(|faults| ApplyError::BadAlert { no: accepted.alert, fault: faults.first().map_or_else(String::new, ToString::to_string) })
+    json::from_kept(&accepted.document).map_err(|error| ApplyError::BadAlert { no: accepted.alert, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Kept by a version with other rules: a ring that crosses itself, a headline and an urgency that would be refused today.
+    fn kept() -> Value {
+        serde_json::json!({
+            "identifier": "1", "sender": "51072641600000", "sent": "2026-07-23T10:15:00+08:00", "status": "Actual", "msgType": "Alert",
+            "event": "11B03", "level": "red", "urgency": "Soon", "effective": "2026-07-23T10:15:00+08:00",
+            "expires": "2026-07-23T16:15:00+08:00", "headline": "长".repeat(600),
+            "areas": [{ "geometry": { "type": "Polygon", "coordinates": [[[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]] } }],
+        })
+    }
+
+    fn accepted(document: Value) -> Vec<u8> {
+        let at = Timestamp::from_ms(1_784_000_000_000);
+        let told = Told::Accepted(Accepted {
+            alert: AlertNo(0),
+            id: AlertId(uuid::Uuid::from_u128(1)),
+            received: at,
+            accepted: at,
+            source: "met".into(),
+            by: "met".into(),
+            needs_approval: false,
+            format: "json".into(),
+            digest: String::new(),
+            document,
+            target: None,
+        });
+        Event::Told(Box::new(told)).encode()
+    }
+
+    #[test]
+    fn an_alert_kept_under_other_rules_is_replayed_and_restored() {
+        let ledger = Ledger::default();
+        assert!(json::from_value(&kept()).is_err(), "the rules of today refuse it");
+        ledger.apply(&accepted(kept())).expect("replay");
+        let restored = Ledger::default();
+        restored.restore(&ledger.image().expect("image")).expect("restore");
+        let (before, after) = (ledger.get(AlertNo(0)).expect("kept"), restored.get(AlertNo(0)).expect("restored"));
+        assert_eq!(before.alert, after.alert);
+        assert_eq!(after.alert.areas[0].polygons[0].rings[0].len(), 5);
+    }
+
+    #[test]
+    fn what_has_not_the_shape_of_an_alert_stops_the_replay_with_its_number() {
+        let mut broken = kept();
+        broken["expires"] = Value::Null;
+        let error = Ledger::default().apply(&accepted(broken)).expect_err("no end");
+        assert!(matches!(error, ApplyError::BadAlert { no: AlertNo(0), .. }), "{error}");
+    }
 }

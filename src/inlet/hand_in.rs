@@ -14,6 +14,9 @@ use crate::{
 /// Faults of one document that are logged; all of them stand in what the inlet keeps.
 const FAULTS_LOGGED_MAX: usize = 8;
 
+/// Refusals that time may mend.
+const MENDED_BY_TIME: &[&str] = &["sent-in-the-future", "unknown-reference"];
+
 /// What became of a document.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -42,6 +45,16 @@ impl Refusal {
     /// Whether the document has no form at all: it may be one that is still being written.
     pub fn is_formless(&self) -> bool {
         self.kind == "not-parseable"
+    }
+
+    /// Whether time alone may mend it: the clock of either side, or an update that overtook what it updates.
+    pub fn may_mend(&self) -> bool {
+        !self.problems.is_empty() && self.problems.iter().all(|fault| MENDED_BY_TIME.contains(&fault.rule))
+    }
+
+    /// A warning that has expired is no news, whatever else is wrong with it.
+    pub fn is_over(&self) -> bool {
+        self.problems.iter().any(|fault| fault.rule == "expired")
     }
 
     /// The problem document of the HTTP interface, as far as it has a meaning here.
@@ -137,6 +150,15 @@ mod tests {
         assert!(matches!(formless, Verdict::Refused(refusal) if refusal.is_formless()));
         let large = verdict_of(SubmitError::NotParseable(vec![Fault::new("", "too-large", "3 bytes")]));
         assert!(matches!(large, Verdict::Refused(refusal) if refusal.kind == "too-large" && !refusal.is_formless()));
+    }
+
+    #[test]
+    fn only_what_time_alone_can_mend_may_be_asked_again() {
+        let refusal =
+            |rules: &[&'static str]| Refusal::new("invalid-alert", "", rules.iter().map(|rule| Fault::new("x", rule, "")).collect());
+        assert!(refusal(&["sent-in-the-future"]).may_mend() && refusal(&["unknown-reference", "unknown-reference"]).may_mend());
+        assert!(!refusal(&["sent-in-the-future", "bad-level"]).may_mend() && !refusal(&[]).may_mend());
+        assert!(refusal(&["no-policy-rule", "expired"]).is_over() && !refusal(&["no-policy-rule"]).is_over());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! Refuses to judge: each document goes to the gateway as its source's key would post it.
 //! Invariant: a document is put away, or counted as seen, only after the gateway has answered for it.
 
+mod feed;
 mod folder;
 pub mod hand_in;
 pub mod reach;
@@ -51,10 +52,8 @@ struct Kind {
 }
 
 /// A kind is supported exactly when it stands here.
-static KINDS: &[Kind] = &[
-    Kind { name: "folder", check: folder::check }, //
-    Kind { name: "wis2", check: wis2::check },
-];
+static KINDS: &[Kind] =
+    &[Kind { name: "feed", check: feed::check }, Kind { name: "folder", check: folder::check }, Kind { name: "wis2", check: wis2::check }];
 
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)

@@ -3,6 +3,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod broker;
+pub(crate) mod hosts;
 pub(crate) mod retry_after;
 pub(crate) mod tls;
 pub(crate) mod web_url;

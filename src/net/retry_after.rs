@@ -1,5 +1,5 @@
-//! Owns reading how long a far end asks us to wait (RFC 9110 §10.2.3).
-//! Refuses to wait. Invariant: nobody's clock matters but the far end's own.
+//! Owns reading how long a far end over HTTP asks to be left alone (RFC 9110 §10.2.3). Refuses to decide how much of it is honoured.
+//! Invariant: a date is held against the far end's own clock, never against ours.
 
 use std::time::Duration;
 

@@ -151,6 +151,27 @@ async fn a_file_that_is_still_being_written_is_waited_for() {
 }
 
 #[tokio::test]
+async fn an_update_that_overtook_its_warning_waits_for_it() {
+    let (site, folder) = watched().await;
+    let duty = site.role(Role::Duty);
+    let (first, text) = cn12379(60, |text| text);
+    let identifier = text.split_once("<identifier>").and_then(|(_, rest)| rest.split_once('<')).expect("an identifier").0.to_owned();
+    let refer = |text: String| {
+        text.replace("<msgType>Alert", "<msgType>Update").replace("<info>", &format!("<references>{identifier}</references><info>"))
+    };
+    let (update, later) = cn12379(1, refer);
+    fs::write(folder.join(&update), later).expect("dropped");
+    fs::write(folder.join("other.json"), rainstorm(7, &[LEIGU]).to_string()).expect("dropped");
+    appears(&site, &folder.join("done/other.json")).await;
+    assert!(folder.join(&update).exists(), "left until its warning comes");
+    fs::write(folder.join(&first), text).expect("dropped");
+    appears(&site, &folder.join("done").join(&first)).await;
+    appears(&site, &folder.join("done").join(&update)).await;
+    assert_eq!(alerts(&site, &duty).await.len(), 3);
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_could_not_be_acted_on_leads_to_a_repeat_and_nothing_is_overwritten() {
     let home = new_home();
     let folder = folder(home.path());

@@ -9,6 +9,7 @@ mod http_edge;
 mod http_kit;
 mod http_page;
 mod http_standing;
+mod inlet_feed;
 mod inlet_folder;
 mod inlet_wis2;
 mod kit;

@@ -6,7 +6,7 @@ mod read;
 mod schema;
 mod write;
 
-use roxmltree::Document;
+use roxmltree::{Document, Node};
 
 use super::{
     cn12379,
@@ -24,26 +24,33 @@ const CAP10: &[&str] = &["http://www.incident.com/cap/1.0", "urn:oasis:names:tc:
 pub(super) fn read(document: &Document<'_>, vocabulary: &Vocabulary) -> Reading {
     let root = document.root_element();
     let namespace = root.tag_name().namespace().unwrap_or_default();
-    let format = match namespace {
-        CAP12 => Some(Format::Cap12),
-        CAP11 => Some(Format::Cap11),
-        other if CAP10.contains(&other) => Some(Format::Cap10),
-        other if cn12379::is_its_namespace(other) => Some(Format::Cn12379),
-        "" if root.tag_name().name() == "alert" && cn12379::looks_like(&root) => Some(Format::Cn12379),
-        _ => None,
-    };
     let mut warnings = Vec::new();
-    match format {
-        Some(format) if root.tag_name().name() == "alert" => {
+    match format_of(&root) {
+        Some(format) => {
             let outcome = match format {
                 Format::Cn12379 => cn12379::read(&root, &mut warnings),
                 _ => read::read(&root, format, vocabulary, &mut warnings),
             };
             Reading { format: Some(format), outcome, parseable: true, warnings }
         }
-        _ => {
+        None => {
             let message = format!("the root is {} of namespace {namespace:?}, which is no alert document", root.tag_name().name());
             Reading { format: None, outcome: Err(vec![Fault::new("", "not-an-alert", message)]), parseable: true, warnings }
         }
+    }
+}
+
+/// Which form of alert an element is, by its name and namespace; `None` when it is none.
+pub(super) fn format_of(node: &Node<'_, '_>) -> Option<Format> {
+    if node.tag_name().name() != "alert" {
+        return None;
+    }
+    match node.tag_name().namespace().unwrap_or_default() {
+        CAP12 => Some(Format::Cap12),
+        CAP11 => Some(Format::Cap11),
+        other if CAP10.contains(&other) => Some(Format::Cap10),
+        other if cn12379::is_its_namespace(other) => Some(Format::Cn12379),
+        "" if cn12379::looks_like(node) => Some(Format::Cn12379),
+        _ => None,
     }
 }

@@ -26,8 +26,8 @@ use crate::{
 /// What is known of one state of a file.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// When it was first found to have no form: it may be one whose sender has paused.
-    formless_since: Option<Instant>,
+    /// When it was first found to be one that time may mend: without form, as its sender has paused, or ahead of what it updates.
+    not_yet_since: Option<Instant>,
     answer: Option<Answer>,
     /// Whether people have been told that it cannot be read or moved.
     is_told: bool,
@@ -53,7 +53,7 @@ pub(super) enum Taken {
 impl Folder {
     pub(super) async fn take(&mut self, name: &OsStr, stamp: Stamp) -> Taken {
         let Some(memory) = self.seen.memory(name) else { return Taken::Left };
-        let since = memory.formless_since;
+        let since = memory.not_yet_since;
         if let Some(answer) = memory.answer.clone() {
             return self.put_away(name, stamp, answer).await;
         }
@@ -73,9 +73,9 @@ impl Folder {
         let answer = match verdict {
             Ok(Judged::Done) => Answer::Done,
             Ok(Judged::PutOff) => return Taken::PutOff,
-            Ok(Judged::Formless) => {
+            Ok(Judged::NotYet) => {
                 if let Some(memory) = self.seen.memory(name) {
-                    memory.formless_since = Some(Instant::now());
+                    memory.not_yet_since = Some(Instant::now());
                 }
                 return Taken::Left;
             }
@@ -84,21 +84,21 @@ impl Folder {
         self.put_away(name, stamp, answer).await
     }
 
-    /// Hands in what stands in a file. One without form is left at first; `is_last` says that this time is over.
+    /// Hands in what stands in a file. What time may mend is left at first; `is_last` says that this time is over.
     async fn judge(&self, bytes: Vec<u8>, name: &OsStr, is_last: bool) -> Result<Judged, Refusal> {
         let label = name.to_string_lossy().into_owned();
         if archive::is_archive(&bytes) {
             return match blocking_value(move || archive::documents(&bytes)).await {
-                Ok(Ok(documents)) => self.judge_all(&documents, &label).await,
-                Ok(Err(ArchiveError::Unfinished(_))) if !is_last => Ok(Judged::Formless),
+                Ok(Ok(documents)) => self.judge_all(&documents, &label, is_last).await,
+                Ok(Err(ArchiveError::Unfinished(_))) if !is_last => Ok(Judged::NotYet),
                 Ok(Err(ArchiveError::Unfinished(fault))) => Err(self.refuse("not-parseable", vec![fault], &label)),
                 Ok(Err(ArchiveError::Refused(faults))) => Err(self.refuse("invalid-archive", faults, &label)),
                 Err(error) => Err(self.refuse("invalid-archive", vec![Fault::new("", "unreadable", error.to_string())], &label)),
             };
         }
         let verdict = self.hand.ask(&bytes, None).await;
-        if matches!(&verdict, Verdict::Refused(refusal) if refusal.is_formless() && !is_last) {
-            return Ok(Judged::Formless);
+        if matches!(&verdict, Verdict::Refused(refusal) if !is_last && (refusal.is_formless() || refusal.may_mend())) {
+            return Ok(Judged::NotYet);
         }
         self.hand.tell(&verdict, &label);
         match verdict {
@@ -109,15 +109,25 @@ impl Folder {
     }
 
     /// Every document of an archive; one that is refused makes the archive refused, and the others were taken all the same.
-    async fn judge_all(&self, documents: &[Packed], label: &str) -> Result<Judged, Refusal> {
+    async fn judge_all(&self, documents: &[Packed], label: &str, is_last: bool) -> Result<Judged, Refusal> {
         let mut refused: Vec<(&str, Refusal)> = Vec::new();
         for document in documents {
-            let verdict = self.hand.hand_in(&document.bytes, None, &format!("{label}: {}", document.name)).await;
+            let verdict = self.hand.ask(&document.bytes, None).await;
             match verdict {
-                Verdict::Taken { .. } => {}
-                Verdict::PutOff(_) => return Ok(Judged::PutOff),
                 Verdict::Refused(refusal) => refused.push((&document.name, refusal)),
+                said => {
+                    self.hand.tell(&said, &format!("{label}: {}", document.name));
+                    if matches!(said, Verdict::PutOff(_)) {
+                        return Ok(Judged::PutOff);
+                    }
+                }
             }
+        }
+        if !is_last && refused.iter().any(|(_, refusal)| refusal.may_mend()) {
+            return Ok(Judged::NotYet);
+        }
+        for (name, refusal) in &refused {
+            self.hand.tell(&Verdict::Refused(refusal.clone()), &format!("{label}: {name}"));
         }
         let Some((_, first)) = refused.first() else { return Ok(Judged::Done) };
         let detail = format!("{} of {} documents of the archive were refused: {}", refused.len(), documents.len(), first.detail);
@@ -169,7 +179,7 @@ impl Folder {
 /// What became of the content of a file that is not refused.
 enum Judged {
     Done,
-    Formless,
+    NotYet,
     PutOff,
 }
 

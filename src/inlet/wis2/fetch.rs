@@ -9,7 +9,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{content::Refused, notice::Link};
-use crate::net::tls::{self, Trust};
+use crate::net::{
+    hosts::AllowedHost,
+    tls::{self, Trust},
+};
 
 /// Caches hand on to their stores once, perhaps twice.
 const REDIRECTS_MAX: usize = 4;
@@ -17,40 +20,6 @@ const REDIRECTS_MAX: usize = 4;
 const FETCHES_MAX: usize = 16;
 /// Pauses between tries; the last is repeated while patience lasts.
 const PAUSES: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(8), Duration::from_secs(15)];
-
-/// A host that documents may come from: `cache.example`, `*.example`, `cache.example:8443`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AllowedHost {
-    host: String,
-    with_below: bool,
-    port: Option<u16>,
-}
-
-impl std::str::FromStr for AllowedHost {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const SHAPE: &str = "must be a host such as cache.example, *.example or cache.example:8443";
-        let (name, port) = match text.rsplit_once(':') {
-            Some((name, port)) => (name, Some(port.parse().map_err(|_| SHAPE)?)),
-            None => (text, None),
-        };
-        let (host, with_below) = name.strip_prefix("*.").map_or((name, false), |host| (host, true));
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
-        let sound = !host.is_empty() && host.bytes().all(plain) && !host.starts_with('.');
-        if sound { Ok(Self { host: host.to_ascii_lowercase(), with_below, port }) } else { Err(SHAPE) }
-    }
-}
-
-impl AllowedHost {
-    /// Without a port of its own, only the usual one of the scheme: other ports of a host are other people's services.
-    fn allows(&self, url: &Url) -> bool {
-        let Some(host) = url.host_str() else { return false };
-        let below = host.strip_suffix(self.host.as_str()).is_some_and(|front| front.ends_with('.'));
-        let is_host = if self.with_below { below } else { host == self.host };
-        is_host && self.port.map_or(url.port().is_none(), |port| url.port_or_known_default() == Some(port))
-    }
-}
 
 pub(super) struct Fetcher {
     client: Client,

@@ -14,18 +14,14 @@ use std::{path::Path, time::Duration};
 use secrecy::SecretString;
 use toml::Table;
 
-use self::{
-    answer::Answerer,
-    fetch::{AllowedHost, Fetcher},
-    seen::Seen,
-    subscription::Subscription,
-};
+use self::{answer::Answerer, fetch::Fetcher, seen::Seen, subscription::Subscription};
 use super::{Context, Prepared, hand_in::Hand};
 use crate::{
     fault::Fault,
     keys::Keys,
     net::{
         broker::{BrokerAddress, Far},
+        hosts::AllowedHost,
         tls::Trust,
     },
     telemetry::metrics as meter,
