@@ -22,7 +22,9 @@ use crate::{
 
 /// How long a message waits for those before it, so that an alert comes before its update; a dead link holds nobody up for longer.
 const TURN_WITHIN: Duration = Duration::from_secs(5);
-/// Pauses while the store takes nothing; the last is repeated until it does.
+/// How long a warning is asked about again whose clock is ahead, or whose alert is still being fetched.
+const MEND_WITHIN: Duration = Duration::from_secs(90);
+/// Pauses before the gateway is asked again; the last is repeated.
 const PAUSES: [Duration; 4] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
 
 pub(super) struct Answerer {
@@ -132,15 +134,25 @@ impl Answerer {
             self.pass_over("seen", &label);
             return true;
         }
-        let mut pauses = PAUSES.into_iter().chain(std::iter::repeat(PAUSES[PAUSES.len() - 1]));
-        while let Verdict::PutOff(_) = self.hand.hand_in(&document, None, &label).await {
-            let pause = tokio::time::sleep(pauses.next().unwrap_or_default());
-            if stop.run_until_cancelled(pause).await.is_none() {
-                return false;
-            }
-        }
+        let Some(verdict) = self.asked(&document, &label, stop).await else { return false };
+        self.hand.tell(&verdict, &label);
         self.remember(seen_as).await;
         true
+    }
+
+    /// The gateway's last word; `None` when we are ending before it was said.
+    async fn asked(&self, document: &[u8], label: &str, stop: &CancellationToken) -> Option<Verdict> {
+        let mend_by = tokio::time::Instant::now() + MEND_WITHIN;
+        let mut pauses = PAUSES.into_iter().chain(std::iter::repeat(PAUSES[PAUSES.len() - 1]));
+        loop {
+            let verdict = self.hand.ask(document, None).await;
+            match &verdict {
+                Verdict::PutOff(_) => self.hand.tell(&verdict, label),
+                Verdict::Refused(refusal) if refusal.may_mend() && tokio::time::Instant::now() < mend_by => {}
+                Verdict::Taken { .. } | Verdict::Refused(_) => return Some(verdict),
+            }
+            stop.run_until_cancelled(tokio::time::sleep(pauses.next().unwrap_or_default())).await?;
+        }
     }
 
     async fn remember(self: &Arc<Self>, seen_as: String) {
