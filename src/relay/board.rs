@@ -16,7 +16,7 @@ pub struct Board(Arc<Mutex<Vec<Arc<Relay>>>>);
 #[derive(Clone, Debug, Serialize)]
 pub struct RelayView {
     pub name: String,
-    /// Without its query.
+    /// Scheme and host alone: a path may be a secret.
     pub url: String,
     pub format: &'static str,
     /// Alerts that were released and that the far end does not have.
@@ -76,12 +76,10 @@ impl Relay {
             let shelf = self.gateway.ledger().get(no)?;
             Some(Waiting { alert: shelf.id, identifier: shelf.alert.identifier.clone(), released_at })
         });
-        let mut url = self.settings.url.clone();
-        url.set_query(None);
         let has_trouble = health.trouble.is_some();
         RelayView {
             name: self.name.clone(),
-            url: url.to_string(),
+            url: self.settings.url.origin().ascii_serialization(),
             format: self.settings.format.name(),
             waiting: waiting.len(),
             lag_s: oldest.as_ref().map_or(0, |oldest| now.since(oldest.released_at).as_secs()),

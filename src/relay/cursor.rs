@@ -30,6 +30,8 @@ pub(super) struct Cursor {
     pub(super) refused: u64,
     pub(super) last_taken: Option<Timestamp>,
     refusals: VecDeque<Refusal>,
+    /// The newest alert that stands in here, to tell this ledger from another.
+    newest: Option<(AlertNo, AlertId)>,
 }
 
 /// What the far end knows of an alert that it has.
@@ -95,8 +97,20 @@ impl Cursor {
         self.open.iter().map(|(&no, &told)| (AlertNo(no), told))
     }
 
+    /// Whether it was written about this ledger. A journal that was lost or replaced counts its alerts anew.
+    pub(super) fn is_about(&self, id_of: impl Fn(AlertNo) -> Option<AlertId>) -> bool {
+        self.newest.is_none_or(|(no, id)| id_of(no) == Some(id))
+    }
+
+    fn mark(&mut self, no: AlertNo, id: AlertId) {
+        if self.newest.is_none_or(|(newest, _)| newest <= no) {
+            self.newest = Some((no, id));
+        }
+    }
+
     /// The far end has it; its reports follow.
-    pub(super) fn took(&mut self, no: AlertNo, at: Timestamp) {
+    pub(super) fn took(&mut self, no: AlertNo, id: AlertId, at: Timestamp) {
+        self.mark(no, id);
         self.open.insert(no.0, Told::default());
         self.relayed += 1;
         self.last_taken = Some(at);
@@ -108,7 +122,8 @@ impl Cursor {
         }
     }
 
-    pub(super) fn finish(&mut self, no: AlertNo) {
+    pub(super) fn finish(&mut self, no: AlertNo, id: AlertId) {
+        self.mark(no, id);
         self.open.remove(&no.0);
         if no.0 >= self.floor {
             self.done.insert(no.0);
@@ -140,9 +155,9 @@ impl Cursor {
     }
 }
 
-/// Names of relays may have 64 letters, as names of documents.
+/// `settings` holds names short enough for it.
 fn document_name(name: &str) -> String {
-    format!("relay-{name}").chars().take(60).collect()
+    format!("relay-{name}")
 }
 
 #[cfg(test)]
@@ -151,19 +166,25 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_ms(1_790_000_000_000);
 
+    fn id(number: u128) -> AlertId {
+        AlertId(uuid::Uuid::from_u128(number))
+    }
+
     #[test]
     fn the_floor_rises_over_what_is_done_and_stops_below_what_is_open() {
         let mut cursor = Cursor::default();
-        cursor.finish(AlertNo(0));
-        cursor.took(AlertNo(1), NOW);
-        cursor.finish(AlertNo(2));
-        cursor.finish(AlertNo(3));
+        cursor.finish(AlertNo(0), id(0));
+        cursor.took(AlertNo(1), id(1), NOW);
+        cursor.finish(AlertNo(2), id(2));
+        cursor.finish(AlertNo(3), id(3));
         assert_eq!((cursor.floor(), cursor.is_done(AlertNo(1)), cursor.is_done(AlertNo(3))), (1, false, true));
         cursor.told_state(AlertNo(1), State::Completed);
         assert_eq!(cursor.told(AlertNo(1)), Some(Told { state: Some(State::Completed) }));
-        cursor.finish(AlertNo(1));
+        cursor.finish(AlertNo(1), id(1));
         assert_eq!((cursor.floor(), cursor.open().count(), cursor.relayed), (4, 0, 1));
         assert!(cursor.done.is_empty());
+        assert!(cursor.is_about(|no| Some(id(u128::from(no.0)))));
+        assert!(!cursor.is_about(|_| None) && !cursor.is_about(|_| Some(id(9))));
     }
 
     #[test]
@@ -172,8 +193,8 @@ mod tests {
         let documents = Documents::open(data.path()).expect("opened");
         assert!(Cursor::read(&documents, "city").expect("readable").is_none());
         let mut cursor = Cursor::default();
-        cursor.took(AlertNo(7), NOW);
-        cursor.refuse(AlertId(uuid::Uuid::nil()), "a", "alert", 422, NOW);
+        cursor.took(AlertNo(7), id(7), NOW);
+        cursor.refuse(id(0), "a", "alert", 422, NOW);
         cursor.write(&documents, "city").expect("written");
         assert_eq!(Cursor::read(&documents, "city").expect("readable"), Some(cursor));
         documents.replace("relay-city", b"{").expect("written");
@@ -183,7 +204,6 @@ mod tests {
     #[test]
     fn refusals_are_counted_all_and_listed_up_to_a_bound_alerts_longest() {
         let mut cursor = Cursor::default();
-        let id = |number: usize| AlertId(uuid::Uuid::from_u128(number as u128));
         cursor.refuse(id(0), "first", "alert", 422, NOW);
         for number in 0..200 {
             cursor.refuse(id(number), "again", "coverage", 404, NOW);

@@ -92,9 +92,9 @@ pub(super) fn waiting(cursor: &mut Cursor, ledger: &Ledger, settings: &Settings)
         };
         match released {
             Some(released) if is_wanted(&shelf, ledger, settings) => waiting.push((released, no)),
-            Some(_) => cursor.finish(no),
+            Some(_) => cursor.finish(no, shelf.id),
             // Rejected, or its time ran out while it waited for a second person: it was never said.
-            None if state.is_over() => cursor.finish(no),
+            None if state.is_over() => cursor.finish(no, shelf.id),
             None => {}
         }
     }

@@ -19,6 +19,9 @@ const COVERAGE_EVERY_LEAST: Duration = Duration::from_secs(1);
 /// Standard Webhooks: secrets have 24 to 64 bytes.
 const HMAC_KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
+/// The cursor's document is named after the relay, and those names end at 64.
+const NAME_BYTES_MAX: usize = 56;
+
 /// In which form alerts are handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
@@ -54,6 +57,9 @@ pub(super) struct Settings {
 
 pub(super) fn read(name: &str, table: &Table) -> Result<Settings, Vec<Fault>> {
     let mut keys = Keys::read(format!("relay.{name}"), table);
+    if name.len() > NAME_BYTES_MAX {
+        keys.add_faults([Fault::new(format!("relay.{name}"), "bad-name", format!("the name may have {NAME_BYTES_MAX} letters"))]);
+    }
     let url = web_url::required(&mut keys, "url");
     let reports_url = if keys.has("reports_url") { web_url::required(&mut keys, "reports_url") } else { url.clone() };
     let format = if keys.word("format", &["cap", "json"], "cap") == "json" { Format::Json } else { Format::Cap };
@@ -130,6 +136,8 @@ mod tests {
         assert_eq!((settings.format, settings.drills, settings.levels.len()), (Format::Cap, false, 4));
         assert_eq!(settings.reports_url, settings.url);
         assert_eq!(faults(""), ["relay.city.url missing"]);
+        let long = read(&"a".repeat(57), &"url = \"https://city.example\"".parse().expect("toml"));
+        assert!(long.is_err_and(|faults| faults[0].rule == "bad-name"));
         let wrong = "url = \"ftp://city\"\nformat = \"xml\"\nlevels = [\"pink\"]\ncoverage_every = \"5ms\"\nhmac_key = \"short\"\nkey = \"a b\"\nurls = 1";
         let expected = ["url bad-url", "format unknown-word", "coverage_every out-of-range", "key bad-key", "hmac_key bad-key"];
         let mut expected: Vec<String> = expected.iter().map(|fault| format!("relay.city.{fault}")).collect();

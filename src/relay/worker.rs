@@ -136,7 +136,13 @@ impl Relay {
                 return false;
             }
         };
-        let mut cursor = known.unwrap_or_else(|| self.without_a_past());
+        let ledger = self.gateway.ledger();
+        let is_ours = |cursor: &Cursor| cursor.is_about(|no| Some(ledger.get(no)?.id));
+        if known.as_ref().is_some_and(|cursor| !is_ours(cursor)) {
+            meter::alarm("relay-cursor");
+            tracing::error!(relay = self.name, "the store is not the one that this relay knew; what has not expired is handed on again");
+        }
+        let mut cursor = known.filter(is_ours).unwrap_or_else(|| self.without_a_past());
         owed::waiting(&mut cursor, self.gateway.ledger(), &self.settings);
         *self.cursor() = cursor;
         true
@@ -146,7 +152,7 @@ impl Relay {
         let (mut cursor, now) = (Cursor::default(), self.gateway.clock().now());
         for shelf in self.gateway.ledger().newest_first() {
             if shelf.alert.expires <= now {
-                cursor.finish(shelf.no);
+                cursor.finish(shelf.no, shelf.id);
             }
         }
         cursor
@@ -183,7 +189,7 @@ impl Relay {
         let (shelf, now) = (item.shelf(), self.gateway.clock().now());
         match item {
             Item::Alert(_) => {
-                self.cursor().took(shelf.no, now);
+                self.cursor().took(shelf.no, shelf.id, now);
                 // Planning takes a moment; the first coverage says whom it means.
                 course.paces.hurry(shelf.no);
                 tracing::info!(relay = self.name, alert = %shelf.id, "alert handed on");
@@ -198,7 +204,7 @@ impl Relay {
     }
 
     fn finish(&self, shelf: &Shelf, course: &mut Course) {
-        self.cursor().finish(shelf.no);
+        self.cursor().finish(shelf.no, shelf.id);
         course.paces.forget(shelf.no);
     }
 

@@ -8,6 +8,7 @@ mod gateway;
 mod process;
 #[path = "../peers/program.rs"]
 mod program;
+mod relay;
 
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 

@@ -216,3 +216,46 @@ async fn what_the_store_cannot_take_stays_with_the_broker() {
     site.stop().await;
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn an_update_waits_for_its_alert_and_a_dead_link_holds_nobody_up_for_long() {
+    let broker = broker(anywhere()).await;
+    let alert = rainstorm(1, &[LEIGU]);
+    let (host, open, asked) = cache(document(&alert)).await;
+    open.store(false, Ordering::SeqCst);
+    let slow = rainstorm(3, &[LEIGU]);
+    let (slow_host, slow_open, _) = cache(document(&slow)).await;
+    slow_open.store(false, Ordering::SeqCst);
+    let hosts = format!("{host}\", \"{slow_host}");
+    let site = Site::at(new_home(), "none", &table("wis-f", broker.address(), &hosts)).await;
+    let viewer = site.role(Role::Viewer);
+    until_subscribed(&site, "wis-f").await;
+    let update = update_of(&alert, 2);
+    publish(broker.address(), TOPIC, &message("alert", &document(&alert), false, &format!("http://{host}/one.xml"))).await;
+    publish(broker.address(), TOPIC, &message("update", &document(&update), true, "https://elsewhere.example/u.xml")).await;
+    site.until("the cache is asked", async || asked.load(Ordering::SeqCst) > 0).await;
+    open.store(true, Ordering::SeqCst);
+    until_taken(&site, &viewer, 2).await;
+    assert!(counted("wis-f", "accepted", 2));
+
+    publish(broker.address(), TOPIC, &message("slow", &document(&slow), false, &format!("http://{slow_host}/one.xml"))).await;
+    let published = tokio::time::Instant::now();
+    let good = document(&rainstorm(4, &[LEIGU]));
+    publish(broker.address(), TOPIC, &message("good", &good, true, "https://elsewhere.example/g.xml")).await;
+    until_taken(&site, &viewer, 3).await;
+    assert!(published.elapsed() < Duration::from_secs(15), "a dead link is asked for a minute");
+    let late = document(&update_of(&slow, 5));
+    publish(broker.address(), TOPIC, &message("late", &late, true, "https://elsewhere.example/l.xml")).await;
+    slow_open.store(true, Ordering::SeqCst);
+    until_taken(&site, &viewer, 5).await;
+    assert!(counted("wis-f", "accepted", 5), "an update that overtook its alert is asked about again");
+    site.stop().await;
+    broker.stop().await;
+}
+
+fn update_of(alert: &Value, number: u32) -> Value {
+    let mut update = rainstorm(number, &[LEIGU]);
+    update["msgType"] = "Update".into();
+    update["references"] = json!([{ "sender": alert["sender"], "identifier": alert["identifier"], "sent": alert["sent"] }]);
+    update
+}

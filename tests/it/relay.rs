@@ -295,3 +295,23 @@ async fn what_is_refused_is_listed_and_the_next_goes_on_while_a_stuck_platform_h
     site.stop().await;
     assert!(started.elapsed() < Duration::from_secs(10));
 }
+
+#[tokio::test]
+async fn a_cursor_of_another_store_hides_no_alert() {
+    let platform = Platform::start(Mood::Takes).await;
+    let tables = platform.table("moved", "");
+    let site = Site::at(new_home(), "none", &tables).await;
+    for number in 1..=2 {
+        site.accepted(&rainstorm(number, &[LEIGU]), &site.key(&format!("met-{number}"), Role::Bureau, Some("met"), &[])).await;
+    }
+    site.until("both have come", async || platform.taken_alerts().len() == 2).await;
+    let old = site.into_home().await;
+    let new = new_home();
+    let cursor = "data/documents/relay-moved";
+    std::fs::create_dir_all(new.path().join("data/documents")).expect("made");
+    std::fs::copy(old.path().join(cursor), new.path().join(cursor)).expect("copied");
+    let site = Site::at(new, "none", &tables).await;
+    let id = site.accepted(&rainstorm(3, &[LEIGU]), &site.bureau()).await;
+    site.until("the first of the new store has come", async || platform.taken_alerts().contains(&id)).await;
+    site.stop().await;
+}

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,21 +20,42 @@ use crate::{
     telemetry::metrics as meter,
 };
 
-/// Requests for documents at once: kind to a cache that announces a country's warnings in one second.
-const FETCHES_MAX: usize = 8;
-/// Pauses while the store takes nothing; the last is repeated until it does.
+/// How long a message waits for those before it, so that an alert comes before its update; a dead link holds nobody up for longer.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a warning is asked about again whose clock is ahead, or whose alert is still being fetched.
+const MEND_WITHIN: Duration = Duration::from_secs(90);
+/// Pauses before the gateway is asked again; the last is repeated.
 const PAUSES: [Duration; 4] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
 
 pub(super) struct Answerer {
     hand: Hand,
     fetcher: Fetcher,
-    fetches: Semaphore,
     seen: Mutex<Seen>,
     document_max: usize,
 }
 
+/// The place of a message in the order of arrival.
+#[derive(Clone, Default)]
+pub(super) struct Turn {
+    before: CancellationToken,
+    own: CancellationToken,
+}
+
+impl Turn {
+    /// The first: nobody is before it.
+    pub(super) fn first() -> Self {
+        let turn = Self::default();
+        turn.before.cancel();
+        turn
+    }
+
+    pub(super) fn next(&self) -> Self {
+        Self { before: self.own.clone(), own: CancellationToken::new() }
+    }
+}
+
 /// A message whose document is here, or of which it is known that none will be.
-pub(super) enum Prepared {
+enum Prepared {
     Document {
         label: String,
         seen_as: String,
@@ -48,13 +69,23 @@ pub(super) enum Prepared {
 
 impl Answerer {
     pub(super) fn new(hand: Hand, fetcher: Fetcher, seen: Seen, document_max: usize) -> Arc<Self> {
-        Arc::new(Self { hand, fetcher, fetches: Semaphore::new(FETCHES_MAX), seen: Mutex::new(seen), document_max })
+        Arc::new(Self { hand, fetcher, seen: Mutex::new(seen), document_max })
     }
 
-    /// Begins with a message: documents are fetched side by side, so that one slow cache does not keep the others.
-    pub(super) fn begin(self: &Arc<Self>, payload: bytes::Bytes, stop: CancellationToken) -> JoinHandle<Prepared> {
+    /// Deals with a message: `false` when it must come again. Documents are fetched side by side, and handed in in the order of arrival.
+    pub(super) fn begin(self: &Arc<Self>, payload: bytes::Bytes, turn: Turn, stop: CancellationToken) -> JoinHandle<bool> {
         let own = Arc::clone(self);
-        tokio::spawn(async move { own.prepare(&payload, &stop).await })
+        tokio::spawn(async move {
+            let _ended = turn.own.drop_guard();
+            let by = tokio::time::Instant::now() + TURN_WITHIN;
+            let prepared = own.prepare(&payload, &stop).await;
+            tokio::select! {
+                () = turn.before.cancelled() => {}
+                () = tokio::time::sleep_until(by) => {}
+                () = stop.cancelled() => {}
+            }
+            own.end(prepared, &stop).await
+        })
     }
 
     async fn prepare(&self, payload: &[u8], stop: &CancellationToken) -> Prepared {
@@ -77,8 +108,6 @@ impl Answerer {
     }
 
     async fn fetched(&self, link: &Link, label: String, seen_as: String, stop: &CancellationToken) -> Prepared {
-        let turn = stop.run_until_cancelled(self.fetches.acquire()).await;
-        let Some(Ok(_turn)) = turn else { return Prepared::Interrupted };
         match self.fetcher.fetch(link, stop).await {
             Ok(document) => Prepared::Document { label, seen_as, document },
             Err(NoDocument::Interrupted) => Prepared::Interrupted,
@@ -94,7 +123,7 @@ impl Answerer {
     }
 
     /// Hands in what was prepared; `false` when the message must come again.
-    pub(super) async fn end(self: &Arc<Self>, prepared: Prepared, stop: &CancellationToken) -> bool {
+    async fn end(self: &Arc<Self>, prepared: Prepared, stop: &CancellationToken) -> bool {
         let (label, seen_as, document) = match prepared {
             Prepared::Document { label, seen_as, document } => (label, seen_as, document),
             Prepared::Nothing => return true,
@@ -105,15 +134,25 @@ impl Answerer {
             self.pass_over("seen", &label);
             return true;
         }
-        let mut pauses = PAUSES.into_iter().chain(std::iter::repeat(PAUSES[PAUSES.len() - 1]));
-        while let Verdict::PutOff(_) = self.hand.hand_in(&document, None, &label).await {
-            let pause = tokio::time::sleep(pauses.next().unwrap_or_default());
-            if stop.run_until_cancelled(pause).await.is_none() {
-                return false;
-            }
-        }
+        let Some(verdict) = self.asked(&document, &label, stop).await else { return false };
+        self.hand.tell(&verdict, &label);
         self.remember(seen_as).await;
         true
+    }
+
+    /// The gateway's last word; `None` when we are ending before it was said.
+    async fn asked(&self, document: &[u8], label: &str, stop: &CancellationToken) -> Option<Verdict> {
+        let mend_by = tokio::time::Instant::now() + MEND_WITHIN;
+        let mut pauses = PAUSES.into_iter().chain(std::iter::repeat(PAUSES[PAUSES.len() - 1]));
+        loop {
+            let verdict = self.hand.ask(document, None).await;
+            match &verdict {
+                Verdict::PutOff(_) => self.hand.tell(&verdict, label),
+                Verdict::Refused(refusal) if refusal.may_mend() && tokio::time::Instant::now() < mend_by => {}
+                Verdict::Taken { .. } | Verdict::Refused(_) => return Some(verdict),
+            }
+            stop.run_until_cancelled(tokio::time::sleep(pauses.next().unwrap_or_default())).await?;
+        }
     }
 
     async fn remember(self: &Arc<Self>, seen_as: String) {

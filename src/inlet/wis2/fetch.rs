@@ -5,6 +5,7 @@
 use std::{error::Error as _, time::Duration};
 
 use reqwest::{Client, Response, StatusCode, Url, redirect};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{content::Refused, notice::Link};
@@ -15,12 +16,16 @@ use crate::net::{
 
 /// Caches hand on to their stores once, perhaps twice.
 const REDIRECTS_MAX: usize = 4;
+/// Requests for documents at once: kind to a cache that announces a country's warnings in one second.
+const FETCHES_MAX: usize = 16;
 /// Pauses between tries; the last is repeated while patience lasts.
 const PAUSES: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(8), Duration::from_secs(15)];
 
 pub(super) struct Fetcher {
     client: Client,
     hosts: Vec<AllowedHost>,
+    /// Held for one request, not for the pauses between.
+    requests: Semaphore,
     patience: Duration,
     document_max: usize,
 }
@@ -68,7 +73,7 @@ impl Fetcher {
             .user_agent(concat!("lastmile/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| error.without_url().to_string())?;
-        Ok(Self { client, hosts, patience, document_max })
+        Ok(Self { client, hosts, requests: Semaphore::new(FETCHES_MAX), patience, document_max })
     }
 
     /// Tries until the document is here, it is clear that it never will be, patience ends, or `stop` says so.
@@ -111,6 +116,7 @@ impl Fetcher {
     }
 
     async fn once(&self, link: &Link) -> Result<Vec<u8>, Miss> {
+        let _turn = self.requests.acquire().await.map_err(|_| Miss::Passing("we are ending".to_owned()))?;
         let response = self.client.get(link.url.clone()).send().await.map_err(|error| Miss::Passing(in_words(error)))?;
         let status = response.status();
         if status.is_redirection() {

@@ -33,6 +33,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const FETCH_FOR: Duration = Duration::from_secs(60);
 /// Brokers restart within a minute or two.
 const ALARM_AFTER: Duration = Duration::from_secs(300);
+/// What was seen is kept in a document named after the inlet, and those names end at 64.
+const NAME_BYTES_MAX: usize = 56;
 /// Brokers refuse longer ones.
 const CLIENT_ID_BYTES_MAX: usize = 200;
 
@@ -51,6 +53,9 @@ struct Settings {
 
 pub(super) fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {
     let mut keys = Keys::read(format!("inlet.{name}"), table).leave(&["kind"]);
+    if name.len() > NAME_BYTES_MAX {
+        keys.add_faults([Fault::new(format!("inlet.{name}"), "bad-name", format!("the name may have {NAME_BYTES_MAX} letters"))]);
+    }
     let source = keys.required("source");
     let settings = settings(&mut keys);
     let own_name = name.to_owned();

@@ -27,8 +27,7 @@ pub(super) struct Seen {
 impl Seen {
     /// What an earlier run has left; a document that cannot be read is begun anew.
     pub(super) fn open(inlet: &str, documents: Arc<Documents>) -> Self {
-        // Names of inlets may have 64 letters, as names of documents.
-        let document: String = format!("seen-{inlet}").chars().take(60).collect();
+        let document = format!("seen-{inlet}");
         let mut seen = Self { document, documents, names: HashSet::new(), order: VecDeque::new() };
         match seen.documents.read(&seen.document) {
             Ok(bytes) => bytes.unwrap_or_default().as_chunks().0.iter().for_each(|&name| seen.put(name)),

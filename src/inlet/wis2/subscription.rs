@@ -9,7 +9,7 @@ use rumqttc::{AsyncClient, Event, EventLoop, Incoming, Publish, QoS, SubscribeFi
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Answerer, Prepared};
+use super::answer::{Answerer, Turn};
 use crate::{
     net::broker::{Backoff, Far, Standing},
     telemetry::metrics as meter,
@@ -38,8 +38,8 @@ pub(super) struct Subscription {
     pub(super) stop: CancellationToken,
 }
 
-/// What a message came with, and what is being made of it.
-type Begun = (Publish, JoinHandle<Prepared>);
+/// A message, and whether it will be done with.
+type Begun = (Publish, JoinHandle<bool>);
 
 impl Subscription {
     /// Runs until it is stopped.
@@ -74,8 +74,9 @@ impl Subscription {
         };
         let (begun, queue) = mpsc::channel(usize::from(AT_ONCE) * 2);
         let ended = self.stop.child_token();
-        let answering = tokio::spawn(answer(Arc::clone(&self.answerer), queue, client.clone(), ended.clone()));
-        let standing = self.stop.run_until_cancelled(Box::pin(self.listen(&client, events, &begun, &ended, outage))).await;
+        let answering = tokio::spawn(acknowledge(queue, client.clone(), ended.clone()));
+        let standing = ended.run_until_cancelled(Box::pin(self.listen(&client, events, &begun, &ended, outage))).await;
+        let standing = standing.or_else(|| (!self.stop.is_cancelled()).then_some(Standing::Down { reason: "interrupted", ours: false }));
         ended.cancel();
         drop(begun);
         // What is with the gateway this moment gets its answer; cut short, an alert could be taken and not sent.
@@ -93,7 +94,7 @@ impl Subscription {
         ended: &CancellationToken,
         outage: &mut Outage,
     ) -> Standing {
-        let mut is_subscribed = false;
+        let (mut is_subscribed, mut turn) = (false, Turn::first());
         let by = tokio::time::Instant::now() + SUBSCRIBED_WITHIN;
         loop {
             let polled = if is_subscribed { Ok(events.poll().await) } else { tokio::time::timeout_at(by, events.poll()).await };
@@ -116,9 +117,10 @@ impl Subscription {
                     self.up(outage);
                 }
                 Incoming::Publish(publish) => {
-                    let prepared = self.answerer.begin(publish.payload.clone(), ended.clone());
+                    let answer = self.answerer.begin(publish.payload.clone(), turn.clone(), ended.clone());
+                    turn = turn.next();
                     // Twice what the broker may send at once fits in: one that sends more is begun with anew.
-                    if begun.try_send((publish, prepared)).is_err() {
+                    if begun.try_send((publish, answer)).is_err() {
                         return Standing::Down { reason: "too-many-at-once", ours: false };
                     }
                 }
@@ -164,19 +166,18 @@ struct Outage {
     was: Option<Standing>,
 }
 
-/// Ends messages in the order of their arrival, which is also the order that acknowledgements must have (MQTT 5 §4.6).
-async fn answer(answerer: Arc<Answerer>, mut queue: mpsc::Receiver<Begun>, client: AsyncClient, ended: CancellationToken) {
-    while let Some(Some((publish, prepared))) = ended.run_until_cancelled(queue.recv()).await {
-        let is_done = match prepared.await {
-            Ok(prepared) => answerer.end(prepared, &ended).await,
-            Err(error) => {
-                tracing::error!(%error, "a message could not be read at all");
-                true
-            }
-        };
-        // Without an acknowledgement it comes again with the next connection.
-        if !is_done || client.ack(&publish).await.is_err() {
-            return;
+/// Acknowledges what is done with, in the order of arrival, which is the order that acknowledgements must have (MQTT 5 §4.6).
+async fn acknowledge(mut queue: mpsc::Receiver<Begun>, client: AsyncClient, ended: CancellationToken) {
+    while let Some((publish, answer)) = queue.recv().await {
+        let is_done = answer.await.unwrap_or_else(|error| {
+            // Acknowledged all the same: it would fell every further connection too.
+            meter::alarm("inlet-message-failed");
+            tracing::error!(%error, "a message could not be dealt with at all");
+            true
+        });
+        // Without an acknowledgement it comes again with the next connection; those behind it end first what they have begun.
+        if !is_done || ended.is_cancelled() || client.ack(&publish).await.is_err() {
+            ended.cancel();
         }
     }
 }
