@@ -85,7 +85,9 @@ impl Gateway {
             Ok(alert) => match Box::pin(self.take_in(alert, &one.format, Vec::new(), &actor)).await {
                 Ok(taken) => format!("taken in as {}", taken.id),
                 Err(SubmitError::Unavailable(unavailable)) => return Err(unavailable),
-                Err(SubmitError::Invalid(faults)) => faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                Err(SubmitError::Invalid(faults) | SubmitError::Early(faults)) => {
+                    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+                }
                 Err(error) => error.to_string(),
             },
             Err(error) => error.to_string(),

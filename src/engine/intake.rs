@@ -63,6 +63,9 @@ pub enum SubmitError {
     NotParseable(Vec<Fault>),
     #[error("the alert breaks {} rules", .0.len())]
     Invalid(Vec<Fault>),
+    /// All that is wrong with it is that what it refers to has not come: kept until it does.
+    #[error("what the alert refers to has not come yet")]
+    Early(Vec<Fault>),
     #[error("another alert with this sender, identifier and time of sending is known as {0}")]
     Conflict(AlertId),
     #[error("no source of this name may post alerts: {0:?}")]
@@ -132,6 +135,7 @@ impl Gateway {
             if faults.iter().all(|fault| fault.rule == UNKNOWN_REFERENCE) {
                 let origin = Origin { received, source: &source.name, by: &by.name, format, digest };
                 self.keep_waiting(&alert, origin, as_written, &mut faults).await?;
+                return Err(SubmitError::Early(faults));
             }
             return Err(SubmitError::Invalid(faults));
         }

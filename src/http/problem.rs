@@ -147,7 +147,7 @@ impl From<SubmitError> for Problem {
                 }
                 Self::new(StatusCode::BAD_REQUEST, "not-parseable", "Not an alert document", detail).with(faults)
             }
-            SubmitError::Invalid(faults) => {
+            SubmitError::Invalid(faults) | SubmitError::Early(faults) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-alert", "The alert breaks rules", detail).with(faults)
             }
             SubmitError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", "Known with other content", detail),

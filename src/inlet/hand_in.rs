@@ -15,13 +15,15 @@ use crate::{
 const FAULTS_LOGGED_MAX: usize = 8;
 
 /// Refusals that time may mend.
-const MENDED_BY_TIME: &[&str] = &["sent-in-the-future", "unknown-reference"];
+const MENDED_BY_TIME: &[&str] = &["sent-in-the-future"];
 
 /// What became of a document.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// Durable at the gateway; `repeat` when it was so before.
     Taken { id: AlertId, repeat: bool },
+    /// It came before what it refers to: durable at the gateway, and taken in when that comes.
+    Kept,
     /// It will never be taken as it stands.
     Refused(Refusal),
     /// The store cannot write, or the source is gone: the same document may be taken later.
@@ -47,7 +49,7 @@ impl Refusal {
         self.kind == "not-parseable"
     }
 
-    /// Whether time alone may mend it: the clock of either side, or an update that overtook what it updates.
+    /// Whether time alone may mend it: the clock of either side.
     pub fn may_mend(&self) -> bool {
         !self.problems.is_empty() && self.problems.iter().all(|fault| MENDED_BY_TIME.contains(&fault.rule))
     }
@@ -95,6 +97,7 @@ impl Hand {
         meter::inlet_document(inlet, word);
         match verdict {
             Verdict::Taken { id, .. } => tracing::info!(inlet, document = ?label, alert = %id, "document {word}"),
+            Verdict::Kept => tracing::warn!(inlet, document = ?label, "document {word}: what it refers to has not come yet"),
             Verdict::PutOff(why) => tracing::error!(inlet, document = ?label, why, "document cannot be taken now; it will come again"),
             Verdict::Refused(refusal) => {
                 let all = refusal.problems.len();
@@ -113,6 +116,7 @@ impl Verdict {
         match self {
             Self::Taken { repeat: false, .. } => "accepted",
             Self::Taken { repeat: true, .. } => "repeat",
+            Self::Kept => "kept",
             Self::Refused(_) => "refused",
             Self::PutOff(_) => "put-off",
         }
@@ -126,6 +130,7 @@ fn verdict_of(error: SubmitError) -> Verdict {
             let is_size = faults.iter().any(|fault| fault.rule == "too-large");
             Verdict::Refused(Refusal::new(if is_size { "too-large" } else { "not-parseable" }, detail, faults))
         }
+        SubmitError::Early(_) => Verdict::Kept,
         SubmitError::Invalid(faults) => Verdict::Refused(Refusal::new("invalid-alert", detail, faults)),
         SubmitError::Conflict(_) => {
             let fault = Fault::new("identifier", "conflict", detail.clone());
@@ -156,7 +161,8 @@ mod tests {
     fn only_what_time_alone_can_mend_may_be_asked_again() {
         let refusal =
             |rules: &[&'static str]| Refusal::new("invalid-alert", "", rules.iter().map(|rule| Fault::new("x", rule, "")).collect());
-        assert!(refusal(&["sent-in-the-future"]).may_mend() && refusal(&["unknown-reference", "unknown-reference"]).may_mend());
+        assert!(refusal(&["sent-in-the-future"]).may_mend());
+        assert_eq!(verdict_of(SubmitError::Early(Vec::new())), Verdict::Kept);
         assert!(!refusal(&["sent-in-the-future", "bad-level"]).may_mend() && !refusal(&[]).may_mend());
         assert!(refusal(&["no-policy-rule", "expired"]).is_over() && !refusal(&["no-policy-rule"]).is_over());
     }

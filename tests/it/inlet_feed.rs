@@ -1,6 +1,6 @@
 //! A feed as a way in: a real small server on loopback that a running gateway asks.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, io::Write as _, path::Path, time::Duration};
 
 use axum::http::{StatusCode, header};
 use lastmile::{
@@ -206,7 +206,10 @@ async fn the_json_of_a_public_interface_is_read_by_its_mapping() {
     site.until("the mapping is found while the gateway runs", async || counted("own", "repeat") == 1).await;
     server.text("/now", json!({ "code": "401" }).to_string());
     server.rounds(&site, "/now", 2).await;
-    server.text("/now", qweather("Orange").replace("00000000001\"", "00000000003\""));
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(qweather("Orange").replace("00000000001\"", "00000000003\"").as_bytes()).expect("packed");
+    let (headers, body) = (vec![(header::CONTENT_ENCODING, "gzip".to_owned())], packed.finish().expect("packed"));
+    server.put("/now", Page { headers, body, status: None });
     known(&site, &duty, 2).await;
     site.stop().await;
 }

@@ -4,10 +4,10 @@
 
 use std::{error::Error as _, net::IpAddr, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, header, redirect};
 
-use super::settings::Settings;
+use super::{body::body, settings::Settings};
 use crate::{
     fault::Fault,
     net::{
@@ -195,18 +195,7 @@ fn judged(response: Response) -> Result<Response, Failure> {
     Err(Failure { why, retry_after })
 }
 
-async fn body(mut response: Response, most: usize) -> Result<Bytes, Failure> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        if body.len() + chunk.len() > most {
-            return Err(Failure::new(format!("the answer is larger than {most} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
-
-fn broken(error: reqwest::Error) -> Failure {
+pub(super) fn broken(error: reqwest::Error) -> Failure {
     let error = error.without_url();
     let mut why = error.to_string();
     let mut cause = error.source();

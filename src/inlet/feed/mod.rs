@@ -2,6 +2,7 @@
 //! Refuses to judge warnings, and to believe where an entry says that its warning is.
 //! Invariant: an entry counts as seen only after the gateway has answered for it, and then for ever, a restart included.
 
+mod body;
 mod entries;
 mod fetch;
 mod seen;

@@ -10,6 +10,7 @@ use reqwest::{
 use toml::Table;
 
 use crate::{
+    alert::mapping::{BUILT_IN, Mapping},
     area::AreaCode,
     fault::Fault,
     keys::Keys,
@@ -77,6 +78,11 @@ fn mapping(keys: &mut Keys<'_>) -> Option<MappingSettings> {
         }
         return None;
     };
+    // A word without a dot or a slash is no file of anybody's, so a slip of the pen is told before the gateway starts.
+    if !name.contains(['.', '/']) && Mapping::built_in(&name).is_none() {
+        let known: Vec<&str> = BUILT_IN.iter().map(|(known, _)| *known).collect();
+        keys.fault("mapping", "unknown-mapping", format!("must be one of {}, or the name of a file", known.join(", ")));
+    }
     if !matches!(form, "auto" | "json") {
         keys.fault("mapping", "not-json", format!("a mapping is for JSON, not for {form}"));
     }
@@ -167,6 +173,7 @@ mod tests {
         };
         assert_eq!(rules("format = \"json\""), ["missing"]);
         assert_eq!(rules("format = \"rss\"\nmapping = \"qweather\""), ["not-json"]);
+        assert_eq!(rules("mapping = \"qwether\""), ["unknown-mapping"]);
         assert_eq!(rules("areas = [\"510726\"]\nsender = \"x\""), ["without-mapping", "without-mapping"]);
         assert!(rules("mapping = \"qweather\"\nareas = [\"510726\"]").is_empty());
     }

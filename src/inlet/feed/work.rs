@@ -186,10 +186,10 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
             tracing::warn!(inlet, entry = ?item.label, tries, why, "the warning of an entry is not taken yet; it is tried again");
             return Answer::Later;
         }
-        Verdict::Taken { .. } | Verdict::Refused(_) => {}
+        Verdict::Taken { .. } | Verdict::Kept | Verdict::Refused(_) => {}
     }
     hand.tell(&verdict, &item.label);
-    if matches!(verdict, Verdict::Taken { .. }) { Answer::Final } else { Answer::Refused }
+    if matches!(verdict, Verdict::Taken { .. } | Verdict::Kept) { Answer::Final } else { Answer::Refused }
 }
 
 fn refuse(hand: &Hand, item: &Item, kind: &'static str, faults: Vec<Fault>) -> Answer {

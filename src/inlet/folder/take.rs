@@ -102,7 +102,7 @@ impl Folder {
         }
         self.hand.tell(&verdict, &label);
         match verdict {
-            Verdict::Taken { .. } => Ok(Judged::Done),
+            Verdict::Taken { .. } | Verdict::Kept => Ok(Judged::Done),
             Verdict::PutOff(_) => Ok(Judged::PutOff),
             Verdict::Refused(refusal) => Err(refusal),
         }

@@ -149,7 +149,7 @@ impl Answerer {
             match &verdict {
                 Verdict::PutOff(_) => self.hand.tell(&verdict, label),
                 Verdict::Refused(refusal) if refusal.may_mend() && tokio::time::Instant::now() < mend_by => {}
-                Verdict::Taken { .. } | Verdict::Refused(_) => return Some(verdict),
+                Verdict::Taken { .. } | Verdict::Kept | Verdict::Refused(_) => return Some(verdict),
             }
             stop.run_until_cancelled(tokio::time::sleep(pauses.next().unwrap_or_default())).await?;
         }
