@@ -14,6 +14,7 @@ mod inlet_folder;
 mod inlet_wis2;
 mod kit;
 mod relay;
+mod relay_kit;
 mod walls;
 
 /// Installs the one TLS provider of this process; all tests may share a process.
