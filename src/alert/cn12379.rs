@@ -189,7 +189,7 @@ fn time(node: &Node<'_, '_>, name: &'static str, path: &str, faults: &mut Faults
 }
 
 /// `20121025091026`, Beijing time, inside identifiers.
-fn compact_time(digits: &str) -> Option<Timestamp> {
+pub(super) fn compact_time(digits: &str) -> Option<Timestamp> {
     if digits.len() != 14 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

@@ -108,6 +108,11 @@ pub fn category(event: &EventCode) -> &'static str {
     }
 }
 
+/// Codes of single events with their names: those of whole classes (`…00`, `…99`) have words that stand in any text.
+pub(super) fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    NAMES.iter().copied().filter(|(code, _)| !code.ends_with("00") && !code.ends_with("99"))
+}
+
 /// Sorted by code.
 const NAMES: &[(&str, &str)] = &[
     ("00000", "测试"),

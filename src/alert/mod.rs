@@ -8,6 +8,7 @@ mod cn12379;
 mod code;
 mod geometry;
 pub mod json;
+pub mod mapping;
 mod reading;
 mod scan;
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! Refuses to know HTTP. Invariant: `parseable` is false only when the document has no form at all; whatever has one gets its faults listed.
 
 use serde::Serialize;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Alert, cap, json, scan, wrapped};
@@ -95,16 +94,27 @@ pub fn read(body: &[u8], content_type: Option<&str>, limits: &Limits, vocabulary
         Some(b'<') => false,
         _ => content_type.is_some_and(|kind| kind.contains("json")),
     };
-    if is_json { read_json(body) } else { read_xml(body, limits, vocabulary, Inside::Nothing) }
+    let charset = content_type.and_then(charset);
+    if is_json { read_json(body, charset, limits) } else { read_xml(body, limits, vocabulary, Inside::Nothing) }
 }
 
-fn read_json(body: &[u8]) -> Reading {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let value: Value = match serde_json::from_slice(body) {
+/// The parameter of a content type. XML says its encoding itself.
+fn charset(content_type: &str) -> Option<&str> {
+    let (_, value) = content_type
+        .split(';')
+        .skip(1)
+        .filter_map(|part| part.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+    Some(value.trim().trim_matches('"'))
+}
+
+fn read_json(body: &[u8], charset: Option<&str>, limits: &Limits) -> Reading {
+    let value = match json::parse(body, charset, limits) {
         Ok(value) => value,
-        Err(error) => {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            return Reading::unreadable(Some(Format::Json), Fault::new(place, "not-json", error.to_string()));
+        Err(faults) => {
+            // A key given twice is a fault of a document that has its form.
+            let parseable = faults.iter().all(|fault| fault.rule == "given-twice");
+            return Reading { format: Some(Format::Json), outcome: Err(faults), parseable, warnings: Vec::new() };
         }
     };
     let mut warnings = Vec::new();

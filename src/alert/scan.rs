@@ -57,6 +57,10 @@ fn declared(body: &[u8]) -> Result<&'static Encoding, Fault> {
     // GBK is read by its superset, as senders declare the one and write the other.
     let encoding = Encoding::for_label(name.as_bytes())
         .ok_or_else(|| Fault::new("", "unknown-encoding", format!("encoding {name:?} is not known")))?;
+    // The declaration itself was read byte by byte, so the document is not in an encoding of two bytes.
+    if encoding == UTF_16LE || encoding == UTF_16BE {
+        return Err(Fault::new("", "bad-encoding", format!("{name:?} is declared, but the bytes are not {}", encoding.name())));
+    }
     Ok(if encoding == encoding_rs::GBK { GB18030 } else { encoding })
 }
 

@@ -133,6 +133,41 @@ fn hostile_xml_is_refused_before_a_tree_is_built() {
 }
 
 #[test]
+fn documents_are_read_in_the_encoding_that_they_have_and_refused_when_they_lie_about_it() {
+    let good = String::from_utf8(fixture("rainstorm-red.cap.xml")).expect("utf-8");
+    let alert = outcome(good.as_bytes()).expect("the fixture");
+    let declaring = |name: &str| good.replacen("UTF-8", name, 1);
+    let utf16 = |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+    let marked = |mark: &[u8], body: Vec<u8>| [mark, body.as_slice()].concat();
+    let gb18030 = |text: &str| encoding_rs::GB18030.encode(text).0.to_vec();
+    let read_well = [
+        ("UTF-16 LE with mark", marked(b"\xff\xfe", utf16(&declaring("UTF-16"), u16::to_le_bytes))),
+        ("UTF-16 BE with mark", marked(b"\xfe\xff", utf16(&declaring("UTF-16"), u16::to_be_bytes))),
+        ("UTF-16 LE declared", utf16(&declaring("UTF-16LE"), u16::to_le_bytes)),
+        ("UTF-16 BE declared", utf16(&declaring("UTF-16BE"), u16::to_be_bytes)),
+        ("UTF-8 with mark", marked(b"\xef\xbb\xbf", good.clone().into_bytes())),
+        ("mark against declaration", marked(b"\xef\xbb\xbf", declaring("GBK").into_bytes())),
+        ("GB18030", gb18030(&declaring("GB18030"))),
+        ("GBK declared, GB18030 written", gb18030(&declaring("gbk"))),
+        ("GB2312 in single quotes", gb18030(&declaring("gb2312").replacen("\"gb2312\"", "'gb2312'", 1))),
+    ];
+    for (what, body) in read_well {
+        assert_eq!(outcome(&body).as_ref(), Ok(&alert), "{what}");
+    }
+    let refused = [
+        ("bad-encoding", gb18030(&good)),
+        ("bad-encoding", gb18030(&declaring("UTF-8"))),
+        ("unknown-encoding", declaring("x-wubi").into_bytes()),
+        ("bad-encoding", declaring("UTF-16").into_bytes()),
+        ("not-xml", marked(b"\xff\xfe", good.clone().into_bytes())),
+    ];
+    for (rule, body) in refused {
+        let reading = read(&body, None, &Limits::default(), &Vocabulary::default());
+        assert_eq!((reading.outcome.expect_err(rule)[0].rule, reading.parseable), (rule, false));
+    }
+}
+
+#[test]
 fn breaches_of_the_schema_are_named_with_their_place() {
     let good = String::from_utf8(fixture("rainstorm-red.cap.xml")).expect("utf-8");
     let cases = [

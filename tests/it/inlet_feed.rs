@@ -1,126 +1,19 @@
 //! A feed as a way in: a real small server on loopback that a running gateway asks.
 
-use std::{
-    collections::HashMap,
-    fs,
-    net::SocketAddr,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use axum::{
-    Router,
-    extract::State,
-    http::{HeaderMap, StatusCode, Uri, header},
-    response::{IntoResponse as _, Response},
-};
+use axum::http::{StatusCode, header};
 use lastmile::{
     access::Role,
     telemetry::metrics,
-    time::{Clock as _, SystemClock},
+    time::{Clock as _, SystemClock, Timestamp},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::http_kit::{Holder, Site, new_home};
-
-/// What a server answers, and what it was asked.
-#[derive(Default)]
-struct Shelf {
-    pages: HashMap<String, Page>,
-    asked: Vec<Asked>,
-}
-
-#[derive(Clone, Default)]
-struct Page {
-    status: Option<StatusCode>,
-    headers: Vec<(header::HeaderName, String)>,
-    body: Vec<u8>,
-}
-
-#[derive(Clone)]
-struct Asked {
-    path: String,
-    headers: HeaderMap,
-    answered: StatusCode,
-    at: tokio::time::Instant,
-}
-
-#[derive(Clone)]
-struct Server {
-    shelf: Arc<Mutex<Shelf>>,
-    address: SocketAddr,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let shelf = Arc::new(Mutex::new(Shelf::default()));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&shelf));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { shelf, address }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    fn put(&self, path: &str, page: Page) {
-        self.shelf.lock().expect("no panic").pages.insert(path.to_owned(), page);
-    }
-
-    fn text(&self, path: &str, body: impl Into<Vec<u8>>) {
-        self.put(path, Page { body: body.into(), ..Page::default() });
-    }
-
-    fn tagged(&self, path: &str, etag: &str, body: impl Into<Vec<u8>>) {
-        self.put(path, Page { body: body.into(), headers: vec![(header::ETAG, etag.to_owned())], status: None });
-    }
-
-    fn asked(&self, path: &str) -> Vec<Asked> {
-        self.shelf.lock().expect("no panic").asked.iter().filter(|asked| asked.path == path).cloned().collect()
-    }
-
-    /// Waits until the feed has been asked this many times more: whatever the answers before led to has begun, and most has ended.
-    async fn rounds(&self, site: &Site, path: &str, more: usize) {
-        let before = self.asked(path).len();
-        site.until(&format!("{more} more requests for {path}"), async || self.asked(path).len() >= before + more).await;
-    }
-}
-
-async fn answer(State(shelf): State<Arc<Mutex<Shelf>>>, uri: Uri, headers: HeaderMap) -> Response {
-    let mut shelf = shelf.lock().expect("no panic");
-    let none = Page { status: Some(StatusCode::NOT_FOUND), ..Page::default() };
-    let page = shelf.pages.get(uri.path()).cloned().unwrap_or(none);
-    let etag = page.headers.iter().find(|(name, _)| name == header::ETAG).map(|(_, value)| value.as_bytes());
-    let is_known = etag.is_some() && headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes()) == etag;
-    let answered = if is_known { StatusCode::NOT_MODIFIED } else { page.status.unwrap_or(StatusCode::OK) };
-    shelf.asked.push(Asked { path: uri.path().to_owned(), headers, answered, at: tokio::time::Instant::now() });
-    let body = if is_known { Vec::new() } else { page.body };
-    let mut response = (answered, body).into_response();
-    for (name, value) in page.headers {
-        response.headers_mut().insert(name, value.parse().expect("a value"));
-    }
-    response
-}
-
-fn table(name: &str, url: &str, more: &str) -> String {
-    format!("[inlet.{name}]\nkind = \"feed\"\nsource = \"met\"\nurl = \"{url}\"\nevery = \"100ms\"\ntimeout = \"2s\"\n{more}\n")
-}
-
-/// The fixture's red rainstorm as CAP 1.2, sent now, over in `lasts_s`.
-fn cap(number: u32, lasts_s: i64) -> String {
-    let now = SystemClock.now().whole_seconds();
-    let until = lastmile::time::Timestamp::from_ms(now.as_ms() + lasts_s * 1_000);
-    let sent = lastmile::time::Timestamp::from_ms(now.as_ms() - 86_400_000);
-    let sent = if lasts_s > 0 { now } else { sent };
-    include_str!("../../fixtures/alerts/rainstorm-red.cap.xml")
-        .replace("51072641600000_20260723101500", &format!("51072641600000_{number:014}"))
-        .replace("2026-07-23T10:15:00+08:00", &sent.to_seconds_string())
-        .replace("2026-07-23T10:16:00+08:00", &sent.to_seconds_string())
-        .replace("2026-07-23T16:15:00+08:00", &until.to_seconds_string())
-}
+use crate::{
+    feed_kit::{Page, Server, atom, cap, counted, entry, inside, link, table},
+    http_kit::{Holder, Site, new_home},
+};
 
 async fn alerts(site: &Site, duty: &Holder) -> Vec<String> {
     let list = site.get("/v1/alerts", duty).await;
@@ -132,11 +25,6 @@ async fn alerts(site: &Site, duty: &Holder) -> Vec<String> {
 
 async fn known(site: &Site, duty: &Holder, number: usize) {
     site.until(&format!("{number} alerts"), async || alerts(site, duty).await.len() >= number).await;
-}
-
-fn counted(inlet: &str, outcome: &str) -> u64 {
-    let line = format!("lastmile_inlet_documents_total{{inlet=\"{inlet}\",outcome=\"{outcome}\"}} ");
-    metrics::render().lines().find_map(|text| text.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
 }
 
 #[tokio::test]
@@ -217,27 +105,6 @@ async fn a_body_without_end_is_given_up_and_an_answer_that_is_no_feed_is_told() 
     site.stop().await;
 }
 
-fn atom(entries: &[String]) -> String {
-    format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<feed xmlns=\"http://www.w3.org/2005/Atom\"><id>urn:feed</id><title>预警</title>\
-         <updated>2026-07-23T10:15:00+08:00</updated>{}</feed>",
-        entries.concat()
-    )
-}
-
-fn entry(id: &str, updated: &str, content: &str) -> String {
-    format!("<entry><id>{id}</id><title>{id}</title><updated>{updated}</updated>{content}</entry>")
-}
-
-fn link(href: &str) -> String {
-    format!("<link rel=\"alternate\" type=\"application/cap+xml\" href=\"{href}\"/>")
-}
-
-fn inside(cap: &str) -> String {
-    let start = cap.find("<alert").expect("an alert");
-    format!("<content type=\"application/cap+xml\">{}</content>", &cap[start..])
-}
-
 const THEN: &str = "2026-07-23T10:15:00+08:00";
 const LATER: &str = "2026-07-23T10:16:00+08:00";
 
@@ -305,6 +172,43 @@ async fn entries_wait_while_the_store_takes_nothing() {
     server.tagged("/feed", "\"one\"", atom(&[entry("urn:1", THEN, &inside(&cap(1, 3_600)))]));
     site.until("it was tried twice", async || counted("store", "put-off") >= 2).await;
     assert_eq!(counted("store", "accepted"), 0);
+}
+
+/// The answer of a public interface, as it is given for one place.
+fn qweather(level: &str) -> String {
+    let now = SystemClock.now().whole_seconds();
+    let minute = |at: Timestamp| at.format("%Y-%m-%dT%H:%M%:z");
+    let warning = |id: u32, level: &str| {
+        json!({
+            "id": format!("{id:032}"), "sender": "北川羌族自治县气象台", "pubTime": minute(now), "title": "北川县气象台发布暴雨红色预警",
+            "startTime": minute(now), "endTime": minute(now.plus(Duration::from_secs(7_200))), "status": "active", "level": "",
+            "severity": "Extreme", "severityColor": level, "type": "1003", "typeName": "暴雨", "urgency": "", "certainty": "",
+            "text": "预计未来3小时累积雨量将达100毫米以上。", "related": ""
+        })
+    };
+    json!({ "code": "200", "warning": [warning(1, level), warning(2, "Mauve")] }).to_string()
+}
+
+#[tokio::test]
+async fn the_json_of_a_public_interface_is_read_by_its_mapping() {
+    let server = Server::start().await;
+    server.text("/now", qweather("Red"));
+    let more = "format = \"json\"\nmapping = \"qweather\"\nareas = [\"510726\"]\nsender = \"51072641600000\"";
+    let own = table("own", &server.url("/now"), "mapping = \"own.toml\"\nareas = [\"510726\"]\nsender = \"51072641600000\"");
+    let site = Site::at(new_home(), "none", &(table("json", &server.url("/now"), more) + &own)).await;
+    let duty = site.role(Role::Duty);
+    known(&site, &duty, 1).await;
+    server.rounds(&site, "/now", 2).await;
+    assert_eq!(["accepted", "repeat", "refused"].map(|outcome| counted("json", outcome)), [1, 0, 1], "one level is none of ours");
+    assert!(metrics::render().contains("lastmile_inlet_up{inlet=\"own\"} 0"), "its mapping is not there");
+    let text = include_str!("../../config/mappings/qweather.toml");
+    fs::write(site.home.path().join("own.toml"), text).expect("a mapping");
+    site.until("the mapping is found while the gateway runs", async || counted("own", "repeat") == 1).await;
+    server.text("/now", json!({ "code": "401" }).to_string());
+    server.rounds(&site, "/now", 2).await;
+    server.text("/now", qweather("Orange").replace("00000000001\"", "00000000003\""));
+    known(&site, &duty, 2).await;
+    site.stop().await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("keys", &["fault"]),
     ("net", &["fault", "keys"]),
-    ("alert", &["time", "area", "fault"]),
+    ("alert", &["time", "area", "fault", "keys"]),
     ("registry", &["time", "area", "fault"]),
     ("access", &["time", "area", "fault", "store"]),
     ("matching", &["area", "fault", "alert", "registry"]),
@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["time", "area", "fault", "telemetry", "alert", "registry", "matching", "policy", "message", "channel", "delivery", "store"],
     ),
     ("http", &["time", "area", "fault", "telemetry", "alert", "registry", "access", "channel", "delivery", "engine", "relay"]),
-    ("inlet", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "engine"]),
+    ("inlet", &["time", "area", "fault", "keys", "telemetry", "net", "alert", "store", "engine"]),
     ("relay", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "delivery", "engine"]),
     ("config", &["time", "area", "fault", "keys", "alert", "policy"]),
 ];

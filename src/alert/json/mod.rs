@@ -4,6 +4,7 @@
 mod kept;
 mod object;
 mod read;
+mod text;
 mod write;
 
 use serde_json::Value;
@@ -13,6 +14,7 @@ use crate::fault::Fault;
 
 pub use kept::{NotKept, from_kept};
 pub(super) use read::{read, read_areas};
+pub(super) use text::parse;
 pub(super) use write::areas_value;
 pub use write::to_value;
 

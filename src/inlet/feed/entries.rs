@@ -1,10 +1,13 @@
 //! Owns making a feed's body into entries, oldest first: which id, what it says, where its warning is.
 //! Refuses to know warnings. Invariant: two entries have one digest only if they say the same.
 
+use std::{collections::HashMap, sync::Arc};
+
 use super::seen::Print;
 use crate::{
     alert::{
-        self, Limits, Vocabulary,
+        self, Alert, Limits, Reading, Vocabulary,
+        mapping::Mapping,
         wrapped::{self, Entry},
     },
     fault::Fault,
@@ -30,22 +33,74 @@ pub(super) struct Item {
 pub(super) enum Body {
     Here(Vec<u8>),
     Link(String),
+    /// It could not be made into a warning.
+    Faulty(Vec<Fault>),
 }
 
-/// The entries of a feed's body, oldest first: an update must not come before what it updates.
-pub(super) fn read(body: &[u8]) -> Result<Vec<Item>, Vec<Fault>> {
-    // The bytes were bounded while they came.
-    let limits = Limits { bytes_max: body.len(), elements_max: ELEMENTS_MAX, ..Limits::default() };
-    if !wrapped::is_wrapper(body) {
-        return Ok(vec![alone(body, &limits)?]);
+/// How a feed's body is read.
+#[derive(Clone, Default)]
+pub(super) struct Reader {
+    /// For JSON; without one, JSON is an alert of our own form.
+    pub(super) mapping: Option<Arc<Mapping>>,
+}
+
+impl Reader {
+    /// The entries of a feed's body, oldest first: an update must not come before what it updates.
+    pub(super) fn read(&self, body: &[u8]) -> Result<Vec<Item>, Vec<Fault>> {
+        // The bytes were bounded while they came.
+        let limits = Limits { bytes_max: body.len(), elements_max: ELEMENTS_MAX, ..Limits::default() };
+        let mut items = match &self.mapping {
+            Some(mapping) if !is_xml(body) => mapped(mapping.read(body, &limits)?),
+            _ if wrapped::is_wrapper(body) => listed(wrapped::entries(body, &limits)?),
+            _ => vec![alone(body, &limits)?],
+        };
+        tell_apart(&mut items);
+        Ok(items)
     }
-    let mut entries = wrapped::entries(body, &limits)?;
+}
+
+fn is_xml(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace() && !matches!(byte, 0xef | 0xbb | 0xbf | 0xff | 0xfe | 0)) == Some(&b'<')
+}
+
+fn listed(mut entries: Vec<Entry>) -> Vec<Item> {
     // Feeds list the newest first; where all say when they were changed, that decides.
     entries.reverse();
     if entries.iter().all(|entry| entry.updated.is_some()) {
         entries.sort_by_key(|entry| entry.updated);
     }
-    Ok(entries.into_iter().filter_map(item).collect())
+    entries.into_iter().filter_map(item).collect()
+}
+
+/// Warnings that a mapping has read out of JSON, each as a document of our own form; what is at fault comes first and is soon refused.
+fn mapped(mut readings: Vec<Reading>) -> Vec<Item> {
+    readings.sort_by_key(|reading| reading.outcome.as_ref().ok().map(|alert| alert.sent));
+    readings.into_iter().map(|reading| reading.outcome.map_or_else(faulty, |alert| of_alert(&alert))).collect()
+}
+
+fn of_alert(alert: &Alert) -> Item {
+    let bytes = alert::json::to_value(alert).to_string().into_bytes();
+    let id = Print::of(&[alert.sender.as_bytes(), alert.identifier.as_bytes()]);
+    Item { id, digest: Print::of(&[&bytes]), label: alert.identifier.chars().take(LABEL_CHARS_MAX).collect(), body: Body::Here(bytes) }
+}
+
+/// Known by what is wrong with it: its place in the list changes with every warning before it.
+fn faulty(faults: Vec<Fault>) -> Item {
+    let said: Vec<&[u8]> = faults.iter().flat_map(|fault| [fault.rule.as_bytes(), fault.message.as_bytes()]).collect();
+    let (id, label) = (Print::of(&said), faults.first().map(|fault| fault.path.chars().take(LABEL_CHARS_MAX).collect()));
+    Item { id, digest: id, label: label.unwrap_or_default(), body: Body::Faulty(faults) }
+}
+
+/// Entries that a careless feed gives one id: each must keep its own place in what is remembered.
+fn tell_apart(items: &mut [Item]) {
+    let mut times: HashMap<Print, u32> = HashMap::new();
+    for item in items {
+        let number = times.entry(item.id).or_default();
+        if *number > 0 {
+            item.id = item.id.with(*number);
+        }
+        *number += 1;
+    }
 }
 
 /// One warning stands at the address; a page for people in its place is no warning that the gateway should refuse, but a feed that fails.
@@ -81,7 +136,7 @@ mod tests {
     use super::*;
 
     fn labels(feed: &str) -> Vec<String> {
-        read(feed.as_bytes()).unwrap_or_else(|faults| panic!("{faults:?}")).into_iter().map(|item| item.label).collect()
+        Reader::default().read(feed.as_bytes()).unwrap_or_else(|faults| panic!("{faults:?}")).into_iter().map(|item| item.label).collect()
     }
 
     #[test]
@@ -94,8 +149,22 @@ mod tests {
     }
 
     #[test]
+    fn two_entries_of_one_id_are_two() {
+        let feed = "<feed xmlns='http://www.w3.org/2005/Atom'><entry><id>a</id><link href='x'/></entry><entry><id>a</id><link href='y'/></entry></feed>";
+        let ids = || {
+            Reader::default()
+                .read(feed.as_bytes())
+                .unwrap_or_else(|faults| panic!("{faults:?}"))
+                .into_iter()
+                .map(|item| item.id)
+                .collect::<Vec<_>>()
+        };
+        assert!(ids()[0] != ids()[1] && ids() == ids());
+    }
+
+    #[test]
     fn an_entry_that_says_something_else_has_another_digest_and_the_same_id() {
-        let read = |text: &str| read(text.as_bytes()).unwrap_or_else(|faults| panic!("{faults:?}")).remove(0);
+        let read = |text: &str| Reader::default().read(text.as_bytes()).unwrap_or_else(|faults| panic!("{faults:?}")).remove(0);
         let one = read(
             "<feed xmlns='http://www.w3.org/2005/Atom'><entry><id>a</id><link href='x'/><updated>2026-07-23T10:00:00+08:00</updated></entry></feed>",
         );

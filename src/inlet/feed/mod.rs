@@ -8,23 +8,24 @@ mod seen;
 mod settings;
 mod work;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use tokio::time::Instant;
 use toml::Table;
 
 use super::{Context, Prepared, hand_in::Hand, reach::Reach};
-use crate::{fault::Fault, telemetry::metrics as meter};
+use crate::{alert::mapping::Mapping, fault::Fault, telemetry::metrics as meter};
+use entries::Reader;
 use fetch::{Asked, Failure, Fetcher, Version};
 use seen::Seen;
-use settings::Settings;
+use settings::{MappingSettings, Settings};
 use work::{Round, Work};
 
 /// How far the tries at a feed that fails move apart, and the longest that it may ask for itself: warnings must not wait longer.
 const AGAIN_MAX: Duration = Duration::from_secs(300);
-/// An authority's certificate file is a few kilobytes.
-const CA_BYTES_MAX: u64 = 1 << 20;
+/// Authorities and mappings are a few kilobytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Faults of a feed's body that are logged.
 const FAULTS_LOGGED_MAX: usize = 4;
 
@@ -41,9 +42,9 @@ pub(super) fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {
 /// What is wrong with the files of the configuration may be repaired while the gateway runs.
 async fn run(inlet: String, settings: Settings, context: Context) {
     let mut reach = Reach::new(&inlet);
-    let fetcher = loop {
-        match fetcher(&settings, &context).await {
-            Ok(fetcher) => break fetcher,
+    let (fetcher, reader) = loop {
+        match files(&settings, &context).await {
+            Ok(made) => break made,
             Err(why) => reach.lost(&why),
         }
         tokio::select! {
@@ -54,29 +55,54 @@ async fn run(inlet: String, settings: Settings, context: Context) {
     let seen = Seen::open(context.documents.clone(), &inlet);
     let hand = Hand { gateway: context.gateway.clone(), inlet, source: settings.source.clone() };
     let (version, work, answered) = (Version::default(), Work::default(), Instant::now());
-    Feed { hand, settings, fetcher, seen, work, reach, version, answered, failures: 0, is_told: false }.run(context).await;
+    Feed { hand, settings, fetcher, reader, seen, work, reach, version, answered, failures: 0, is_told: false }.run(context).await;
 }
 
-async fn fetcher(settings: &Settings, context: &Context) -> Result<Fetcher, String> {
+/// What is made from the files that the table names.
+async fn files(settings: &Settings, context: &Context) -> Result<(Fetcher, Reader), String> {
     let pem = match &settings.ca {
+        Some(ca) => Some(read_file("ca", ca, context).await?),
         None => None,
-        Some(ca) => {
-            let told = |error: std::io::Error| format!("ca {ca}: {error}");
-            let path = context.base_dir.join(ca);
-            let size = tokio::fs::metadata(&path).await.map_err(told)?.len();
-            if size > CA_BYTES_MAX {
-                return Err(format!("ca {ca}: larger than {CA_BYTES_MAX} bytes"));
-            }
-            Some(tokio::fs::read(&path).await.map_err(told)?)
+    };
+    let mapping = match &settings.mapping {
+        Some(named) => Some(Arc::new(mapping(named, context).await?)),
+        None => None,
+    };
+    Ok((Fetcher::new(settings.clone(), pem.as_deref())?, Reader { mapping }))
+}
+
+async fn mapping(named: &MappingSettings, context: &Context) -> Result<Mapping, String> {
+    let mut mapping = match Mapping::built_in(&named.name) {
+        Some(mapping) => mapping,
+        None => {
+            let text = read_file("mapping", &named.name, context).await?;
+            let text = String::from_utf8(text).map_err(|error| format!("mapping {}: {error}", named.name))?;
+            Mapping::parse(&text).map_err(|faults| format!("mapping {}: {}", named.name, listed(&faults)))?
         }
     };
-    Fetcher::new(settings.clone(), pem.as_deref())
+    if !named.areas.is_empty() {
+        mapping = mapping.for_areas(named.areas.clone());
+    }
+    Ok(match &named.sender {
+        Some(sender) => mapping.for_sender(sender),
+        None => mapping,
+    })
+}
+
+async fn read_file(key: &str, name: &str, context: &Context) -> Result<Vec<u8>, String> {
+    let told = |error: std::io::Error| format!("{key} {name}: {error}");
+    let path = context.base_dir.join(name);
+    if tokio::fs::metadata(&path).await.map_err(told)?.len() > FILE_BYTES_MAX {
+        return Err(format!("{key} {name}: larger than {FILE_BYTES_MAX} bytes"));
+    }
+    tokio::fs::read(&path).await.map_err(told)
 }
 
 struct Feed {
     hand: Hand,
     settings: Settings,
     fetcher: Fetcher,
+    reader: Reader,
     seen: Seen,
     work: Work,
     reach: Reach,
@@ -115,7 +141,8 @@ impl Feed {
             Asked::Body(body, version) => (body, version),
         };
         // A country's feed takes a tenth of a second: not on a thread that serves requests.
-        let read = tokio::task::spawn_blocking(move || entries::read(&body)).await;
+        let reader = self.reader.clone();
+        let read = tokio::task::spawn_blocking(move || reader.read(&body)).await;
         let read = read.map_err(|error| Failure::new(format!("its body could not be read: {error}")))?;
         let items = read.map_err(|faults| Failure::new(told(&faults)))?;
         self.work.replace(items, &mut self.seen, &self.hand.inlet);
@@ -155,8 +182,11 @@ impl Feed {
 }
 
 fn told(faults: &[Fault]) -> String {
-    let list: Vec<String> = faults.iter().take(FAULTS_LOGGED_MAX).map(ToString::to_string).collect();
-    format!("its body cannot be read ({} faults): {}", faults.len(), list.join("; "))
+    format!("its body cannot be read ({} faults): {}", faults.len(), listed(faults))
+}
+
+fn listed(faults: &[Fault]) -> String {
+    faults.iter().take(FAULTS_LOGGED_MAX).map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Twice as long after each failure, or what the feed asks for; spread by a fifth, so that a city's counties do not come all at once.

@@ -31,6 +31,11 @@ impl Print {
         let digest = hash.finalize();
         Self(digest.iter().take(16).fold(0, |number, &byte| (number << 8) | u128::from(byte)))
     }
+
+    /// The print of the same thing said for the `number`th time.
+    pub(super) fn with(self, number: u32) -> Self {
+        Self::of(&[&self.0.to_le_bytes(), &number.to_le_bytes()])
+    }
 }
 
 #[derive(Serialize, Deserialize)]

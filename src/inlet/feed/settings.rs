@@ -10,6 +10,7 @@ use reqwest::{
 use toml::Table;
 
 use crate::{
+    area::AreaCode,
     fault::Fault,
     keys::Keys,
     net::{hosts::AllowedHost, web_url},
@@ -20,12 +21,24 @@ const HEADERS_MAX: usize = 32;
 /// The document of what was seen is named after the inlet, and names of documents have 64 bytes.
 const NAME_BYTES_MAX: usize = 48;
 
+/// How the JSON of a public interface becomes warnings.
+#[derive(Clone, Debug)]
+pub(super) struct MappingSettings {
+    /// A mapping that comes with the program, or the path of one.
+    pub(super) name: String,
+    /// What an entry is about when it does not say so itself.
+    pub(super) areas: Vec<AreaCode>,
+    /// The sender of every entry, where the interface passes on the warnings of others.
+    pub(super) sender: Option<String>,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) source: String,
     pub(super) url: Url,
     pub(super) every: Duration,
     pub(super) timeout: Duration,
+    pub(super) mapping: Option<MappingSettings>,
     pub(super) headers: HeaderMap,
     pub(super) ca: Option<String>,
     pub(super) allow_hosts: Vec<AllowedHost>,
@@ -43,13 +56,31 @@ pub(super) fn read(name: &str, table: &Table) -> Result<Settings, Vec<Fault>> {
     let url = web_url::required(&mut keys, "url");
     let every = in_range(&mut keys, "every", 30, "100ms", Duration::from_millis(100)..=Duration::from_secs(3_600), "1h");
     let timeout = in_range(&mut keys, "timeout", 20, "100ms", Duration::from_millis(100)..=Duration::from_secs(120), "2m");
-    // XML is told by its root; the word is for the reader of the configuration.
-    keys.word("format", &["auto", "atom", "rss", "cap"], "auto");
+    let mapping = mapping(&mut keys);
     let headers = headers(&mut keys);
     let ca = keys.text("ca");
     let allow_hosts = keys.parsed("allow_hosts");
     let misses = u32::try_from(keys.number("misses", 1..=1_000, 5)).unwrap_or(5);
-    keys.finish(Settings { source, url, every, timeout, headers, ca, allow_hosts, misses })
+    keys.finish(Settings { source, url, every, timeout, mapping, headers, ca, allow_hosts, misses })
+}
+
+/// XML is told by its root, and JSON by its first sign: the word is for the reader of the configuration, and says what must be given with it.
+fn mapping(keys: &mut Keys<'_>) -> Option<MappingSettings> {
+    let form = keys.word("format", &["auto", "atom", "rss", "cap", "json"], "auto");
+    let (name, areas, sender) = (keys.text("mapping"), keys.parsed("areas"), keys.text("sender"));
+    let Some(name) = name else {
+        if form == "json" {
+            keys.fault("mapping", "missing", "must say how JSON is read: a built-in name such as \"qweather\", or a file");
+        }
+        for key in ["areas", "sender"].into_iter().filter(|key| keys.has(key)).collect::<Vec<_>>() {
+            keys.fault(key, "without-mapping", "says what a mapping leaves open, and there is none");
+        }
+        return None;
+    };
+    if !matches!(form, "auto" | "json") {
+        keys.fault("mapping", "not-json", format!("a mapping is for JSON, not for {form}"));
+    }
+    Some(MappingSettings { name, areas, sender })
 }
 
 fn in_range(
@@ -117,15 +148,27 @@ mod tests {
         let expected = [
             "inlet.city.allow_hosts[0]",
             "inlet.city.every",
-            "inlet.city.format",
             "inlet.city.headers",
             "inlet.city.headers",
+            "inlet.city.mapping",
             "inlet.city.source",
             "inlet.city.url",
         ];
         assert_eq!(paths, expected, "{told:?}");
         assert!(!told.join(" ").contains("s3cret"), "{told:?}");
         assert!(faults("headers = \"s3cret\"\nsource = \"met\"\nurl = \"http://x/\"\n").join(" ").find("s3cret").is_none());
+    }
+
+    #[test]
+    fn a_mapping_stands_with_json_and_what_it_leaves_open_with_a_mapping() {
+        let rules = |more: &str| {
+            let table: Table = format!("source = \"met\"\nurl = \"http://x/\"\n{more}\n").parse().expect("toml");
+            read("city", &table).map_or_else(|faults| faults.iter().map(|fault| fault.rule).collect(), |_| Vec::new())
+        };
+        assert_eq!(rules("format = \"json\""), ["missing"]);
+        assert_eq!(rules("format = \"rss\"\nmapping = \"qweather\""), ["not-json"]);
+        assert_eq!(rules("areas = [\"510726\"]\nsender = \"x\""), ["without-mapping", "without-mapping"]);
+        assert!(rules("mapping = \"qweather\"\nareas = [\"510726\"]").is_empty());
     }
 
     #[test]

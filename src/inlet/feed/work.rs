@@ -25,6 +25,8 @@ use crate::{
 const ROUND_MAX: Duration = Duration::from_secs(60);
 /// How far tries of one entry move apart.
 const AGAIN_MAX: Duration = Duration::from_secs(600);
+/// Tries of a link after which people are told: a warning is listed that cannot be read.
+const LINK_TRIES_TOLD: u32 = 4;
 /// Tries of what the gateway refused for a reason that time may mend: about three hours.
 const TRIES_MAX: u32 = 20;
 /// Entries that are waited for though the feed no longer lists them, and what they may hold.
@@ -147,6 +149,7 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
     let fetched;
     let (bytes, is_linked) = match &item.body {
         Body::Here(bytes) => (bytes.as_slice(), false),
+        Body::Faulty(faults) => return refuse(hand, item, "invalid-alert", faults.clone()),
         Body::Link(link) => match fetcher.link(link).await {
             Ok(bytes) => {
                 fetched = bytes;
@@ -154,10 +157,13 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
             }
             Err(LinkError::Forbidden(fault)) => {
                 meter::alarm("inlet-forbidden-link");
-                return refuse(hand, item, vec![fault]);
+                return refuse(hand, item, "invalid-entry", vec![fault]);
             }
             Err(LinkError::Failed(failure)) => {
                 let (inlet, tries) = (hand.inlet.as_str(), waiting.tries + 1);
+                if tries == LINK_TRIES_TOLD {
+                    meter::alarm("inlet-link");
+                }
                 tracing::warn!(inlet, entry = ?item.label, tries, why = failure.why, "the warning of an entry cannot be fetched; it is tried again");
                 return Answer::Later;
             }
@@ -186,8 +192,8 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
     if matches!(verdict, Verdict::Taken { .. }) { Answer::Final } else { Answer::Refused }
 }
 
-fn refuse(hand: &Hand, item: &Item, faults: Vec<Fault>) -> Answer {
-    hand.tell(&Verdict::Refused(Refusal::new("invalid-entry", "the entry leads to no warning", faults)), &item.label);
+fn refuse(hand: &Hand, item: &Item, kind: &'static str, faults: Vec<Fault>) -> Answer {
+    hand.tell(&Verdict::Refused(Refusal::new(kind, "the entry leads to no warning", faults)), &item.label);
     Answer::Refused
 }
 

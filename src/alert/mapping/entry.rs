@@ -1,0 +1,176 @@
+//! Owns turning one entry of an answer into a draft and having it judged. Refuses to know the answer around it.
+//! Invariant: what an entry says of itself goes before what the mapping says of all.
+
+use serde_json::Value;
+
+use super::Mapping;
+use crate::{
+    alert::{
+        Alert, Level, Reference,
+        check::{Draft, DraftArea, check},
+        cn12379::compact_time,
+    },
+    area::AreaCode,
+    fault::{Fault, Faults},
+    time::Timestamp,
+};
+
+pub(super) fn read(mapping: &Mapping, entry: &Value, warnings: &mut Vec<Fault>) -> Result<Alert, Vec<Fault>> {
+    let mut faults = Faults::default();
+    if !entry.is_object() {
+        faults.add("", "wrong-type", "a warning is a JSON object");
+        return Err(faults.into_list());
+    }
+    let mut entry = Entry { mapping, entry, faults: &mut faults, warnings };
+    let draft = entry.draft();
+    check(draft, faults, warnings)
+}
+
+struct Entry<'a> {
+    mapping: &'a Mapping,
+    entry: &'a Value,
+    faults: &'a mut Faults,
+    warnings: &'a mut Vec<Fault>,
+}
+
+impl Entry<'_> {
+    fn draft(&mut self) -> Draft {
+        let msg_type = self.text("msgType");
+        let mut draft = Draft {
+            info_path: String::new(),
+            identifier: self.text("identifier"),
+            sender: self.text("sender"),
+            sender_name: self.line("senderName"),
+            sent: self.time("sent"),
+            status: self.text("status"),
+            references: self.references(),
+            event: self.text("event"),
+            event_name: self.line("eventName"),
+            level: self.level(),
+            urgency: self.text("urgency"),
+            certainty: self.text("certainty"),
+            effective: self.time("effective"),
+            onset: self.time("onset"),
+            expires: self.time("expires"),
+            headline: self.line("headline"),
+            description: self.text("description").unwrap_or_default(),
+            instruction: self.text("instruction").unwrap_or_default(),
+            language: self.text("language").unwrap_or_default(),
+            note: self.text("note").unwrap_or_default(),
+            web: self.line("web"),
+            contact: self.line("contact"),
+            areas: self.areas(),
+            msg_type,
+            ..Draft::default()
+        };
+        // A first warning comes without any; the word of the source stands in the text.
+        if draft.msg_type.as_deref() == Some("Update") && draft.references.is_empty() && self.mapping.update_without_reference {
+            self.warn(
+                "references",
+                "update-without-reference",
+                "the update does not name what it changes; it is taken as a warning of its own",
+            );
+            draft.msg_type = Some("Alert".into());
+        }
+        if draft.msg_type.as_deref() == Some("Alert") {
+            draft.references.clear();
+        }
+        // A sender is named for its references, so it is not complained of again there.
+        let sender = draft.sender.clone().unwrap_or_default();
+        draft.references.iter_mut().for_each(|reference| reference.sender.clone_from(&sender));
+        draft
+    }
+
+    fn warn(&mut self, path: &str, rule: &'static str, message: &str) {
+        self.warnings.push(Fault::new(path, rule, message));
+    }
+
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        let field = self.mapping.fields.get(name)?;
+        match field.read(self.entry, &self.mapping.tables) {
+            Ok(text) => text,
+            Err(fault) => {
+                // Under the name of the alert's field, so that it is not also missing; the place is in the words.
+                let rule = match (name, fault.rule) {
+                    ("level", "not-in-table") => "bad-level",
+                    ("event", "not-in-table") => "bad-event",
+                    (_, rule) => rule,
+                };
+                self.faults.add(name, rule, format!("{}: {}", fault.path, fault.message));
+                None
+            }
+        }
+    }
+
+    fn line(&mut self, name: &'static str) -> String {
+        self.text(name).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        let text = self.text(name)?;
+        let time = self.mapping.times.read(&text);
+        if time.is_none() {
+            let shown: String = text.chars().take(60).collect();
+            self.faults.add(name, "bad-time", format!("{shown:?} is not of the form {}", self.mapping.times.forms()));
+        }
+        time
+    }
+
+    fn level(&mut self) -> Option<Level> {
+        let word = self.text("level")?;
+        let level = Level::ALL.into_iter().find(|level| level.name() == word);
+        if level.is_none() {
+            let shown: String = word.chars().take(60).collect();
+            self.faults.add("level", "bad-level", format!("{shown:?} is not red, orange, yellow or blue"));
+        }
+        level
+    }
+
+    fn references(&mut self) -> Vec<Reference> {
+        let Some(field) = &self.mapping.references else { return Vec::new() };
+        let identifiers = match field.read_list(self.entry, &self.mapping.tables) {
+            Ok(list) => list,
+            Err(fault) => {
+                self.faults.push(Fault { path: "references".into(), ..fault });
+                return Vec::new();
+            }
+        };
+        let mut references = Vec::with_capacity(identifiers.len());
+        for (place, identifier) in identifiers.into_iter().enumerate() {
+            let sent = self.mapping.reference_time.as_ref().and_then(|field| compact_time(&field.cut(&identifier)));
+            if sent.is_none() {
+                self.warn(
+                    &format!("references[{place}]"),
+                    "reference-without-time",
+                    "the identifier names no time; it is matched by itself",
+                );
+            }
+            references.push(Reference { sender: String::new(), identifier, sent: sent.unwrap_or_default() });
+        }
+        references
+    }
+
+    /// Codes that the entry names, else those of the mapping.
+    fn areas(&mut self) -> Vec<DraftArea> {
+        let said = self.mapping.area_code.as_ref().map(|field| field.read_list(self.entry, &self.mapping.tables));
+        let said = said.unwrap_or(Ok(Vec::new())).unwrap_or_else(|fault| {
+            self.faults.push(Fault { path: "areas".into(), ..fault });
+            Vec::new()
+        });
+        let mut codes = Vec::with_capacity(said.len());
+        for (place, text) in said.iter().enumerate() {
+            match text.parse::<AreaCode>() {
+                Ok(code) => codes.push(code),
+                Err(error) => self.faults.add(format!("areas[{place}]"), "bad-code", error.to_string()),
+            }
+        }
+        if codes.is_empty() {
+            codes.clone_from(&self.mapping.area_codes);
+        }
+        if codes.is_empty() {
+            return Vec::new();
+        }
+        let name = self.mapping.area_name.as_ref().and_then(|field| field.read(self.entry, &self.mapping.tables).ok().flatten());
+        vec![DraftArea { path: "areas[0]".into(), name: name.unwrap_or_default(), codes, ..DraftArea::default() }]
+    }
+}
