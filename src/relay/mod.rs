@@ -4,6 +4,7 @@
 mod board;
 mod cursor;
 mod document;
+mod health;
 mod owed;
 mod post;
 mod settings;

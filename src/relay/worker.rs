@@ -14,14 +14,12 @@ use super::{
     board::Board,
     cursor::{Cursor, ReadError},
     document::Item,
+    health::Health,
     owed::{self, Next, Paces},
     post::{Poster, Verdict},
     settings::Settings,
 };
-use crate::{
-    delivery::ledger::Shelf, engine::Gateway, net::backoff::Backoff, store::documents::Documents, telemetry::metrics as meter,
-    time::Timestamp,
-};
+use crate::{delivery::ledger::Shelf, engine::Gateway, net::backoff::Backoff, store::documents::Documents, telemetry::metrics as meter};
 
 /// Events come by the thousand while an alert is sent; looking this often is soon enough.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -42,15 +40,6 @@ pub(super) struct Relay {
     poster: Poster,
     cursor: Mutex<Cursor>,
     health: Mutex<Health>,
-}
-
-/// How the far end is.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Health {
-    pub(super) trouble: Option<String>,
-    pub(super) since: Timestamp,
-    pub(super) next_try: Timestamp,
-    is_told: bool,
 }
 
 /// What one worker knows beside the cursor.
@@ -234,7 +223,7 @@ impl Relay {
         let backed = course.backoff.pause();
         let wait = after.unwrap_or(if ours { OURS_PAUSE } else { Duration::ZERO }).max(backed);
         let now = self.gateway.clock().now();
-        self.ill(why, now, wait, ours);
+        self.health().ail(&self.name, why, now, now.plus(wait), ours, self.settings.alarm_after);
         if !matches!(item, Item::Alert(_)) {
             // Other alerts' reports go before it next time: one that is at fault must not hold the others.
             course.paces.put_off(item.shelf().no, now.plus(wait));
@@ -245,26 +234,7 @@ impl Relay {
     fn well(&self, course: &mut Course) {
         course.backoff.reset();
         course.busy = 0;
-        let was = std::mem::take(&mut *self.health());
-        if let Some(trouble) = was.trouble {
-            tracing::info!(relay = self.name, trouble, since = %was.since, "the far end takes documents again");
-        }
-    }
-
-    fn ill(&self, why: &str, now: Timestamp, wait: Duration, ours: bool) {
-        let mut health = self.health();
-        if health.trouble.is_none() {
-            health.since = now;
-        }
-        if health.trouble.as_deref() != Some(why) {
-            tracing::warn!(relay = self.name, why, "the far end takes nothing now");
-        }
-        (health.trouble, health.next_try) = (Some(why.to_owned()), now.plus(wait));
-        if !health.is_told && (ours || now.since(health.since) >= self.settings.alarm_after) {
-            health.is_told = true;
-            meter::alarm("relay-stuck");
-            tracing::error!(relay = self.name, why, since = %health.since, "the platform above is not told of warnings");
-        }
+        self.health().mend(&self.name);
     }
 
     /// Puts the cursor on disk; `false` when it must be tried again. What is not there goes again after a crash, under the same key.

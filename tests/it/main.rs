@@ -10,6 +10,7 @@ mod http_approval;
 mod http_areas;
 mod http_early;
 mod http_edge;
+mod http_hang_up;
 mod http_kit;
 mod http_page;
 mod http_standing;
@@ -19,6 +20,7 @@ mod inlet_wis2;
 mod kit;
 mod lifecycle;
 mod relay;
+mod relay_kit;
 mod walls;
 
 /// Installs the one TLS provider of this process; all tests may share a process.

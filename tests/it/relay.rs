@@ -2,123 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse as _, Response},
-    routing::post,
-};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lastmile::access::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::http_kit::{LEIGU, QUSHAN, Site, new_home, rainstorm};
-
-/// How the platform above behaves.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Mood {
-    Takes,
-    Says(u16),
-    /// Too many requests, with a wish to wait.
-    Throttles,
-    /// Promises an answer and breaks off in the middle of it.
-    Half,
-    Never,
-}
-
-#[derive(Clone, Debug)]
-struct Got {
-    document: String,
-    key: String,
-    body: String,
-    headers: HeaderMap,
-    taken: bool,
-    mood: Mood,
-    at: tokio::time::Instant,
-}
-
-#[derive(Clone)]
-struct Platform {
-    address: String,
-    mood: Arc<Mutex<Mood>>,
-    /// Refused with 422, whatever the mood.
-    unwanted: Arc<Mutex<String>>,
-    got: Arc<Mutex<Vec<Got>>>,
-}
-
-impl Platform {
-    async fn start(mood: Mood) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let platform = Self { address, mood: Arc::new(Mutex::new(mood)), unwanted: Arc::default(), got: Arc::default() };
-        let router = Router::new().route("/alerts", post(take)).with_state(platform.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        platform
-    }
-
-    fn set(&self, mood: Mood) {
-        *self.mood.lock().expect("whole") = mood;
-    }
-
-    fn table(&self, name: &str, more: &str) -> String {
-        format!("[relay.{name}]\nurl = \"http://{}/alerts\"\ntimeout = \"500ms\"\ncoverage_every = \"1s\"\n{more}\n", self.address)
-    }
-
-    fn got(&self) -> Vec<Got> {
-        self.got.lock().expect("whole").clone()
-    }
-
-    /// Keys of the alerts that were taken, each time.
-    fn taken_alerts(&self) -> Vec<String> {
-        self.got().into_iter().filter(|got| got.taken && got.document == "alert").map(|got| got.key).collect()
-    }
-
-    fn has(&self, document: &str, found: impl Fn(&Value) -> bool) -> bool {
-        let documents = self.got().into_iter().filter(|got| got.taken && got.document == document);
-        documents.into_iter().any(|got| found(&serde_json::from_str(&got.body).expect("json")))
-    }
-}
-
-async fn take(State(platform): State<Platform>, headers: HeaderMap, body: Bytes) -> Response {
-    let mood = *platform.mood.lock().expect("whole");
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let body = String::from_utf8(body.to_vec()).expect("text");
-    let unwanted = platform.unwanted.lock().expect("whole").clone();
-    let is_unwanted = !unwanted.is_empty() && body.contains(&unwanted);
-    let taken = mood == Mood::Takes && !is_unwanted;
-    let got = Got {
-        document: text("lastmile-document"),
-        key: text("idempotency-key"),
-        body,
-        headers,
-        taken,
-        mood,
-        at: tokio::time::Instant::now(),
-    };
-    platform.got.lock().expect("whole").push(got);
-    match mood {
-        _ if is_unwanted => StatusCode::UNPROCESSABLE_ENTITY.into_response(),
-        Mood::Takes => StatusCode::ACCEPTED.into_response(),
-        Mood::Says(status) => StatusCode::from_u16(status).expect("a status").into_response(),
-        Mood::Throttles => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response(),
-        Mood::Half => {
-            let pieces = [Ok(Bytes::from_static(b"tak")), Err(std::io::Error::other("gone"))];
-            (StatusCode::OK, [("content-length", "100")], Body::from_stream(futures::stream::iter(pieces))).into_response()
-        }
-        Mood::Never => std::future::pending().await,
-    }
-}
+use crate::{
+    http_kit::{LEIGU, QUSHAN, Site, new_home, rainstorm},
+    relay_kit::{Got, Mood, Platform},
+};
 
 async fn relay(site: &Site, name: &str) -> Value {
     static KEYS: AtomicU32 = AtomicU32::new(0);
