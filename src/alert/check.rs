@@ -19,6 +19,9 @@ const NAME_BYTES_MAX: usize = 256;
 const HEADLINE_CHARS_MAX: usize = 500;
 /// Longest text of one kind; a township's instructions are under 2,000.
 const TEXT_CHARS_MAX: usize = 20_000;
+/// A province has some hundreds of recipient groups.
+const GROUPS_MAX: usize = 500;
+const GROUP_CHARS_MAX: usize = 64;
 const AREAS_MAX: usize = 1_000;
 const REFERENCES_MAX: usize = 100;
 /// County practice when a warning names no end (12379 generators do the same).
@@ -56,6 +59,7 @@ pub(super) struct Draft {
     pub(super) contact: String,
     pub(super) areas: Vec<DraftArea>,
     pub(super) texts: BTreeMap<String, String>,
+    pub(super) groups: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -112,6 +116,7 @@ pub(super) fn check(draft: Draft, mut faults: Faults, warnings: &mut Vec<Fault>)
         faults.add(info("expires"), "ends-before-it-begins", format!("expires {expires} is not after effective {effective}"));
     }
     texts(&draft, &info, msg_type, &mut faults, warnings);
+    groups(&draft.groups, &mut faults);
     let areas = areas(draft.areas, msg_type, &draft.info_path, &mut faults);
     let categories = if draft.categories.is_empty() { vec![category(&event).to_owned()] } else { draft.categories };
     let level = draft.level.unwrap_or(Level::Blue);
@@ -143,6 +148,7 @@ pub(super) fn check(draft: Draft, mut faults: Faults, warnings: &mut Vec<Fault>)
         contact: draft.contact.trim().to_owned(),
         areas,
         texts: draft.texts,
+        groups: draft.groups,
     })
 }
 
@@ -255,6 +261,21 @@ fn texts(draft: &Draft, info: &impl Fn(&str) -> String, msg_type: MsgType, fault
     }
     if draft.instruction.trim().is_empty() && msg_type != MsgType::Cancel {
         warnings.push(Fault::new(info("instruction"), "no-measures", "the measures that keep people safe are missing"));
+    }
+}
+
+/// Identifiers such as `G01002`: words that lists of them can be made of.
+fn groups(groups: &[String], faults: &mut Faults) {
+    if groups.len() > GROUPS_MAX {
+        faults.add("groups", "too-many", format!("{} groups; at most {GROUPS_MAX} are read", groups.len()));
+    }
+    for (place, group) in groups.iter().enumerate() {
+        let path = format!("groups[{place}]");
+        if group.is_empty() || group.chars().count() > GROUP_CHARS_MAX {
+            faults.add(path, "too-long", format!("must have 1 to {GROUP_CHARS_MAX} characters"));
+        } else if group.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == ',') {
+            faults.add(path, "bad-character", "must hold no blank and no comma");
+        }
     }
 }
 

@@ -206,4 +206,6 @@ pub struct Alert {
     pub areas: Vec<Area>,
     /// Channel kind to the text that it is to say instead of ours.
     pub texts: BTreeMap<String, String>,
+    /// Groups of recipients that the sender named (12379 `audienceGrp`, JSON `groups`), as written; who they are is the county's to say.
+    pub groups: Vec<String>,
 }

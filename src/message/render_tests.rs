@@ -42,6 +42,7 @@ fn rainstorm() -> Alert {
         web: String::new(),
         contact: String::new(),
         areas: vec![Area { name: "擂鼓镇".into(), codes: Vec::new(), polygons: Vec::new(), circles: Vec::new() }],
+        groups: Vec::new(),
         texts: BTreeMap::new(),
     }
 }

@@ -21,6 +21,7 @@ use crate::{
 
 /// Parameters that carry what CAP has no element for.
 pub(super) const TEXT_PARAMETER: &str = "lastmile:text:";
+pub(super) const GROUP_PARAMETER: &str = "lastmile:group";
 pub(super) const AREAS_PARAMETER: &str = "lastmile:areas";
 const SCOPES: &[&str] = &["Public", "Restricted", "Private"];
 const SEVERITIES: &[&str] = &["Extreme", "Severe", "Moderate", "Minor", "Unknown"];
@@ -165,6 +166,8 @@ impl Reading<'_> {
             let (Some(name), Some(value)) = (child_text(&parameter, "valueName"), child(&parameter, "value")) else { continue };
             if let Some(kind) = name.strip_prefix(TEXT_PARAMETER) {
                 draft.texts.insert(kind.to_owned(), text(&value));
+            } else if name == GROUP_PARAMETER {
+                draft.groups.push(text(&value).trim().to_owned());
             }
         }
         draft.areas = self.areas(info, number);

@@ -69,6 +69,8 @@ struct Kept {
     areas: Vec<KeptArea>,
     #[serde(default)]
     texts: BTreeMap<String, String>,
+    #[serde(default)]
+    groups: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +134,7 @@ impl Kept {
             contact: self.contact,
             areas: self.areas.into_iter().map(KeptArea::into_area).collect(),
             texts: self.texts,
+            groups: self.groups,
         }
     }
 }

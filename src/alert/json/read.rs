@@ -43,6 +43,7 @@ const TOP: &[&str] = &[
     "contact",
     "areas",
     "texts",
+    "groups",
     "scope",
 ];
 const AREA: &[&str] = &["name", "codes", "geometry", "circle", "circles"];
@@ -92,6 +93,7 @@ fn draft(object: &mut Object<'_>) -> Draft {
         contact: object.text("contact").unwrap_or_default(),
         areas: object.each("areas", read_area),
         texts: texts(object),
+        groups: object.texts("groups"),
     }
 }
 

@@ -45,6 +45,7 @@ pub fn to_value(alert: &Alert) -> Value {
     add("note", !alert.note.is_empty(), json!(alert.note));
     add("web", !alert.web.is_empty(), json!(alert.web));
     add("contact", !alert.contact.is_empty(), json!(alert.contact));
+    add("groups", !alert.groups.is_empty(), json!(alert.groups));
     value
 }
 

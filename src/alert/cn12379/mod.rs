@@ -3,13 +3,15 @@
 
 use roxmltree::Node;
 
+mod form;
+mod place;
+
 use super::{
-    Alert, Circle, Level, Point, Polygon, Reference,
+    Alert, Level, Reference,
     cap::node::{child, child_text, children},
-    check::{Draft, DraftArea, check},
+    check::{Draft, check},
 };
 use crate::{
-    area::AreaCode,
     fault::{Fault, Faults},
     time::Timestamp,
 };
@@ -33,12 +35,15 @@ pub(super) fn read(root: &Node<'_, '_>, warnings: &mut Vec<Fault>) -> Result<Ale
         info_path: "info.".into(),
         identifier: word("identifier"),
         sender: word("senderCode"),
-        sender_name: word("sender").unwrap_or_default(),
+        sender_name: one_line(word("sender")),
         sent: time(root, "sendTime", "", &mut faults),
         status: word("status"),
         msg_type: word("msgType"),
         note: word("note").unwrap_or_default(),
-        language: "zh-CN".into(),
+        language: child(root, "info")
+            .and_then(|info| child_text(&info, "language"))
+            .filter(|text| !text.is_empty())
+            .unwrap_or("zh-CN".into()),
         ..Draft::default()
     };
     if draft.sent.is_none() && !faults.has("sendTime") {
@@ -50,6 +55,8 @@ pub(super) fn read(root: &Node<'_, '_>, warnings: &mut Vec<Fault>) -> Result<Ale
         faults.add("senderCode", "missing", "must be given");
         draft.sender = Some("-".into());
     }
+    form::openness(root, &mut faults);
+    form::oddities(root, &draft, warnings);
     references(root, &mut draft, warnings);
     methods(root, &mut draft, warnings);
     match child(root, "info") {
@@ -76,6 +83,15 @@ fn methods(root: &Node<'_, '_>, draft: &mut Draft, warnings: &mut Vec<Fault>) {
     for (number, method) in methods.enumerate() {
         let name = child_text(&method, "methodName").unwrap_or_default();
         let message = child_text(&method, "message").unwrap_or_default();
+        for group in child_text(&method, "audienceGrp").unwrap_or_default().split([',', '\u{ff0c}']).map(str::trim) {
+            if !group.is_empty() && !draft.groups.iter().any(|known| known == group) {
+                draft.groups.push(group.to_owned());
+            }
+        }
+        if child_text(&method, "audiencePrt").is_some_and(|text| !text.is_empty()) {
+            let message = "single receivers are not told by their numbers; the registry says who is told";
+            warnings.push(Fault::new(format!("code.method[{number}].audiencePrt"), "receivers-not-used", message));
+        }
         let kind = match name.to_uppercase().as_str() {
             "SMS" => "sms",
             "SPEAKER" => "speaker",
@@ -90,7 +106,15 @@ fn methods(root: &Node<'_, '_>, draft: &mut Draft, warnings: &mut Vec<Fault>) {
         };
         // An empty text means the description.
         if !message.is_empty() {
-            draft.texts.insert(kind.to_owned(), message);
+            match draft.texts.entry(kind.to_owned()) {
+                std::collections::btree_map::Entry::Vacant(free) => drop(free.insert(message)),
+                std::collections::btree_map::Entry::Occupied(first) if *first.get() == message => {}
+                std::collections::btree_map::Entry::Occupied(_) => warnings.push(Fault::new(
+                    format!("code.method[{number}].message"),
+                    "several-texts",
+                    format!("another text for {name}; the first is used"),
+                )),
+            }
         }
     }
 }
@@ -108,8 +132,19 @@ fn read_info(info: &Node<'_, '_>, draft: &mut Draft, faults: &mut Faults, warnin
         Some("Yellow" | "YELLOW") => Some(Level::Yellow),
         Some("Blue" | "BLUE") => Some(Level::Blue),
         other => {
-            faults.add("info.severity", "bad-level", format!("{other:?} is not Red, Orange, Yellow or Blue"));
-            None
+            let headline = word("headline").unwrap_or_default();
+            let named = Level::ALL.into_iter().filter(|level| headline.contains(level.chinese())).collect::<Vec<_>>();
+            match (other, named.as_slice()) {
+                (Some("Unknown" | "UNKNOWN"), [one]) => {
+                    warnings.push(Fault::new("info.severity", "level-assumed", "the level is taken from the colour in the headline"));
+                    Some(*one)
+                }
+                _ => {
+                    let given: String = other.unwrap_or_default().chars().take(60).collect();
+                    faults.add("info.severity", "bad-level", format!("{given:?} is not Red, Orange, Yellow or Blue"));
+                    None
+                }
+            }
         }
     };
     draft.urgency = word("urgency");
@@ -122,82 +157,14 @@ fn read_info(info: &Node<'_, '_>, draft: &mut Draft, faults: &mut Faults, warnin
         warnings.push(Fault::new("info.expires", "no-end", "expires equals effective, which names no end"));
         draft.expires = None;
     }
-    draft.headline = word("headline").unwrap_or_default();
+    draft.headline = one_line(word("headline"));
     draft.description = word("description").unwrap_or_default();
     draft.instruction = word("instruction").unwrap_or_default();
-    draft.web = word("web").unwrap_or_default();
-    draft.areas =
-        children(info, "area").enumerate().map(|(place, node)| area(&node, format!("info.area[{place}]"), faults, warnings)).collect();
-}
-
-fn area(node: &Node<'_, '_>, path: String, faults: &mut Faults, warnings: &mut Vec<Fault>) -> DraftArea {
-    let mut draft = DraftArea { name: child_text(node, "areaDesc").unwrap_or_default(), ..DraftArea::default() };
-    let codes = child_text(node, "geocode").unwrap_or_default();
-    for (place, code) in codes.split([',', '\u{ff0c}']).map(str::trim).filter(|code| !code.is_empty()).enumerate() {
-        match code.parse::<AreaCode>() {
-            Ok(code) => draft.codes.push(code),
-            Err(error) => faults.add(format!("{path}.geocode[{place}]"), "bad-code", error.to_string()),
-        }
-    }
-    if let Some(text) = child_text(node, "polygon").filter(|text| !text.is_empty()) {
-        let path = format!("{path}.polygon");
-        match points(&text) {
-            // What the form calls a line encloses nothing: whoever stands near it was meant, and the form does not say how near.
-            Some((ring, _)) if ring.len() > 1 && ring.first() != ring.last() => {
-                faults.add(path, "polygon-open", "an open ring is a line in this form; close it, or give a circle or codes");
-            }
-            Some((ring, order)) => {
-                order.warn(&path, warnings);
-                draft.polygons.push((path, Polygon { rings: vec![ring] }));
-            }
-            None => faults.add(path, "bad-geometry", "must be pairs of coordinates"),
-        }
-    }
-    if let Some(text) = child_text(node, "circle").filter(|text| !text.is_empty()) {
-        let path = format!("{path}.circle");
-        let (pair, radius) = text.rsplit_once(char::is_whitespace).unwrap_or((&text, ""));
-        match (points(pair).filter(|(points, _)| points.len() == 1), radius.parse::<f64>()) {
-            // This form counts in metres, and a radius of 0 is a point.
-            (Some((points, order)), Ok(metres)) => {
-                order.warn(&path, warnings);
-                draft.circles.push((path, Circle { center: points[0], radius_km: metres / 1_000.0 }));
-            }
-            _ => faults.add(path, "bad-geometry", "must be a pair of coordinates and a radius in metres"),
-        }
-    }
-    draft.path = path;
-    draft
-}
-
-/// Whether the numbers themselves say which is the latitude.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Told,
-    Assumed,
-}
-
-impl Order {
-    fn warn(self, path: &str, warnings: &mut Vec<Fault>) {
-        if self == Self::Assumed {
-            let message = "the order is not stated and the place is not in China; latitude first was assumed, as in CAP";
-            warnings.push(Fault::new(path, "order-of-coordinates", message));
-        }
-    }
-}
-
-/// The order is not stated (domain reference 2.1). In China latitudes are 3 to 54 and longitudes 73 to 136, so that all points together tell it.
-fn points(text: &str) -> Option<(Vec<Point>, Order)> {
-    let pair = |text: &str| {
-        let (one, other) = text.split_once([',', '\u{ff0c}'])?;
-        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
-        Some((number(one)?, number(other)?))
-    };
-    let pairs = text.split_whitespace().map(pair).collect::<Option<Vec<(f64, f64)>>>()?;
-    let in_china = |lat: f64, lon: f64| (3.0..=54.0).contains(&lat) && (73.0..=136.0).contains(&lon);
-    let lon_first = pairs.iter().all(|&(one, other)| in_china(other, one));
-    let order = if lon_first || pairs.iter().all(|&(one, other)| in_china(one, other)) { Order::Told } else { Order::Assumed };
-    let point = |(one, other)| if lon_first { Point { lon: one, lat: other } } else { Point { lat: one, lon: other } };
-    Some((pairs.into_iter().map(point).collect(), order))
+    draft.web = one_line(word("web"));
+    draft.areas = children(info, "area")
+        .enumerate()
+        .map(|(place, node)| place::area(&node, format!("info.area[{place}]"), faults, warnings))
+        .collect();
 }
 
 /// `2012-10-25 09:10:26+08:00`; without an offset Beijing time is meant.
@@ -219,4 +186,9 @@ pub(super) fn compact_time(digits: &str) -> Option<Timestamp> {
     let part = |from: usize, to: usize| &digits[from..to];
     let text = format!("{}-{}-{}T{}:{}:{}+08:00", part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 12), part(12, 14));
     text.parse().ok()
+}
+
+/// White space of a document's layout is one blank.
+fn one_line(text: Option<String>) -> String {
+    text.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
