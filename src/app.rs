@@ -12,11 +12,11 @@ use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, Sessions},
+    access::{Access, Proof, Proofs, Sessions, Signing},
     alert::{Limits, Vocabulary},
     area::AreaCode,
     channel::{self, Channel, Common, Kind, Prepared, drivers, speaker::broker},
-    config::{Checked, ConfigFault, Layers, SourceSettings},
+    config::{Checked, ConfigFault, Layers, SignatureSettings, SourceSettings},
     engine::{Approval, Gateway, Setup, Source},
     fault::Fault,
     http::{self, Edge, Settings, Tls, TlsFiles},
@@ -112,6 +112,7 @@ impl App {
         };
         let accounts = build_channels(config.channels, &context)?;
         let registry = open_registry(&config.server.data_dir)?;
+        let by_source = config.sources.iter().map(|source| (source.name.clone(), proof(source))).collect();
         let setup = Setup {
             clock: Arc::clone(&clock),
             data_dir: config.server.data_dir.clone(),
@@ -135,12 +136,15 @@ impl App {
             telemetry::metrics::alarm("store-mended");
             tracing::error!(alarm, "the store was mended at start");
         }
-        let access = Arc::new(Access::open(&config.server.data_dir, clock).context("keys and users")?);
+        let access = Arc::new(Access::open(&config.server.data_dir, Arc::clone(&clock)).context("keys and users")?);
+        // After the store, whose lock says that no other gateway writes down nonces here.
+        let proofs = Arc::new(Proofs::open(&config.server.data_dir, by_source, clock).context("nonces of signed requests")?);
         gateway.start().await?;
         let stop_http = CancellationToken::new();
         let edge = Edge {
             gateway: gateway.clone(),
             access: Arc::clone(&access),
+            proofs,
             sessions: Arc::new(Sessions::default()),
             settings: Arc::new(Settings {
                 secure_cookies: config.server.public_url.starts_with("https://"),
@@ -232,6 +236,14 @@ fn source(settings: SourceSettings) -> Source {
     };
     let SourceSettings { name, senders, events, levels, areas, .. } = settings;
     Source { name, senders, events, levels, areas, approval }
+}
+
+fn proof(settings: &SourceSettings) -> Proof {
+    let signature = match &settings.signature {
+        SignatureSettings::None => Signing::None,
+        SignatureSettings::Hmac(key) => Signing::Hmac(key.clone()),
+    };
+    Proof { signature }
 }
 
 /// The two keys of the installation, made at its first start.

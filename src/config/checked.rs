@@ -6,9 +6,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use secrecy::SecretString;
 use toml::{Table, Value};
 
-use super::layers::{ConfigFault, Layers, located, read_bounded};
+use super::{
+    layers::{ConfigFault, Layers, located, read_bounded},
+    source::{self, SourceSettings},
+};
 use crate::{
-    alert::{EventPattern, Level},
     area::AreaCode,
     fault::{Fault, Faults},
     keys::Keys,
@@ -55,17 +57,6 @@ pub struct HttpTls {
 }
 
 #[derive(Debug)]
-pub struct SourceSettings {
-    pub name: String,
-    pub senders: Vec<String>,
-    pub events: Vec<EventPattern>,
-    pub levels: Vec<Level>,
-    pub areas: Vec<AreaCode>,
-    /// `none`, `red` or `always`.
-    pub approval: &'static str,
-}
-
-#[derive(Debug)]
 pub struct BrokerSettings {
     pub listen: SocketAddr,
     pub sessions_max: usize,
@@ -91,9 +82,9 @@ impl<P> Checked<P> {
         let server = section(&mut top, "server", |keys| server(keys, layers), &mut faults);
         let county = section(&mut top, "county", county, &mut faults);
         let tables = top.tables("source");
-        faults.extend(double_names(&tables));
+        faults.extend(source::double_names(&tables));
         let root = county.as_ref().map(|(code, _)| *code);
-        let read = tables.into_iter().enumerate().map(|(place, table)| source(place, table, root));
+        let read = tables.into_iter().enumerate().map(|(place, table)| source::read(place, table, root));
         let sources: Vec<_> = read.filter_map(|read| kept(read, &mut faults)).collect();
         let channels = channels(&mut top, check_channel, &mut faults);
         let builtin_broker = top.table("builtin_broker").and_then(|table| kept(broker(table), &mut faults));
@@ -200,53 +191,6 @@ fn county(keys: &mut Keys<'_>) -> Option<(AreaCode, String)> {
             None
         }
     }
-}
-
-fn source(place: usize, table: &Table, county: Option<AreaCode>) -> Result<SourceSettings, Vec<Fault>> {
-    let mut keys = Keys::read(format!("source[{place}]"), table);
-    let name = keys.required("name");
-    let senders = keys.texts("senders");
-    if senders.is_empty() {
-        keys.fault("senders", "missing", "must name at least one sender that the source speaks for");
-    }
-    let mut events: Vec<EventPattern> = keys.parsed("events");
-    if !keys.has("events") {
-        events.extend("*".parse().ok());
-    }
-    for key in ["events", "levels"] {
-        if table.get(key).is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
-            keys.fault(key, "missing", "must not be empty; leave it out to mean all");
-        }
-    }
-    let words = keys.texts("levels");
-    let mut levels = if keys.has("levels") { Vec::new() } else { Level::ALL.to_vec() };
-    for (place, word) in words.iter().enumerate() {
-        match Level::ALL.into_iter().find(|level| level.name() == word) {
-            Some(level) => levels.push(level),
-            None => keys.fault(&format!("levels[{place}]"), "unknown-level", format!("{word:?} is not red, orange, yellow or blue")),
-        }
-    }
-    let areas: Vec<AreaCode> = keys.parsed("areas");
-    if areas.is_empty() {
-        keys.fault("areas", "missing", "must name the areas that the source may issue for");
-    }
-    // Areas of another county are a slip of the pen that would only show when a warning is refused.
-    let foreign = |area: &AreaCode| county.is_some_and(|county| !county.contains(*area) && !area.contains(county));
-    for area in areas.iter().filter(|area| foreign(area)) {
-        keys.fault("areas", "outside-county", format!("{area} neither lies in the county nor holds it"));
-    }
-    let approval = keys.word("approval", &["none", "red", "always"], "none");
-    // The other two ways of signing belong to a later step; a key that promised them and did nothing would be a trap.
-    keys.word("signature", &["none"], "none");
-    keys.finish(SourceSettings { name, senders, events, levels, areas, approval })
-}
-
-/// Two sources of one name: keys are made for a name.
-fn double_names(tables: &[&Table]) -> Vec<Fault> {
-    let name = |place: usize| tables[place].get("name").and_then(Value::as_str);
-    let twice = |place: &usize| name(*place).is_some_and(|own| (0..*place).any(|earlier| name(earlier) == Some(own)));
-    let places = (0..tables.len()).filter(twice);
-    places.map(|place| Fault::new(format!("source[{place}].name"), "given-twice", "another source has this name")).collect()
 }
 
 fn channels<P>(top: &mut Keys<'_>, check: impl Fn(&str, &Table) -> Result<P, Vec<Fault>>, faults: &mut Faults) -> Vec<P> {

@@ -132,10 +132,15 @@ impl Layers {
         }
     }
 
-    /// `password_file = "…"` in a channel or broker table becomes `password`.
+    /// `password_file = "…"` in a channel or broker table becomes `password`; so it is with a source.
     fn take_secret_files(&mut self) -> Vec<Fault> {
         let Self { table, base_dir, lines, variables, .. } = self;
         let mut faults = Vec::new();
+        for (place, source) in table.get_mut("source").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
+            if let Value::Table(source) = source {
+                take_secrets(&format!("source[{place}]"), source, base_dir, variables, lines, &mut faults);
+            }
+        }
         for section in ["channel", "builtin_broker"] {
             let Some(Value::Table(below)) = table.get_mut(section) else { continue };
             if section == "builtin_broker" {

@@ -19,6 +19,7 @@ use super::{
     body::{Sent, SentAlert, WORDS_MAX},
     page,
     problem::Problem,
+    proof::prove,
 };
 use crate::{
     access::{Action, Caller, Role},
@@ -42,6 +43,7 @@ type Words = Query<HashMap<String, String>>;
 
 pub(super) async fn submit(State(edge): State<Edge>, who: Who, headers: HeaderMap, SentAlert(body): SentAlert) -> Answer<Response> {
     let caller = who.may(Action::Post)?;
+    prove(&edge, &caller, &headers, &body).await?;
     let actor = Actor { name: caller.name, source: caller.source };
     let submitted = edge.gateway.submit(&body, content_type(&headers), &actor).await?;
     let status = if submitted.repeat { StatusCode::OK } else { StatusCode::ACCEPTED };

@@ -11,6 +11,7 @@ use axum::{
 use serde_json::json;
 
 use crate::{
+    access::Disbelief,
     engine::{
         Unavailable,
         answer::{AnswerError, CallbackError},
@@ -60,6 +61,15 @@ impl Problem {
 
     pub(super) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Who is asking?", "send Authorization: Bearer KEY, or sign in")
+    }
+
+    pub(super) fn bad_signature(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "bad-signature", "The signature is wrong", detail)
+    }
+
+    /// Something of ours broke; the log says what.
+    pub(super) fn failed() -> Self {
+        Self::of_status(StatusCode::INTERNAL_SERVER_ERROR, "")
     }
 
     /// A caller, or whoever guesses a password, has to wait this long.
@@ -133,6 +143,31 @@ impl From<Unavailable> for Problem {
     fn from(error: Unavailable) -> Self {
         tracing::error!(%error, "the store refused");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Cannot be stored now", "nothing was promised; send it again")
+    }
+}
+
+impl From<Disbelief> for Problem {
+    /// Who cannot show who they are is not known (401); a nonce that was used is a conflict with what is on record (409).
+    fn from(why: Disbelief) -> Self {
+        let detail = why.to_string();
+        match why {
+            Disbelief::Unsigned(_) => Self::new(StatusCode::UNAUTHORIZED, "unsigned", "A signature is needed", detail),
+            Disbelief::BadSignature(_) => Self::bad_signature(detail),
+            Disbelief::Expired { .. } => {
+                Self::new(StatusCode::UNAUTHORIZED, "expired-signature", "Signed too long ago or too far ahead", detail)
+            }
+            Disbelief::Replayed => Self::new(StatusCode::CONFLICT, "replayed", "The signature was used before", detail),
+            Disbelief::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "Too many requests", detail),
+            Disbelief::NotKept(error) => {
+                tracing::error!(%error, "the nonce of a signed request cannot be kept");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store-unavailable",
+                    "Cannot be stored now",
+                    "nothing was promised; sign and send it again",
+                )
+            }
+        }
     }
 }
 

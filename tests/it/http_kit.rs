@@ -91,14 +91,34 @@ impl Site {
     }
 
     pub(crate) async fn with_approval(approval: &str) -> Self {
-        crate::tls_provider();
+        Self::configured(&[("approval = \"{approval}\"", &format!("approval = \"{approval}\""))]).await
+    }
+
+    /// A gateway whose configuration differs in these words.
+    pub(crate) async fn configured(changes: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let data = home.path().join("data");
         make_county(&data.join("registry"));
-        let text = CONFIGURATION.replace("{data}", &data.display().to_string()).replace("{approval}", approval);
-        let file = home.path().join("lastmile.toml");
-        fs::write(&file, text).expect("configuration");
+        let mut text = CONFIGURATION.to_owned();
+        for (old, new) in changes {
+            assert!(text.contains(old), "the configuration has no {old}");
+            text = text.replace(old, new);
+        }
+        let text = text.replace("{data}", &data.display().to_string()).replace("{approval}", "none");
+        fs::write(home.path().join("lastmile.toml"), text).expect("configuration");
         fs::write(home.path().join("policy.toml"), POLICY).expect("policy");
+        Self::open(home).await
+    }
+
+    /// Stopped and started again over the same directory, at another port.
+    pub(crate) async fn restarted(self) -> Self {
+        self.app.stop().await.expect("a clean end");
+        Self::open(self.home).await
+    }
+
+    async fn open(home: tempfile::TempDir) -> Self {
+        crate::tls_provider();
+        let file = home.path().join("lastmile.toml");
         let layers = Layers::read(Some(&file), std::iter::empty());
         let config = layers.and_then(|layers| app::check(&layers)).unwrap_or_else(|faults| panic!("{}", app::fault_lines(&faults)));
         let app = App::start(config, 1).await.expect("a gateway");

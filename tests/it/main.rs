@@ -8,6 +8,7 @@ mod http_alerts;
 mod http_edge;
 mod http_kit;
 mod http_page;
+mod http_proof;
 mod http_standing;
 mod kit;
 mod walls;

@@ -19,6 +19,11 @@ type Words = (&'static str, [&'static str; 2], [&'static str; 2]);
 const WORDS: &[Words] = &[
     ("bad-request", ["请求无法读取", "请检查所填内容后重试。"], ["The request cannot be read", "Check what was sent and try again."]),
     (
+        "bad-signature",
+        ["签名不正确", "请核对签名密钥和签名内容：时间、一次性编号和原始正文。"],
+        ["The signature is wrong", "Compare the key and the signed bytes: time, nonce and the body as it was sent."],
+    ),
+    (
         "busy",
         ["同时进行的操作过多", "请稍等几秒再试。"],
         ["Too much at one time", "A bound of things under way is reached. Come again in a few seconds."],
@@ -29,6 +34,14 @@ const WORDS: &[Words] = &[
         ["Known with other content", "Sender, identifier and time of sending name one content. Send an Update to change it."],
     ),
     ("expired", ["预警已过期", "过期的预警不能再批准发布。"], ["The alert has expired", "An alert that has expired is not sent any more."]),
+    (
+        "expired-signature",
+        ["签名已失效", "签名时间与网关时钟相差不得超过五分钟；请校准时钟后重新签名。"],
+        [
+            "Signed too long ago or too far ahead",
+            "At most five minutes may lie between the signature and our clock. Set the clock right and sign anew.",
+        ],
+    ),
     ("failed", ["网关出错", "操作没有完成，请告知管理员查看日志。"], ["The gateway failed", "Ask the administrator to look into the log."]),
     (
         "forbidden",
@@ -74,6 +87,11 @@ const WORDS: &[Words] = &[
         ["Cannot be stored now", "Nothing was changed. Ask the administrator to look at the disk."],
     ),
     (
+        "replayed",
+        ["签名已使用过", "每次请求都要有新的一次性编号；请重新签名后发送。"],
+        ["The signature was used before", "Every request has its own nonce. Sign anew and send it again."],
+    ),
+    (
         "same-person",
         ["需要另一人批准", "发布人不能批准自己发布的预警。"],
         ["A second person is needed", "Whoever posted an alert cannot approve it."],
@@ -91,6 +109,11 @@ const WORDS: &[Words] = &[
         ["It took too long", "What was not answered may have been done: look before sending it again."],
     ),
     ("unauthorized", ["请先登录", "登录后再打开此页。"], ["Who is asking?", "Send Authorization: Bearer KEY, or sign in."]),
+    (
+        "unsigned",
+        ["缺少签名", "此来源的每份预警都必须签名。"],
+        ["A signature is needed", "Every alert of this source is signed; the manual shows how."],
+    ),
     (
         "unsupported-media-type",
         ["内容格式不对", "请从页面上的按钮提交。"],
@@ -170,7 +193,7 @@ mod tests {
         assert!(used.contains(&"invalid-alert") && used.contains(&"invalid-record") && used.contains(&"not-ready"), "{used:?}");
         let missing: Vec<&&str> = used.iter().filter(|kind| !WORDS.iter().any(|(word, ..)| word == *kind)).collect();
         assert!(missing.is_empty(), "no words for {missing:?}");
-        let single = ["busy", "conflict", "expired", "failed", "forbidden", "unauthorized"];
+        let single = ["busy", "conflict", "expired", "failed", "forbidden", "replayed", "unauthorized", "unsigned"];
         assert!(single.iter().all(|kind| WORDS.iter().any(|(word, ..)| word == kind)));
     }
 

@@ -1,0 +1,106 @@
+//! Owns the reading of `[[source]]`: who may issue what, and what it proves.
+//! Refuses to know how signatures are checked. Invariant: a key that would promise what is not done is a fault.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use toml::{Table, Value};
+
+use crate::{
+    alert::{EventPattern, Level},
+    area::AreaCode,
+    fault::Fault,
+    keys::Keys,
+};
+
+/// As long as the digest of HMAC-SHA256 (RFC 2104, section 3).
+const SIGNATURE_KEY_BYTES_MIN: usize = 32;
+
+#[derive(Debug)]
+pub struct SourceSettings {
+    pub name: String,
+    pub senders: Vec<String>,
+    pub events: Vec<EventPattern>,
+    pub levels: Vec<Level>,
+    pub areas: Vec<AreaCode>,
+    /// `none`, `red` or `always`.
+    pub approval: &'static str,
+    pub signature: SignatureSettings,
+}
+
+/// How every alert of the source is signed.
+#[derive(Debug)]
+pub enum SignatureSettings {
+    None,
+    Hmac(SecretString),
+}
+
+pub(super) fn read(place: usize, table: &Table, county: Option<AreaCode>) -> Result<SourceSettings, Vec<Fault>> {
+    let mut keys = Keys::read(format!("source[{place}]"), table);
+    let name = keys.required("name");
+    let senders = keys.texts("senders");
+    if senders.is_empty() {
+        keys.fault("senders", "missing", "must name at least one sender that the source speaks for");
+    }
+    let mut events: Vec<EventPattern> = keys.parsed("events");
+    if !keys.has("events") {
+        events.extend("*".parse().ok());
+    }
+    for key in ["events", "levels"] {
+        if table.get(key).is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
+            keys.fault(key, "missing", "must not be empty; leave it out to mean all");
+        }
+    }
+    let words = keys.texts("levels");
+    let mut levels = if keys.has("levels") { Vec::new() } else { Level::ALL.to_vec() };
+    for (place, word) in words.iter().enumerate() {
+        match Level::ALL.into_iter().find(|level| level.name() == word) {
+            Some(level) => levels.push(level),
+            None => keys.fault(&format!("levels[{place}]"), "unknown-level", format!("{word:?} is not red, orange, yellow or blue")),
+        }
+    }
+    let areas: Vec<AreaCode> = keys.parsed("areas");
+    if areas.is_empty() {
+        keys.fault("areas", "missing", "must name the areas that the source may issue for");
+    }
+    // Areas of another county are a slip of the pen that would only show when a warning is refused.
+    let foreign = |area: &AreaCode| county.is_some_and(|county| !county.contains(*area) && !area.contains(county));
+    for area in areas.iter().filter(|area| foreign(area)) {
+        keys.fault("areas", "outside-county", format!("{area} neither lies in the county nor holds it"));
+    }
+    let approval = keys.word("approval", &["none", "red", "always"], "none");
+    let signature = signature(&mut keys);
+    keys.finish(SourceSettings { name, senders, events, levels, areas, approval, signature })
+}
+
+/// How the source signs; keys of a way that is not taken are faults, as they would promise what is not done.
+fn signature(keys: &mut Keys<'_>) -> SignatureSettings {
+    let way = keys.word("signature", &["none", "hmac"], "none");
+    let key = keys.secret("signature_key");
+    let length = key.as_ref().map_or(0, |key| key.expose_secret().len());
+    match (way, key) {
+        ("hmac", Some(key)) => {
+            if length < SIGNATURE_KEY_BYTES_MIN {
+                let message = format!("has {length} bytes; at least {SIGNATURE_KEY_BYTES_MIN} are needed, as openssl rand -hex 32 makes");
+                keys.fault("signature_key", "too-short", message);
+            }
+            SignatureSettings::Hmac(key)
+        }
+        ("hmac", None) => {
+            keys.fault("signature_key", "missing", "must be given, or signature_key_file, for signature = \"hmac\"");
+            SignatureSettings::None
+        }
+        (_, key) => {
+            if key.is_some() {
+                keys.fault("signature_key", "not-used", "is used with signature = \"hmac\" alone");
+            }
+            SignatureSettings::None
+        }
+    }
+}
+
+/// Two sources of one name: keys are made for a name.
+pub(super) fn double_names(tables: &[&Table]) -> Vec<Fault> {
+    let name = |place: usize| tables[place].get("name").and_then(Value::as_str);
+    let twice = |place: &usize| name(*place).is_some_and(|own| (0..*place).any(|earlier| name(earlier) == Some(own)));
+    let places = (0..tables.len()).filter(twice);
+    places.map(|place| Fault::new(format!("source[{place}].name"), "given-twice", "another source has this name")).collect()
+}
