@@ -83,6 +83,7 @@ pub struct App {
     grace: std::time::Duration,
     policy_file: Option<PathBuf>,
     tls: Option<Tls>,
+    proofs: Arc<Proofs>,
 }
 
 impl App {
@@ -138,13 +139,13 @@ impl App {
         }
         let access = Arc::new(Access::open(&config.server.data_dir, Arc::clone(&clock)).context("keys and users")?);
         // After the store, whose lock says that no other gateway writes down nonces here.
-        let proofs = Arc::new(Proofs::open(&config.server.data_dir, by_source, clock).context("nonces of signed requests")?);
+        let proofs = Arc::new(Proofs::open(&config.server.data_dir, by_source, clock).context("what sources prove")?);
         gateway.start().await?;
         let stop_http = CancellationToken::new();
         let edge = Edge {
             gateway: gateway.clone(),
             access: Arc::clone(&access),
-            proofs,
+            proofs: Arc::clone(&proofs),
             sessions: Arc::new(Sessions::default()),
             settings: Arc::new(Settings {
                 secure_cookies: config.server.public_url.starts_with("https://"),
@@ -157,15 +158,18 @@ impl App {
         let http = tokio::spawn(http::serve(listener, http::router(edge), tls.clone(), stop_http.clone(), config.server.shutdown_grace));
         tracing::info!(%address, replayed = opened.replayed, "the gateway is ready");
         let grace = config.server.shutdown_grace;
-        Ok(Self { gateway, access, address, broker, broker_task, stop_http, http, grace, policy_file: config.policy_file, tls })
+        Ok(Self { gateway, access, address, broker, broker_task, stop_http, http, grace, policy_file: config.policy_file, tls, proofs })
     }
 
-    /// Reads the certificate and the policy again; alerts under way keep their rule. A file at fault changes nothing.
+    /// Reads certificates and the policy again; alerts under way keep their rule. A file at fault changes nothing.
     pub fn reload(&self) {
         match self.tls.as_ref().map(Tls::reload) {
             None => {}
             Some(Ok(())) => tracing::info!("the certificate was read again"),
             Some(Err(error)) => tracing::error!(%error, "the certificate is at fault and was not taken"),
+        }
+        if let Err(error) = self.proofs.reload() {
+            tracing::error!(%error, "the certificates of those who sign are at fault and were not taken");
         }
         let Some(file) = &self.policy_file else { return };
         let read = std::fs::read_to_string(file).map_err(|error| error.to_string());
@@ -242,6 +246,7 @@ fn proof(settings: &SourceSettings) -> Proof {
     let signature = match &settings.signature {
         SignatureSettings::None => Signing::None,
         SignatureSettings::Hmac(key) => Signing::Hmac(key.clone()),
+        SignatureSettings::Xml(files) => Signing::Xml(files.clone()),
     };
     Proof { signature }
 }

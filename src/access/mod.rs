@@ -9,6 +9,7 @@ mod role;
 mod sessions;
 mod signature;
 mod users;
+mod xml_signature;
 
 use std::{
     fs, io,

@@ -5,15 +5,17 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::Path,
-    sync::{Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError, RwLock},
 };
 
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use secrecy::SecretString;
 
 use super::{
     nonces::{Nonces, Untaken},
     signature::Signature,
+    xml_signature::{self, Doubt},
 };
 use crate::time::{SharedClock, Timestamp};
 
@@ -29,6 +31,8 @@ pub enum Signing {
     None,
     /// `X-Signature` with this key.
     Hmac(SecretString),
+    /// An enveloped XML signature by the key of a certificate in one of these files.
+    Xml(Vec<PathBuf>),
 }
 
 /// A request as it came, before anybody read it.
@@ -42,7 +46,7 @@ pub struct Shown<'a> {
 /// Why a request is not believed; said to whoever sent it.
 #[derive(Debug, thiserror::Error)]
 pub enum Disbelief {
-    #[error("this source signs its requests: {0}")]
+    #[error("this source signs its alerts: {0}")]
     Unsigned(&'static str),
     #[error("{0}")]
     BadSignature(&'static str),
@@ -56,9 +60,13 @@ pub enum Disbelief {
     NotKept(io::Error),
 }
 
+/// Certificates by the source that signs with them.
+type Pinned = BTreeMap<String, Vec<CertificateDer<'static>>>;
+
 /// What every source proves, and what was seen.
 pub struct Proofs {
     by_source: BTreeMap<String, Proof>,
+    pinned: RwLock<Pinned>,
     nonces: Mutex<Nonces>,
     clock: SharedClock,
 }
@@ -67,7 +75,15 @@ impl Proofs {
     /// Where several processes share a data directory, only the one that holds the store's lock may do this.
     pub fn open(data: &Path, by_source: BTreeMap<String, Proof>, clock: SharedClock) -> io::Result<Self> {
         let nonces = Mutex::new(Nonces::open(data, clock.now())?);
-        Ok(Self { by_source, nonces, clock })
+        let pinned = RwLock::new(read_pinned(&by_source)?);
+        Ok(Self { by_source, pinned, nonces, clock })
+    }
+
+    /// Reads the certificates of signers again; a file at fault changes nothing.
+    pub fn reload(&self) -> io::Result<()> {
+        let read = read_pinned(&self.by_source)?;
+        *self.pinned.write().unwrap_or_else(PoisonError::into_inner) = read;
+        Ok(())
     }
 
     /// Whether a source is believed. Waits for the disk: call it where a thread may wait.
@@ -77,7 +93,23 @@ impl Proofs {
         match &proof.signature {
             Signing::None => Ok(()),
             Signing::Hmac(key) => self.check_hmac(source, key, shown),
+            Signing::Xml(_) => self.check_xml(source, shown.body),
         }
+    }
+
+    /// Whether every alert of this source bears an XML signature that `check` has verified.
+    pub fn is_signed_within(&self, source: &str) -> bool {
+        self.by_source.get(source).is_some_and(|proof| matches!(proof.signature, Signing::Xml(_)))
+    }
+
+    fn check_xml(&self, source: &str, body: &[u8]) -> Result<(), Disbelief> {
+        let pinned = self.pinned.read().unwrap_or_else(PoisonError::into_inner);
+        let certificates = pinned.get(source).map_or(&[][..], Vec::as_slice);
+        // The same document again is the same alert: it needs no nonce.
+        xml_signature::verify(body, certificates).map_err(|doubt| match doubt {
+            Doubt::Unsigned(why) => Disbelief::Unsigned(why),
+            Doubt::Bad(why) => Disbelief::BadSignature(why),
+        })
     }
 
     fn check_hmac(&self, source: &str, key: &SecretString, shown: Shown<'_>) -> Result<(), Disbelief> {
@@ -101,4 +133,25 @@ impl Proofs {
             Untaken::Disk(error) => Disbelief::NotKept(error),
         })
     }
+}
+
+fn read_pinned(by_source: &BTreeMap<String, Proof>) -> io::Result<Pinned> {
+    let mut pinned = Pinned::new();
+    for (source, proof) in by_source {
+        let Signing::Xml(files) = &proof.signature else { continue };
+        for file in files {
+            let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let fault = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", file.display()));
+            let certificates = read.map_err(|error| fault(error.to_string()))?;
+            if let Some(odd) = certificates.iter().find_map(|certificate| xml_signature::fault_of(certificate)) {
+                return Err(fault(odd));
+            }
+            // A file without a certificate in it is read without an error.
+            if certificates.is_empty() {
+                return Err(fault("holds no certificate".into()));
+            }
+            pinned.entry(source.clone()).or_default().extend(certificates);
+        }
+    }
+    Ok(pinned)
 }

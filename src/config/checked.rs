@@ -84,7 +84,7 @@ impl<P> Checked<P> {
         let tables = top.tables("source");
         faults.extend(source::double_names(&tables));
         let root = county.as_ref().map(|(code, _)| *code);
-        let read = tables.into_iter().enumerate().map(|(place, table)| source::read(place, table, root));
+        let read = tables.into_iter().enumerate().map(|(place, table)| source::read(place, table, root, &layers.base_dir));
         let sources: Vec<_> = read.filter_map(|read| kept(read, &mut faults)).collect();
         let channels = channels(&mut top, check_channel, &mut faults);
         let builtin_broker = top.table("builtin_broker").and_then(|table| kept(broker(table), &mut faults));

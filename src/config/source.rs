@@ -1,6 +1,8 @@
 //! Owns the reading of `[[source]]`: who may issue what, and what it proves.
 //! Refuses to know how signatures are checked. Invariant: a key that would promise what is not done is a fault.
 
+use std::path::{Path, PathBuf};
+
 use secrecy::{ExposeSecret as _, SecretString};
 use toml::{Table, Value};
 
@@ -31,9 +33,11 @@ pub struct SourceSettings {
 pub enum SignatureSettings {
     None,
     Hmac(SecretString),
+    /// PEM files of the certificates whose keys sign.
+    Xml(Vec<PathBuf>),
 }
 
-pub(super) fn read(place: usize, table: &Table, county: Option<AreaCode>) -> Result<SourceSettings, Vec<Fault>> {
+pub(super) fn read(place: usize, table: &Table, county: Option<AreaCode>, base_dir: &Path) -> Result<SourceSettings, Vec<Fault>> {
     let mut keys = Keys::read(format!("source[{place}]"), table);
     let name = keys.required("name");
     let senders = keys.texts("senders");
@@ -67,17 +71,24 @@ pub(super) fn read(place: usize, table: &Table, county: Option<AreaCode>) -> Res
         keys.fault("areas", "outside-county", format!("{area} neither lies in the county nor holds it"));
     }
     let approval = keys.word("approval", &["none", "red", "always"], "none");
-    let signature = signature(&mut keys);
+    let signature = signature(&mut keys, base_dir);
     keys.finish(SourceSettings { name, senders, events, levels, areas, approval, signature })
 }
 
 /// How the source signs; keys of a way that is not taken are faults, as they would promise what is not done.
-fn signature(keys: &mut Keys<'_>) -> SignatureSettings {
-    let way = keys.word("signature", &["none", "hmac"], "none");
+fn signature(keys: &mut Keys<'_>, base_dir: &Path) -> SignatureSettings {
+    let way = keys.word("signature", &["none", "hmac", "xml"], "none");
     let key = keys.secret("signature_key");
-    let length = key.as_ref().map_or(0, |key| key.expose_secret().len());
+    let certificates: Vec<PathBuf> = keys.texts("certificates").iter().map(|file| base_dir.join(file)).collect();
+    if way != "hmac" && key.is_some() {
+        keys.fault("signature_key", "not-used", "is used with signature = \"hmac\" alone");
+    }
+    if way != "xml" && !certificates.is_empty() {
+        keys.fault("certificates", "not-used", "are used with signature = \"xml\" alone");
+    }
     match (way, key) {
         ("hmac", Some(key)) => {
+            let length = key.expose_secret().len();
             if length < SIGNATURE_KEY_BYTES_MIN {
                 let message = format!("has {length} bytes; at least {SIGNATURE_KEY_BYTES_MIN} are needed, as openssl rand -hex 32 makes");
                 keys.fault("signature_key", "too-short", message);
@@ -88,12 +99,16 @@ fn signature(keys: &mut Keys<'_>) -> SignatureSettings {
             keys.fault("signature_key", "missing", "must be given, or signature_key_file, for signature = \"hmac\"");
             SignatureSettings::None
         }
-        (_, key) => {
-            if key.is_some() {
-                keys.fault("signature_key", "not-used", "is used with signature = \"hmac\" alone");
+        ("xml", _) => {
+            if certificates.is_empty() {
+                keys.fault("certificates", "missing", "must name the PEM files of those who sign, for signature = \"xml\"");
             }
-            SignatureSettings::None
+            for (place, file) in certificates.iter().enumerate().filter(|(_, file)| !file.is_file()) {
+                keys.fault(&format!("certificates[{place}]"), "unreadable", format!("{} is not a file", file.display()));
+            }
+            SignatureSettings::Xml(certificates)
         }
+        _ => SignatureSettings::None,
     }
 }
 
