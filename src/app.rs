@@ -248,7 +248,7 @@ fn proof(settings: &SourceSettings) -> Proof {
         SignatureSettings::Hmac(key) => Signing::Hmac(key.clone()),
         SignatureSettings::Xml(files) => Signing::Xml(files.clone()),
     };
-    Proof { signature }
+    Proof { signature, client_certificates: settings.client_certificates.clone() }
 }
 
 /// The two keys of the installation, made at its first start.

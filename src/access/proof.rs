@@ -23,6 +23,8 @@ use crate::time::{SharedClock, Timestamp};
 #[derive(Clone, Debug, Default)]
 pub struct Proof {
     pub signature: Signing,
+    /// SHA-256 of client certificates of which one must come with the connection; empty asks for none.
+    pub client_certificates: Vec<[u8; 32]>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -38,6 +40,8 @@ pub enum Signing {
 /// A request as it came, before anybody read it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shown<'a> {
+    /// SHA-256 of the certificate of whoever holds the connection.
+    pub certificate: Option<[u8; 32]>,
     /// The header `X-Signature`.
     pub signature: Option<&'a str>,
     pub body: &'a [u8],
@@ -46,6 +50,8 @@ pub struct Shown<'a> {
 /// Why a request is not believed; said to whoever sent it.
 #[derive(Debug, thiserror::Error)]
 pub enum Disbelief {
+    #[error("alerts of this source come over TLS with the client certificate that the configuration names; {0}")]
+    NoCertificate(&'static str),
     #[error("this source signs its alerts: {0}")]
     Unsigned(&'static str),
     #[error("{0}")]
@@ -90,6 +96,7 @@ impl Proofs {
     pub fn check(&self, source: &str, shown: Shown<'_>) -> Result<(), Disbelief> {
         // A source that the configuration does not have proves nothing; the engine refuses it by name.
         let Some(proof) = self.by_source.get(source) else { return Ok(()) };
+        check_certificate(&proof.client_certificates, shown.certificate)?;
         match &proof.signature {
             Signing::None => Ok(()),
             Signing::Hmac(key) => self.check_hmac(source, key, shown),
@@ -132,6 +139,15 @@ impl Proofs {
             Untaken::Full => Disbelief::TooMany,
             Untaken::Disk(error) => Disbelief::NotKept(error),
         })
+    }
+}
+
+fn check_certificate(known: &[[u8; 32]], shown: Option<[u8; 32]>) -> Result<(), Disbelief> {
+    match shown {
+        _ if known.is_empty() => Ok(()),
+        Some(shown) if known.contains(&shown) => Ok(()),
+        Some(_) => Err(Disbelief::NoCertificate("this connection shows another one")),
+        None => Err(Disbelief::NoCertificate("this connection shows none")),
     }
 }
 

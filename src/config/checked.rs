@@ -84,8 +84,11 @@ impl<P> Checked<P> {
         let tables = top.tables("source");
         faults.extend(source::double_names(&tables));
         let root = county.as_ref().map(|(code, _)| *code);
+        let source_tables = tables.len();
         let read = tables.into_iter().enumerate().map(|(place, table)| source::read(place, table, root, &layers.base_dir));
         let sources: Vec<_> = read.filter_map(|read| kept(read, &mut faults)).collect();
+        let asks = server.as_ref().is_none_or(|server| server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()));
+        faults.extend(source::unasked(&sources, source_tables, asks));
         let channels = channels(&mut top, check_channel, &mut faults);
         let builtin_broker = top.table("builtin_broker").and_then(|table| kept(broker(table), &mut faults));
         let mut elsewhere = Vec::new();

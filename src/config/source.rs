@@ -1,7 +1,10 @@
 //! Owns the reading of `[[source]]`: who may issue what, and what it proves.
 //! Refuses to know how signatures are checked. Invariant: a key that would promise what is not done is a fault.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use toml::{Table, Value};
@@ -26,6 +29,8 @@ pub struct SourceSettings {
     /// `none`, `red` or `always`.
     pub approval: &'static str,
     pub signature: SignatureSettings,
+    /// SHA-256 of the certificates of which one must come with the connection; empty asks for none.
+    pub client_certificates: Vec<[u8; 32]>,
 }
 
 /// How every alert of the source is signed.
@@ -72,7 +77,8 @@ pub(super) fn read(place: usize, table: &Table, county: Option<AreaCode>, base_d
     }
     let approval = keys.word("approval", &["none", "red", "always"], "none");
     let signature = signature(&mut keys, base_dir);
-    keys.finish(SourceSettings { name, senders, events, levels, areas, approval, signature })
+    let client_certificates = keys.parsed("client_certificates").into_iter().map(|Fingerprint(bytes)| bytes).collect();
+    keys.finish(SourceSettings { name, senders, events, levels, areas, approval, signature, client_certificates })
 }
 
 /// How the source signs; keys of a way that is not taken are faults, as they would promise what is not done.
@@ -110,6 +116,37 @@ fn signature(keys: &mut Keys<'_>, base_dir: &Path) -> SignatureSettings {
         }
         _ => SignatureSettings::None,
     }
+}
+
+/// `sha256:` and 64 hexadecimal digits, with or without the colons that openssl prints between them.
+struct Fingerprint([u8; 32]);
+
+impl FromStr for Fingerprint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not sha256: and the 64 hexadecimal digits of a certificate's fingerprint");
+        let digits = text.strip_prefix("sha256:").ok_or_else(wrong)?.replace(':', "");
+        if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+            *byte = digits.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or_else(wrong)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Sources that want client certificates where nobody is asked for one would never be heard.
+pub(super) fn unasked(sources: &[SourceSettings], tables: usize, asks: bool) -> Vec<Fault> {
+    // Places are those of the file only when every source could be read.
+    if asks || sources.len() != tables {
+        return Vec::new();
+    }
+    let wanting = sources.iter().enumerate().filter(|(_, source)| !source.client_certificates.is_empty());
+    let message = "needs [server] tls with client_ca, whose certificates are asked for";
+    wanting.map(|(place, _)| Fault::new(format!("source[{place}].client_certificates"), "no-client-ca", message)).collect()
 }
 
 /// Two sources of one name: keys are made for a name.

@@ -151,6 +151,9 @@ impl From<Disbelief> for Problem {
     fn from(why: Disbelief) -> Self {
         let detail = why.to_string();
         match why {
+            Disbelief::NoCertificate(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "no-client-certificate", "A client certificate is needed", detail)
+            }
             Disbelief::Unsigned(_) => Self::new(StatusCode::UNAUTHORIZED, "unsigned", "A signature is needed", detail),
             Disbelief::BadSignature(_) => Self::bad_signature(detail),
             Disbelief::Expired { .. } => {

@@ -10,6 +10,7 @@ mod http_kit;
 mod http_page;
 mod http_proof;
 mod http_standing;
+mod http_tls;
 mod kit;
 mod walls;
 

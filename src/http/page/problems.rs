@@ -68,6 +68,11 @@ const WORDS: &[Words] = &[
         ["此地址不支持这种操作", "请从首页重新进入。"],
         ["Not this method", "The Allow header names the methods of the address."],
     ),
+    (
+        "no-client-certificate",
+        ["缺少客户端证书", "此来源必须通过登记过的客户端证书建立连接。"],
+        ["A client certificate is needed", "Alerts of this source come over TLS with a client certificate that the configuration names."],
+    ),
     ("not-found", ["没有这个页面", "链接可能不完整或已失效。"], ["Not found", "The address may be incomplete, or what it named is gone."]),
     ("not-held", ["预警不在待批准状态", "可能已有人处理。"], ["Not waiting for approval", "Somebody may have decided already."]),
     (
