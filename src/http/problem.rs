@@ -72,6 +72,11 @@ impl Problem {
         Self::of_status(StatusCode::INTERNAL_SERVER_ERROR, "")
     }
 
+    /// A key was shown that nobody has, or that was revoked.
+    pub(super) fn wrong_key() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "wrong-key", "The key is not known", "no key like this one is known, or it was revoked")
+    }
+
     /// A caller, or whoever guesses a password, has to wait this long.
     pub(super) fn too_often(wait: Duration) -> Self {
         let wait = wait.max(Duration::from_secs(1));
@@ -174,6 +179,18 @@ impl From<Disbelief> for Problem {
     }
 }
 
+/// Kind and title, where nothing is wrong with an alert but who says it; the first fault names the kind, all are listed.
+fn of_authority(faults: &[Fault]) -> Option<(&'static str, &'static str)> {
+    let right = |fault: &Fault| match fault.rule {
+        "sender-not-allowed" => Some((fault.rule, "Not in this sender's name")),
+        "event-not-allowed" => Some((fault.rule, "Not this event")),
+        "level-not-allowed" => Some((fault.rule, "Not this level")),
+        "area-not-allowed" => Some((fault.rule, "Not for this area")),
+        _ => None,
+    };
+    if faults.iter().any(|fault| right(fault).is_none()) { None } else { right(faults.first()?) }
+}
+
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let detail = error.to_string();
@@ -185,11 +202,17 @@ impl From<SubmitError> for Problem {
                 }
                 Self::new(StatusCode::BAD_REQUEST, "not-parseable", "Not an alert document", detail).with(faults)
             }
+            SubmitError::Invalid(faults) if let Some((kind, title)) = of_authority(&faults) => {
+                Self::new(StatusCode::FORBIDDEN, kind, title, "the alert is sound; its source may not say all of it").with(faults)
+            }
             SubmitError::Invalid(faults) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-alert", "The alert breaks rules", detail).with(faults)
             }
             SubmitError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", "Known with other content", detail),
-            SubmitError::NoSource(_) => Self::forbidden("this key speaks for no [[source]] of the configuration"),
+            SubmitError::NoSource(_) => {
+                let detail = "this key speaks for no [[source]] of the configuration";
+                Self::new(StatusCode::FORBIDDEN, "no-source", "The key speaks for no source", detail)
+            }
             SubmitError::Unavailable(error) => error.into(),
         }
     }
