@@ -5,6 +5,7 @@ mod config_examples;
 mod http;
 mod http_access;
 mod http_alerts;
+mod http_authority;
 mod http_edge;
 mod http_kit;
 mod http_page;
