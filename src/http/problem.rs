@@ -74,7 +74,12 @@ impl Problem {
 
     /// A key was shown that nobody has, or that was revoked.
     pub(super) fn wrong_key() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "wrong-key", "The key is not known", "no key like this one is known, or it was revoked")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "wrong-key",
+            "The key is not known",
+            "no key like this one is known, or it was revoked, or its time is over",
+        )
     }
 
     /// A caller, or whoever guesses a password, has to wait this long.

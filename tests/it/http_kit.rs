@@ -128,7 +128,7 @@ impl Site {
 
     pub(crate) fn key(&self, name: &str, role: Role, source: Option<&str>, areas: &[&str]) -> Holder {
         let areas = areas.iter().map(|area| area.parse().expect("a code")).collect();
-        let new = NewKey { name: name.to_owned(), role, source: source.map(str::to_owned), areas };
+        let new = NewKey { name: name.to_owned(), role, source: source.map(str::to_owned), areas, good_for: None };
         Holder(self.app.access.new_key(new).expect("a key"))
     }
 

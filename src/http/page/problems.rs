@@ -154,8 +154,11 @@ const WORDS: &[Words] = &[
     ),
     (
         "wrong-key",
-        ["密钥不正确", "没有这个密钥，或它已被吊销；请核对 Authorization 请求头。"],
-        ["The key is not known", "No key like this one is known, or it was revoked. Compare the Authorization header."],
+        ["密钥不正确", "没有这个密钥，或它已被吊销、已过期；请核对 Authorization 请求头。"],
+        [
+            "The key is not known",
+            "No key like this one is known, or it was revoked, or its time is over. Compare the Authorization header.",
+        ],
     ),
 ];
 
