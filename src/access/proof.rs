@@ -58,6 +58,8 @@ pub enum Disbelief {
     BadSignature(&'static str),
     #[error("signed at {signed}; it is {now} here")]
     Expired { signed: Timestamp, now: Timestamp },
+    #[error("signed at {signed}, before the gateway can tell what was used; sign anew")]
+    Unknowable { signed: Timestamp },
     #[error("this nonce was used before; every request has its own")]
     Replayed,
     #[error("this source has signed too many requests within a few minutes")]
@@ -127,15 +129,14 @@ impl Proofs {
             return Err(Disbelief::BadSignature("v1= is not the HMAC-SHA256 of t, n and this body by this source's key"));
         }
         let (now, signed) = (self.clock.now(), signature.signed_at());
-        let expired = Disbelief::Expired { signed, now };
         if !signature.is_in_time(now) {
-            return Err(expired);
+            return Err(Disbelief::Expired { signed, now });
         }
         // What a panic left behind is whole: a nonce is added last.
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
         nonces.take(source, signature.nonce, signed, now).map_err(|why| match why {
             Untaken::Seen => Disbelief::Replayed,
-            Untaken::Unknowable => expired,
+            Untaken::Unknowable => Disbelief::Unknowable { signed },
             Untaken::Full => Disbelief::TooMany,
             Untaken::Disk(error) => Disbelief::NotKept(error),
         })

@@ -166,7 +166,7 @@ impl From<Disbelief> for Problem {
             }
             Disbelief::Unsigned(_) => Self::new(StatusCode::UNAUTHORIZED, "unsigned", "A signature is needed", detail),
             Disbelief::BadSignature(_) => Self::bad_signature(detail),
-            Disbelief::Expired { .. } => {
+            Disbelief::Expired { .. } | Disbelief::Unknowable { .. } => {
                 Self::new(StatusCode::UNAUTHORIZED, "expired-signature", "Signed too long ago or too far ahead", detail)
             }
             Disbelief::Replayed => Self::new(StatusCode::CONFLICT, "replayed", "The signature was used before", detail),
