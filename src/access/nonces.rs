@@ -52,22 +52,30 @@ pub(super) struct Nonces {
 
 impl Nonces {
     /// Reads what is kept in the data directory; one process at a time, the one that holds the store's lock.
-    pub(super) fn open(data: &Path, now: Timestamp) -> io::Result<Self> {
+    /// A file at fault keeps no gateway from starting: others have alerts that need no nonce.
+    pub(super) fn open(data: &Path, now: Timestamp) -> Self {
         let path = data.join(FILE);
         // Times of signing are whole seconds.
         let mut nonces = Self { path, since: now.whole_seconds(), seen: BTreeMap::new(), file: None, lines: 0 };
-        if let Some(bytes) = read_bounded(&nonces.path)? {
-            match parse(&bytes) {
-                Some((since, seen)) => (nonces.since, nonces.seen) = (since, seen),
-                None => tracing::error!(file = %nonces.path.display(), "damaged; what was signed before now is refused"),
-            }
+        let read = read_bounded(&nonces.path).and_then(|bytes| {
+            let damaged = || io::Error::new(io::ErrorKind::InvalidData, "damaged");
+            bytes.map(|bytes| parse(&bytes).ok_or_else(damaged)).transpose()
+        });
+        match read {
+            Ok(None) => {}
+            Ok(Some((since, seen))) => (nonces.since, nonces.seen) = (since, seen),
+            Err(error) => tracing::error!(file = %nonces.path.display(), %error, "cannot be read; what was signed before now is refused"),
         }
-        nonces.rewrite(now)?;
-        Ok(nonces)
+        if let Err(error) = nonces.rewrite(now) {
+            tracing::error!(file = %nonces.path.display(), %error, "cannot be written; signed requests are refused until it can");
+        }
+        nonces
     }
 
     /// Takes a nonce, once; on disk when this returns.
     pub(super) fn take(&mut self, source: &str, nonce: &str, signed: Timestamp, now: Timestamp) -> Result<(), Untaken> {
+        // A clock that was set back must not silence a bureau until the time that it showed before.
+        self.since = self.since.min(now.whole_seconds());
         if signed < self.since {
             return Err(Untaken::Unknowable);
         }
@@ -168,7 +176,7 @@ mod tests {
     const SIGNED: Timestamp = Timestamp::from_ms(1_784_000_000_000);
 
     fn nonces(dir: &tempfile::TempDir) -> Nonces {
-        Nonces::open(dir.path(), NOW).expect("nonces")
+        Nonces::open(dir.path(), NOW)
     }
 
     #[test]
@@ -200,7 +208,7 @@ mod tests {
         drop(torn);
         fs::write(&path, [b"since ?\n", &whole[..]].concat()).expect("damage");
         let later = NOW.plus(Duration::from_secs(10));
-        let mut lost = Nonces::open(dir.path(), later).expect("nonces");
+        let mut lost = Nonces::open(dir.path(), later);
         assert!(matches!(lost.take("met", "one", SIGNED, later), Err(Untaken::Unknowable)));
         lost.take("met", "one", later.whole_seconds(), later).expect("signed after the loss");
     }
@@ -241,5 +249,26 @@ mod tests {
         nonces.file = Some(File::open(dir.path().join(FILE)).expect("the file"));
         assert!(matches!(nonces.take("met", "one", SIGNED, NOW), Err(Untaken::Disk(_))));
         nonces.take("met", "one", SIGNED, NOW).expect("the file was made anew");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_silences_nobody_and_opens_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ahead = NOW.plus(Duration::from_secs(86_400));
+        let mut nonces = Nonces::open(dir.path(), ahead);
+        nonces.take("met", "one", SIGNED.plus(WINDOW), ahead).expect_err("signed before the memory began");
+        nonces.take("met", "two", ahead, ahead).expect("new");
+        nonces.take("met", "one", SIGNED, NOW).expect("the clock is right again");
+        assert!(matches!(nonces.take("met", "two", SIGNED, NOW), Err(Untaken::Seen)));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_refuses_the_signed_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let gone = dir.path().join("gone");
+        let mut nonces = Nonces::open(&gone, NOW);
+        assert!(matches!(nonces.take("met", "one", SIGNED, NOW), Err(Untaken::Disk(_))));
+        fs::create_dir(&gone).expect("there again");
+        nonces.take("met", "one", SIGNED, NOW).expect("new");
     }
 }

@@ -82,7 +82,7 @@ pub struct Proofs {
 impl Proofs {
     /// Where several processes share a data directory, only the one that holds the store's lock may do this.
     pub fn open(data: &Path, by_source: BTreeMap<String, Proof>, clock: SharedClock) -> io::Result<Self> {
-        let nonces = Mutex::new(Nonces::open(data, clock.now())?);
+        let nonces = Mutex::new(Nonces::open(data, clock.now()));
         let pinned = RwLock::new(read_pinned(&by_source)?);
         Ok(Self { by_source, pinned, nonces, clock })
     }
