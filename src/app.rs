@@ -12,11 +12,11 @@ use rand::RngExt as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    access::{Access, Sessions},
+    access::{Access, Proof, Proofs, Sessions, Signing},
     alert::{Limits, Vocabulary},
     area::AreaCode,
     channel::{self, Channel, Common, Kind, Prepared, drivers, speaker::broker},
-    config::{Checked, ConfigFault, Judges, Layers, SourceSettings},
+    config::{Checked, ConfigFault, Judges, Layers, SignatureSettings, SourceSettings},
     engine::{Approval, Gateway, Setup, Source},
     fault::Fault,
     http::{self, Edge, Settings, Tls, TlsFiles},
@@ -107,6 +107,7 @@ pub struct App {
     grace: std::time::Duration,
     policy_file: Option<PathBuf>,
     tls: Option<Tls>,
+    proofs: Arc<Proofs>,
 }
 
 impl App {
@@ -136,6 +137,7 @@ impl App {
         };
         let accounts = build_channels(config.channels, &context)?;
         let registry = open_registry(&config.server.data_dir)?;
+        let by_source = config.sources.iter().map(|source| (source.name.clone(), proof(source))).collect();
         let setup = Setup {
             clock: Arc::clone(&clock),
             data_dir: config.server.data_dir.clone(),
@@ -159,13 +161,16 @@ impl App {
             telemetry::metrics::alarm("store-mended");
             tracing::error!(alarm, "the store was mended at start");
         }
-        let access = Arc::new(Access::open(&config.server.data_dir, clock).context("keys and users")?);
+        let access = Arc::new(Access::open(&config.server.data_dir, Arc::clone(&clock)).context("keys and users")?);
+        // After the store, whose lock says that no other gateway writes down nonces here.
+        let proofs = Arc::new(Proofs::open(&config.server.data_dir, by_source, clock).context("what sources prove")?);
         gateway.start().await?;
         let stop_http = CancellationToken::new();
         let ways = Ways::start(config.inlets, config.relays, &gateway, &config.server.data_dir, &config.base_dir)?;
         let edge = Edge {
             gateway: gateway.clone(),
             access: Arc::clone(&access),
+            proofs: Arc::clone(&proofs),
             sessions: Arc::new(Sessions::default()),
             relays: ways.board.clone(),
             settings: Arc::new(Settings {
@@ -179,15 +184,31 @@ impl App {
         let http = tokio::spawn(http::serve(listener, http::router(edge), tls.clone(), stop_http.clone(), config.server.shutdown_grace));
         tracing::info!(%address, replayed = opened.replayed, "the gateway is ready");
         let grace = config.server.shutdown_grace;
-        Ok(Self { gateway, access, address, broker, broker_task, ways, stop_http, http, grace, policy_file: config.policy_file, tls })
+        Ok(Self {
+            gateway,
+            access,
+            address,
+            broker,
+            broker_task,
+            ways,
+            stop_http,
+            http,
+            grace,
+            policy_file: config.policy_file,
+            tls,
+            proofs,
+        })
     }
 
-    /// Reads the certificate and the policy again; alerts under way keep their rule. A file at fault changes nothing.
+    /// Reads certificates and the policy again; alerts under way keep their rule. A file at fault changes nothing.
     pub fn reload(&self) {
         match self.tls.as_ref().map(Tls::reload) {
             None => {}
             Some(Ok(())) => tracing::info!("the certificate was read again"),
             Some(Err(error)) => tracing::error!(%error, "the certificate is at fault and was not taken"),
+        }
+        if let Err(error) = self.proofs.reload() {
+            tracing::error!(%error, "the certificates of those who sign are at fault and were not taken");
         }
         let Some(file) = &self.policy_file else { return };
         let read = std::fs::read_to_string(file).map_err(|error| error.to_string());
@@ -296,6 +317,15 @@ fn source(settings: SourceSettings) -> Source {
     };
     let SourceSettings { name, senders, events, levels, areas, datum, codes, .. } = settings;
     Source { name, senders, events, levels, areas, approval, datum, codes }
+}
+
+fn proof(settings: &SourceSettings) -> Proof {
+    let signature = match &settings.signature {
+        SignatureSettings::None => Signing::None,
+        SignatureSettings::Hmac(key) => Signing::Hmac(key.clone()),
+        SignatureSettings::Xml(files) => Signing::Xml(files.clone()),
+    };
+    Proof { signature, client_certificates: settings.client_certificates.clone() }
 }
 
 /// The two keys of the installation, made at its first start.

@@ -1,5 +1,7 @@
 //! Owns API keys: 32 random bytes, shown once, kept as SHA-256 (a key is not a password: it cannot be guessed, so a fast hash is enough).
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::RngExt as _;
 use secrecy::SecretString;
@@ -21,6 +23,15 @@ pub(super) struct Key {
     areas: Vec<AreaCode>,
     created: Timestamp,
     revoked: Option<Timestamp>,
+    /// From then on it is nobody's; keys of before this could be said never end.
+    #[serde(default)]
+    expires: Option<Timestamp>,
+}
+
+impl Key {
+    fn is_valid(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && self.expires.is_none_or(|end| now < end)
+    }
 }
 
 /// A key as it may be shown.
@@ -32,6 +43,7 @@ pub struct KeyView {
     pub areas: Vec<AreaCode>,
     pub created: Timestamp,
     pub revoked: Option<Timestamp>,
+    pub expires: Option<Timestamp>,
 }
 
 pub struct NewKey {
@@ -39,6 +51,8 @@ pub struct NewKey {
     pub role: Role,
     pub source: Option<String>,
     pub areas: Vec<AreaCode>,
+    /// How long it is good; without an end when left out.
+    pub good_for: Option<Duration>,
 }
 
 impl Access {
@@ -46,17 +60,19 @@ impl Access {
     pub fn new_key(&self, new: NewKey) -> Result<SecretString, AccessError> {
         let secret: [u8; 32] = rand::rng().random();
         let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
+        let now = self.clock.now();
         let key = Key {
             hash: hash(&text),
             name: new.name,
             role: new.role,
             source: new.source,
             areas: new.areas,
-            created: self.clock.now(),
+            created: now,
             revoked: None,
+            expires: new.good_for.map(|time| now.plus(time)),
         };
         self.change(|book| {
-            if book.keys.iter().any(|known| known.name == key.name && known.revoked.is_none()) {
+            if book.keys.iter().any(|known| known.name == key.name && known.is_valid(now)) {
                 return Err(AccessError::Known(key.name.clone()));
             }
             book.keys.push(key);
@@ -73,6 +89,7 @@ impl Access {
             areas: key.areas.clone(),
             created: key.created,
             revoked: key.revoked,
+            expires: key.expires,
         };
         self.book().keys.iter().map(view).collect()
     }
@@ -80,7 +97,7 @@ impl Access {
     pub fn revoke_key(&self, name: &str) -> Result<(), AccessError> {
         let now = self.clock.now();
         self.change(|book| {
-            let key = book.keys.iter_mut().find(|key| key.name == name && key.revoked.is_none());
+            let key = book.keys.iter_mut().find(|key| key.name == name && key.is_valid(now));
             key.ok_or_else(|| AccessError::Unknown(name.to_owned()))?.revoked = Some(now);
             Ok(())
         })
@@ -92,9 +109,8 @@ impl Access {
             return None;
         }
         let wanted = hash(presented);
-        let book = self.fresh();
-        let key =
-            book.keys.iter().filter(|key| key.revoked.is_none()).find(|key| bool::from(key.hash.as_bytes().ct_eq(wanted.as_bytes())))?;
+        let (book, now) = (self.fresh(), self.clock.now());
+        let key = book.keys.iter().filter(|key| key.is_valid(now)).find(|key| bool::from(key.hash.as_bytes().ct_eq(wanted.as_bytes())))?;
         Some(Caller { name: key.name.clone(), role: key.role, source: key.source.clone(), areas: key.areas.clone() })
     }
 }

@@ -1,11 +1,15 @@
-//! Owns who may do what: API keys, users, roles, areas, sessions.
-//! Refuses to know HTTP and alerts. Invariant: secrets are kept only as hashes; a right is granted in `Role::may` alone.
+//! Owns who may do what: API keys, users, roles, areas, sessions; and what a source proves beside its key.
+//! Refuses to know HTTP and alerts. Invariant: secrets are kept on disk only as hashes; a right is granted in `Role::may` alone.
 
 mod keys;
+mod nonces;
 mod pace;
+mod proof;
 mod role;
 mod sessions;
+mod signature;
 mod users;
+mod xml_signature;
 
 use std::{
     fs, io,
@@ -24,6 +28,7 @@ use crate::{
 
 pub use keys::{KeyView, NewKey};
 pub use pace::BURST;
+pub use proof::{Disbelief, Proof, Proofs, Shown, Signing};
 pub use role::{Action, Role};
 pub use sessions::{Sessions, TRIES_WINDOW};
 pub use users::{Mark, UserView};

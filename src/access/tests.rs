@@ -1,18 +1,18 @@
 //! Owns the tests of keys and users over one directory with two handles, as the command line and the gateway have.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Access, AccessError, Action, BURST, Caller, NewKey, Role};
-use crate::time::SystemClock;
+use crate::time::{Clock, SystemClock, Timestamp};
 
 fn open(dir: &tempfile::TempDir) -> Access {
     Access::open(dir.path(), Arc::new(SystemClock)).expect("keys and users")
 }
 
 fn viewer(name: &str) -> NewKey {
-    NewKey { name: name.into(), role: Role::Viewer, source: None, areas: vec!["510726".parse().expect("a code")] }
+    NewKey { name: name.into(), role: Role::Viewer, source: None, areas: vec!["510726".parse().expect("a code")], good_for: None }
 }
 
 #[test]
@@ -31,6 +31,34 @@ fn a_key_is_shown_once_kept_as_a_hash_and_ends_when_it_is_revoked_elsewhere() {
     beside.revoke_key("screen").expect("revoked");
     assert!(gateway.verify_key(&secret).is_none());
     assert!(matches!(gateway.revoke_key("screen"), Err(AccessError::Unknown(_))));
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug, Default)]
+struct Hand(std::sync::atomic::AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.0.load(std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn a_key_made_for_a_time_ends_with_it_and_its_name_is_free_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let hand = Arc::new(Hand::default());
+    let access = Access::open(dir.path(), hand.clone()).expect("keys and users");
+    let new = || NewKey { good_for: Some(Duration::from_secs(60)), ..viewer("guest") };
+    let key = access.new_key(new()).expect("a key");
+    hand.0.store(59_999, std::sync::atomic::Ordering::Relaxed);
+    assert!(access.verify_key(key.expose_secret()).is_some());
+    assert!(matches!(access.new_key(new()), Err(AccessError::Known(_))));
+    hand.0.store(60_000, std::sync::atomic::Ordering::Relaxed);
+    assert!(access.verify_key(key.expose_secret()).is_none());
+    let next = access.new_key(new()).expect("the name is free");
+    assert!(access.verify_key(next.expose_secret()).is_some() && access.verify_key(key.expose_secret()).is_none());
+    access.revoke_key("guest").expect("the one that is good");
+    assert!(access.verify_key(next.expose_secret()).is_none());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Owns `lastmile key`: API keys, on the data directory of a running or stopped gateway.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
@@ -11,6 +11,7 @@ use crate::{
     access::{Access, NewKey, Role},
     app,
     area::AreaCode,
+    keys::parse_duration,
     time::SystemClock,
 };
 
@@ -49,6 +50,9 @@ pub(super) enum Key {
         /// Limit to these areas and what lies below.
         #[arg(long)]
         area: Vec<AreaCode>,
+        /// How long the key is good, such as 90d; without an end when left out.
+        #[arg(long, value_parser = time)]
+        expires: Option<Duration>,
         #[command(flatten)]
         place: Where,
         #[arg(long)]
@@ -71,12 +75,12 @@ pub(super) enum Key {
 impl Key {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Self::New { name, role, source, area, place, json } => {
+            Self::New { name, role, source, area, expires, place, json } => {
                 if role == Role::Bureau && source.is_none() {
                     return Err(Failure::usage("a bureau's key needs --source, the name of its [[source]] in the configuration"));
                 }
                 let shown = json!({ "name": name, "role": role, "source": source });
-                let secret = place.access()?.new_key(NewKey { name, role, source, areas: area })?;
+                let secret = place.access()?.new_key(NewKey { name, role, source, areas: area, good_for: expires })?;
                 if json {
                     let mut shown = shown;
                     shown["key"] = secret.expose_secret().into();
@@ -90,7 +94,11 @@ impl Key {
                     return output::json(&keys);
                 }
                 for key in keys {
-                    let state = key.revoked.map_or_else(|| "valid".to_owned(), |at| format!("revoked {at}"));
+                    let state = match (key.revoked, key.expires) {
+                        (Some(at), _) => format!("revoked {at}"),
+                        (None, Some(at)) => format!("until {at}"),
+                        (None, None) => "valid".to_owned(),
+                    };
                     output::line(&format!("{}  {}  {}  {state}", key.name, key.role, key.source.unwrap_or_default()))?;
                 }
                 Ok(())
@@ -98,4 +106,8 @@ impl Key {
             Self::Revoke { name, place } => Ok(place.access()?.revoke_key(&name)?),
         }
     }
+}
+
+fn time(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).ok_or("must be a time such as 12h or 90d")
 }

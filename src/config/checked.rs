@@ -6,11 +6,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use secrecy::SecretString;
 use toml::{Table, Value};
 
-use super::layers::{ConfigFault, Layers, located, read_bounded};
+use super::{
+    layers::{ConfigFault, Layers, located, read_bounded},
+    source::{self, SourceSettings},
+};
 use crate::{
-    alert::{EventPattern, Level},
     area::AreaCode,
-    datum::Datum,
     fault::{Fault, Faults},
     keys::Keys,
     matching::meant::CodeBook,
@@ -22,8 +23,6 @@ const DEFAULT_POLICY: &str = include_str!("../../config/policy.toml");
 const POLICY_BYTES_MAX: u64 = 1 << 20;
 /// Codes that were given up, of the city that the program's fixture county belongs to.
 const DEFAULT_HISTORY: &str = include_str!("../../config/code-history.csv");
-/// All divisions of a province are a few megabytes.
-const CODES_BYTES_MAX: u64 = 16 << 20;
 
 /// Judges the tables that belong to other rooms, and says what each is made into.
 pub trait Judges {
@@ -74,20 +73,6 @@ pub struct HttpTls {
 }
 
 #[derive(Debug)]
-pub struct SourceSettings {
-    pub name: String,
-    pub senders: Vec<String>,
-    pub events: Vec<EventPattern>,
-    pub levels: Vec<Level>,
-    pub areas: Vec<AreaCode>,
-    /// `none`, `red` or `always`.
-    pub approval: &'static str,
-    pub datum: Datum,
-    /// How its codes are understood.
-    pub codes: CodeBook,
-}
-
-#[derive(Debug)]
 pub struct BrokerSettings {
     pub listen: SocketAddr,
     pub sessions_max: usize,
@@ -111,10 +96,13 @@ impl<J: Judges> Checked<J> {
         let (county, history) = county.map_or((None, None), |(code, name, history)| (Some((code, name)), Some(history)));
         let history = history.unwrap_or_default();
         let tables = top.tables("source");
-        faults.extend(double_names(&tables));
+        faults.extend(source::double_names(&tables));
         let root = county.as_ref().map(|(code, _)| *code);
-        let read = tables.into_iter().enumerate().map(|(place, table)| source(place, table, root, &history, layers));
+        let source_tables = tables.len();
+        let read = tables.into_iter().enumerate().map(|(place, table)| source::read(place, table, root, &history, &layers.base_dir));
         let sources: Vec<_> = read.filter_map(|read| kept(read, &mut faults)).collect();
+        let asks = server.as_ref().is_none_or(|server| server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()));
+        faults.extend(source::unasked(&sources, source_tables, asks));
         let channels = named_tables(&mut top, "channel", |name, table| judges.channel(name, table), &mut faults);
         faults.extend(unknown_sources(&layers.table, &sources));
         let inlets = named_tables(&mut top, "inlet", |name, table| judges.inlet(name, table), &mut faults);
@@ -220,7 +208,7 @@ fn county(keys: &mut Keys<'_>, layers: &Layers) -> Option<(AreaCode, String, Str
     let text = keys.required("code");
     let name = keys.required("name");
     let history = match keys.text("code_history").filter(|file| !file.is_empty()) {
-        Some(file) => read_file(keys, "code_history", &file, layers).unwrap_or_default(),
+        Some(file) => source::read_file(keys, "code_history", &file, &layers.base_dir).unwrap_or_default(),
         None => DEFAULT_HISTORY.to_owned(),
     };
     if let Err(faults) = CodeBook::read(&history, None) {
@@ -233,73 +221,6 @@ fn county(keys: &mut Keys<'_>, layers: &Layers) -> Option<(AreaCode, String, Str
             None
         }
     }
-}
-
-/// A small file of text beside the configuration.
-fn read_file(keys: &mut Keys<'_>, key: &'static str, file: &str, layers: &Layers) -> Option<String> {
-    let path = layers.base_dir.join(file);
-    let read = std::fs::metadata(&path).and_then(|found| {
-        if found.len() <= CODES_BYTES_MAX { std::fs::read_to_string(&path) } else { Err(std::io::Error::other("too large")) }
-    });
-    read.map_err(|error| keys.fault(key, "unreadable", format!("{}: {error}", path.display()))).ok()
-}
-
-fn source(place: usize, table: &Table, county: Option<AreaCode>, history: &str, layers: &Layers) -> Result<SourceSettings, Vec<Fault>> {
-    let mut keys = Keys::read(format!("source[{place}]"), table);
-    let name = keys.required("name");
-    let senders = keys.texts("senders");
-    if senders.is_empty() {
-        keys.fault("senders", "missing", "must name at least one sender that the source speaks for");
-    }
-    let mut events: Vec<EventPattern> = keys.parsed("events");
-    if !keys.has("events") {
-        events.extend("*".parse().ok());
-    }
-    for key in ["events", "levels"] {
-        if table.get(key).is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
-            keys.fault(key, "missing", "must not be empty; leave it out to mean all");
-        }
-    }
-    let words = keys.texts("levels");
-    let mut levels = if keys.has("levels") { Vec::new() } else { Level::ALL.to_vec() };
-    for (place, word) in words.iter().enumerate() {
-        match Level::ALL.into_iter().find(|level| level.name() == word) {
-            Some(level) => levels.push(level),
-            None => keys.fault(&format!("levels[{place}]"), "unknown-level", format!("{word:?} is not red, orange, yellow or blue")),
-        }
-    }
-    let areas: Vec<AreaCode> = keys.parsed("areas");
-    if areas.is_empty() {
-        keys.fault("areas", "missing", "must name the areas that the source may issue for");
-    }
-    // Areas of another county are a slip of the pen that would only show when a warning is refused.
-    let foreign = |area: &AreaCode| county.is_some_and(|county| !county.contains(*area) && !area.contains(county));
-    for area in areas.iter().filter(|area| foreign(area)) {
-        keys.fault("areas", "outside-county", format!("{area} neither lies in the county nor holds it"));
-    }
-    let approval = keys.word("approval", &["none", "red", "always"], "none");
-    // The other two ways of signing belong to a later step; a key that promised them and did nothing would be a trap.
-    keys.word("signature", &["none"], "none");
-    let datum = match keys.word("datum", &["wgs84", "cgcs2000", "gcj02"], "wgs84") {
-        "gcj02" => Datum::Gcj02,
-        _ => Datum::Wgs84,
-    };
-    let code_table = keys.text("code_table").and_then(|file| read_file(&mut keys, "code_table", &file, layers));
-    // A history at fault has been told of already.
-    let history = CodeBook::read(history, None).map_or("", |_| history);
-    let codes = CodeBook::read(history, code_table.as_deref()).unwrap_or_else(|faults| {
-        faults.iter().for_each(|fault| keys.fault("code_table", fault.rule, fault.to_string()));
-        CodeBook::default()
-    });
-    keys.finish(SourceSettings { name, senders, events, levels, areas, approval, datum, codes })
-}
-
-/// Two sources of one name: keys are made for a name.
-fn double_names(tables: &[&Table]) -> Vec<Fault> {
-    let name = |place: usize| tables[place].get("name").and_then(Value::as_str);
-    let twice = |place: &usize| name(*place).is_some_and(|own| (0..*place).any(|earlier| name(earlier) == Some(own)));
-    let places = (0..tables.len()).filter(twice);
-    places.map(|place| Fault::new(format!("source[{place}].name"), "given-twice", "another source has this name")).collect()
 }
 
 /// An inlet speaks for a source, as a bureau's key does.

@@ -132,10 +132,15 @@ impl Layers {
         }
     }
 
-    /// `password_file = "…"` in the table of a channel, inlet, relay or the broker becomes `password`.
+    /// `password_file = "…"` in the table of a source, channel, inlet, relay or the broker becomes `password`.
     fn take_secret_files(&mut self) -> Vec<Fault> {
         let Self { table, base_dir, lines, variables, .. } = self;
         let mut faults = Vec::new();
+        for (place, source) in table.get_mut("source").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
+            if let Value::Table(source) = source {
+                take_secrets(&format!("source[{place}]"), source, base_dir, variables, lines, &mut faults);
+            }
+        }
         for section in ["channel", "inlet", "relay", "builtin_broker"] {
             let Some(Value::Table(below)) = table.get_mut(section) else { continue };
             if section == "builtin_broker" {

@@ -4,8 +4,10 @@
 mod checked;
 mod layers;
 mod show;
+mod source;
 #[cfg(test)]
 mod tests;
 
-pub use checked::{BrokerSettings, Checked, HttpTls, Judges, Log, Server, SourceSettings};
+pub use checked::{BrokerSettings, Checked, HttpTls, Judges, Log, Server};
 pub use layers::{ConfigFault, DEFAULTS, Layers};
+pub use source::{SignatureSettings, SourceSettings};

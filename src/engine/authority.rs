@@ -6,9 +6,15 @@ use crate::{
     area::AreaCode,
     datum::Datum,
     fault::Faults,
-    matching::meant::{CodeBook, Meant, meant},
+    matching::{
+        self,
+        meant::{CodeBook, Meant, meant},
+    },
     registry::Snapshot,
 };
+
+/// Areas that are named of those a shape should not have touched.
+const NAMED_MAX: usize = 3;
 
 /// A `[[source]]` of the configuration.
 #[derive(Clone, Debug)]
@@ -33,7 +39,7 @@ pub enum Approval {
 
 impl Source {
     /// What this source may not say about this alert; empty when it may.
-    pub(crate) fn judge(&self, alert: &Alert, faults: &mut Faults) {
+    pub(crate) fn judge(&self, alert: &Alert, snapshot: &Snapshot, faults: &mut Faults) {
         if !self.senders.contains(&alert.sender) {
             let message = format!("source {} may not speak for {:?}", self.name, alert.sender);
             faults.add("sender", "sender-not-allowed", message);
@@ -45,6 +51,10 @@ impl Source {
         if alert.msg_type != MsgType::Cancel && !self.levels.contains(&alert.level) {
             faults.add("level", "level-not-allowed", format!("source {} may not issue level {}", self.name, alert.level.name()));
         }
+        self.judge_areas(alert, snapshot, faults);
+    }
+
+    fn judge_areas(&self, alert: &Alert, snapshot: &Snapshot, faults: &mut Faults) {
         for (number, area) in alert.areas.iter().enumerate() {
             for (place, &code) in area.codes.iter().enumerate() {
                 if !self.areas.iter().any(|allowed| allowed.contains(code)) {
@@ -52,6 +62,38 @@ impl Source {
                     faults.add(format!("areas[{number}].codes[{place}]"), "area-not-allowed", message);
                 }
             }
+        }
+        // Whoever speaks for the whole county may draw beyond it: nobody there is ours, so nobody there is told.
+        let is_whole = snapshot.areas().root().is_some_and(|root| self.areas.iter().any(|allowed| allowed.contains(root.code)));
+        // An all-clear goes to whoever was told, whatever shape it bears.
+        if is_whole || alert.msg_type == MsgType::Cancel {
+            return;
+        }
+        for (number, area) in alert.areas.iter().enumerate() {
+            for (place, held) in matching::held_by_shapes(area, snapshot) {
+                let outside: Vec<AreaCode> = held.into_iter().filter(|&code| self.is_outside(code)).collect();
+                if !outside.is_empty() {
+                    let named: Vec<String> = outside.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+                    let (count, named) = (outside.len(), named.join(", "));
+                    let message = format!("source {} may not issue for {count} areas that the shape touches, such as {named}", self.name);
+                    faults.add(format!("areas[{number}].{place}"), "area-not-allowed", message);
+                }
+            }
+        }
+    }
+
+    /// What is registered with an area above one's own may stand anywhere below it: it makes no shape too large.
+    fn is_outside(&self, code: AreaCode) -> bool {
+        !self.areas.iter().any(|allowed| allowed.contains(code) || code.contains(*allowed))
+    }
+
+    /// Whether this source may change or end what another one has said: only where it could have said all of it itself.
+    pub(crate) fn judge_target(&self, said_by: &str, target: &Alert, snapshot: &Snapshot, faults: &mut Faults) {
+        let mut beyond = Faults::default();
+        self.judge_areas(&Alert { msg_type: MsgType::Alert, ..target.clone() }, snapshot, &mut beyond);
+        if said_by != self.name && !beyond.is_empty() {
+            let message = format!("source {} may not change {:?}, which reaches beyond its areas", self.name, target.identifier);
+            faults.add("references", "area-not-allowed", message);
         }
     }
 

@@ -122,9 +122,13 @@ impl Gateway {
         let meant = source.understand(&mut alert, &self.snapshot());
         warnings.extend(meant.warnings);
         let mut faults = Faults::default();
-        source.judge(&alert, &mut faults);
+        source.judge(&alert, &self.snapshot(), &mut faults);
         judge_time(&alert, received, self.max_skew, &mut faults);
         let target = self.judge_references(&alert, &mut faults);
+        if let Some(target) = &target {
+            let said_by = target.read().accepted.source.clone();
+            source.judge_target(&said_by, &target.alert, &self.snapshot(), &mut faults);
+        }
         let matched = self.judge_area(&alert, &mut faults);
         if self.policy.load().decide(&alert.event, alert.level).is_none() {
             faults.add("event", "no-policy-rule", format!("no rule of the policy fits {} at level {}", alert.event, alert.level.name()));

@@ -19,6 +19,7 @@ use super::{
     body::{Sent, SentAlert, WORDS_MAX},
     page,
     problem::Problem,
+    proof::{Connection, prove},
 };
 use crate::{
     access::{Action, Caller, Role},
@@ -40,10 +41,20 @@ const LIMIT_DEFAULT: usize = 100;
 type Answer<T> = Result<T, Problem>;
 type Words = Query<HashMap<String, String>>;
 
-pub(super) async fn submit(State(edge): State<Edge>, who: Who, headers: HeaderMap, SentAlert(body): SentAlert) -> Answer<Response> {
+pub(super) async fn submit(
+    State(edge): State<Edge>,
+    who: Who,
+    connection: Connection,
+    headers: HeaderMap,
+    SentAlert(body): SentAlert,
+) -> Answer<Response> {
     let caller = who.may(Action::Post)?;
+    prove(&edge, &caller, &connection, &headers, &body).await?;
+    let is_verified = caller.source.as_deref().is_some_and(|source| edge.proofs.is_signed_within(source));
     let actor = Actor { name: caller.name, source: caller.source };
-    let submitted = edge.gateway.submit(&body, content_type(&headers), &actor).await?;
+    let mut submitted = edge.gateway.submit(&body, content_type(&headers), &actor).await?;
+    // The reader of documents looks at no signature; here it was looked at.
+    submitted.warnings.retain(|warning| !is_verified || warning.rule != "signature-not-verified");
     let status = if submitted.repeat { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(submitted_view(&submitted))).into_response())
 }

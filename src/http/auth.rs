@@ -37,7 +37,7 @@ impl FromRequestParts<Edge> for Who {
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
         if let Some(key) = bearer(&parts.headers) {
-            let caller = edge.access.verify_key(key).ok_or_else(Problem::unauthorized)?;
+            let caller = edge.access.verify_key(key).ok_or_else(Problem::wrong_key)?;
             return paced(edge, caller);
         }
         let caller = person(edge, &parts.headers).ok_or_else(Problem::unauthorized)?;

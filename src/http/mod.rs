@@ -12,6 +12,7 @@ mod openapi;
 mod operating;
 mod page;
 mod problem;
+mod proof;
 mod registry;
 mod serve;
 mod tls;
@@ -26,7 +27,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, Sessions},
+    access::{Access, Proofs, Sessions},
     engine::Gateway,
     relay::Board,
 };
@@ -49,6 +50,7 @@ pub struct Settings {
 pub struct Edge {
     pub gateway: Gateway,
     pub access: Arc<Access>,
+    pub proofs: Arc<Proofs>,
     pub sessions: Arc<Sessions>,
     pub relays: Board,
     pub settings: Arc<Settings>,

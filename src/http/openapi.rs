@@ -12,14 +12,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "post",
         "/v1/alerts",
         "bureau",
-        "Post an alert: CAP 1.2, 12379 XML or JSON",
+        "Post an alert: CAP 1.2, 12379 XML or JSON; X-Signature where the source signs",
         &[
             (200, "the same alert again"),
             (202, "accepted, on disk"),
             (400, "not parseable"),
-            (409, "known with other content"),
+            (401, "unauthorized, wrong-key, no-client-certificate, unsigned, bad-signature, expired-signature"),
+            (403, "no-source; sender-, event-, level- or area-not-allowed, where nothing else is wrong"),
+            (409, "conflict: known with other content; replayed: the signature was used before"),
             (413, "too large"),
             (422, "breaks rules, all listed"),
+            (429, "too many requests, or too many signed ones"),
             (503, "cannot be stored now"),
         ],
     ),
@@ -130,6 +133,7 @@ pub(super) async fn document() -> Json<Value> {
 }
 
 fn described() -> Value {
+    let types: Vec<String> = super::page::kinds().map(|kind| format!("/problems/{kind}")).collect();
     let mut paths: Map<String, Value> = Map::new();
     for (method, path, who, summary, answers) in OPERATIONS {
         let responses: Map<String, Value> =
@@ -163,7 +167,7 @@ fn described() -> Value {
                 "problem": {
                     "type": "object",
                     "properties": {
-                        "type": { "type": "string" }, "title": { "type": "string" }, "status": { "type": "integer" }, "detail": { "type": "string" },
+                        "type": { "type": "string", "enum": types }, "title": { "type": "string" }, "status": { "type": "integer" }, "detail": { "type": "string" },
                         "problems": { "type": "array", "items": { "type": "object", "properties": {
                             "path": { "type": "string" }, "rule": { "type": "string" }, "message": { "type": "string" } } } }
                     }

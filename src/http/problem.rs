@@ -11,6 +11,7 @@ use axum::{
 use serde_json::json;
 
 use crate::{
+    access::Disbelief,
     engine::{
         Unavailable,
         answer::{AnswerError, CallbackError},
@@ -60,6 +61,25 @@ impl Problem {
 
     pub(super) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Who is asking?", "send Authorization: Bearer KEY, or sign in")
+    }
+
+    pub(super) fn bad_signature(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "bad-signature", "The signature is wrong", detail)
+    }
+
+    /// Something of ours broke; the log says what.
+    pub(super) fn failed() -> Self {
+        Self::of_status(StatusCode::INTERNAL_SERVER_ERROR, "")
+    }
+
+    /// A key was shown that nobody has, or that was revoked.
+    pub(super) fn wrong_key() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "wrong-key",
+            "The key is not known",
+            "no key like this one is known, or it was revoked, or its time is over",
+        )
     }
 
     /// A caller, or whoever guesses a password, has to wait this long.
@@ -136,6 +156,46 @@ impl From<Unavailable> for Problem {
     }
 }
 
+impl From<Disbelief> for Problem {
+    /// Who cannot show who they are is not known (401); a nonce that was used is a conflict with what is on record (409).
+    fn from(why: Disbelief) -> Self {
+        let detail = why.to_string();
+        match why {
+            Disbelief::NoCertificate(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "no-client-certificate", "A client certificate is needed", detail)
+            }
+            Disbelief::Unsigned(_) => Self::new(StatusCode::UNAUTHORIZED, "unsigned", "A signature is needed", detail),
+            Disbelief::BadSignature(_) => Self::bad_signature(detail),
+            Disbelief::Expired { .. } | Disbelief::Unknowable { .. } => {
+                Self::new(StatusCode::UNAUTHORIZED, "expired-signature", "Signed too long ago or too far ahead", detail)
+            }
+            Disbelief::Replayed => Self::new(StatusCode::CONFLICT, "replayed", "The signature was used before", detail),
+            Disbelief::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "Too many requests", detail),
+            Disbelief::NotKept(error) => {
+                tracing::error!(%error, "the nonce of a signed request cannot be kept");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store-unavailable",
+                    "Cannot be stored now",
+                    "nothing was promised; sign and send it again",
+                )
+            }
+        }
+    }
+}
+
+/// Kind and title, where nothing is wrong with an alert but who says it; the first fault names the kind, all are listed.
+fn of_authority(faults: &[Fault]) -> Option<(&'static str, &'static str)> {
+    let right = |fault: &Fault| match fault.rule {
+        "sender-not-allowed" => Some((fault.rule, "Not in this sender's name")),
+        "event-not-allowed" => Some((fault.rule, "Not this event")),
+        "level-not-allowed" => Some((fault.rule, "Not this level")),
+        "area-not-allowed" => Some((fault.rule, "Not for this area")),
+        _ => None,
+    };
+    if faults.iter().any(|fault| right(fault).is_none()) { None } else { right(faults.first()?) }
+}
+
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let detail = error.to_string();
@@ -147,11 +207,17 @@ impl From<SubmitError> for Problem {
                 }
                 Self::new(StatusCode::BAD_REQUEST, "not-parseable", "Not an alert document", detail).with(faults)
             }
+            SubmitError::Invalid(faults) if let Some((kind, title)) = of_authority(&faults) => {
+                Self::new(StatusCode::FORBIDDEN, kind, title, "the alert is sound; its source may not say all of it").with(faults)
+            }
             SubmitError::Invalid(faults) | SubmitError::Early(faults) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-alert", "The alert breaks rules", detail).with(faults)
             }
             SubmitError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", "Known with other content", detail),
-            SubmitError::NoSource(_) => Self::forbidden("this key speaks for no [[source]] of the configuration"),
+            SubmitError::NoSource(_) => {
+                let detail = "this key speaks for no [[source]] of the configuration";
+                Self::new(StatusCode::FORBIDDEN, "no-source", "The key speaks for no source", detail)
+            }
             SubmitError::Unavailable(error) => error.into(),
         }
     }

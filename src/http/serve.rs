@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::tls::Tls;
+use super::tls::{Introduced, Tls};
 use crate::telemetry::metrics as meter;
 
 /// Where more wait, a proxy stands in front; and never more than half of the descriptors the process may open.
@@ -78,7 +78,7 @@ async fn serve_within(
     match tls {
         None => patient(axum_server::from_tcp(listener)?.acceptor(room).handle(handle), bounds).serve(service).await,
         Some(tls) => {
-            let server = axum_server::from_tcp_rustls(listener, tls.config)?.map(|acceptor| acceptor.acceptor(room));
+            let server = axum_server::from_tcp_rustls(listener, tls.config)?.map(|acceptor| Introduced(acceptor.acceptor(room)));
             patient(server.handle(handle), bounds).serve(service).await
         }
     }
@@ -111,7 +111,7 @@ impl<S> Accept<TcpStream, S> for Room {
 }
 
 /// A connection with its place, which is given back when the connection is gone.
-struct Placed {
+pub(super) struct Placed {
     stream: TcpStream,
     _place: OwnedSemaphorePermit,
 }

@@ -1,5 +1,6 @@
-//! Owns the certificate of the listener: read at start, read again on request while connections stand.
-//! Refuses to know where the file names come from. Invariant: files at fault change nothing.
+//! Owns the certificates of connections: the listener's, read at start and again on request while connections stand; and the client's,
+//! carried from the handshake to each of its requests. Refuses to know where the file names come from, and who needs a certificate.
+//! Invariant: files at fault change nothing; a certificate that is carried was issued by the configured authority.
 
 use std::{
     fmt::Display,
@@ -8,18 +9,25 @@ use std::{
     sync::Arc,
 };
 
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::{accept::Accept, tls_rustls::RustlsConfig};
+use futures::future::BoxFuture;
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tower_http::add_extension::AddExtension;
+
+use super::serve::Placed;
 
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     pub cert: PathBuf,
     pub key: PathBuf,
-    /// Whose certificates a client must show, when any.
+    /// Whose certificates are asked for; a client without one is let in, as browsers have none.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -43,6 +51,35 @@ impl Tls {
     }
 }
 
+/// SHA-256 of the certificate that the client of a connection has shown; every request over TLS bears it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientCertificate(pub(super) Option<[u8; 32]>);
+
+/// Tells each request whose certificate came with its connection.
+#[derive(Clone)]
+pub(super) struct Introduced<A>(pub(super) A);
+
+impl<S, A> Accept<TcpStream, S> for Introduced<A>
+where
+    A: Accept<TcpStream, S, Stream = TlsStream<Placed>>,
+    A::Service: Send + 'static,
+    A::Future: Send + 'static,
+{
+    type Stream = A::Stream;
+    type Service = AddExtension<A::Service, ClientCertificate>;
+    type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let accepting = self.0.accept(stream, service);
+        Box::pin(async move {
+            let (stream, service) = accepting.await?;
+            let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+            let client = ClientCertificate(shown.map(|certificate| Sha256::digest(certificate).into()));
+            Ok((stream, AddExtension::new(service, client)))
+        })
+    }
+}
+
 fn server_config(files: &TlsFiles) -> io::Result<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -55,7 +92,7 @@ fn server_config(files: &TlsFiles) -> io::Result<ServerConfig> {
             for cert in certificates(path)? {
                 roots.add(cert).map_err(|error| fault(path.display(), &error))?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated().build();
             builder.with_client_cert_verifier(verifier.map_err(|error| fault(path.display(), &error))?)
         }
     };

@@ -64,6 +64,18 @@ pub fn audience(areas: &[Area], snapshot: &Snapshot) -> Audience {
     search.finish(has_shapes)
 }
 
+/// Of each shape of an area, by its place there: the registry's areas, of any level, in which it holds anything.
+pub fn held_by_shapes(area: &Area, snapshot: &Snapshot) -> Vec<(String, Vec<AreaCode>)> {
+    let held = |shape: &Shape| {
+        let mut search = Search { snapshot, found: Audience::default(), nodes: RoaringBitmap::new(), bits: Vec::new() };
+        search.add_shape(shape, String::new);
+        search.nodes.iter().map(|node| snapshot.areas().node(node).code).collect()
+    };
+    let polygons = area.polygons.iter().enumerate().map(|(nth, polygon)| (format!("polygons[{nth}]"), held(&Shape::polygon(polygon))));
+    let circles = area.circles.iter().enumerate().map(|(nth, circle)| (format!("circles[{nth}]"), held(&Shape::circle(circle))));
+    polygons.chain(circles).collect()
+}
+
 struct Search<'a> {
     snapshot: &'a Snapshot,
     found: Audience,

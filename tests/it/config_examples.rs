@@ -1,8 +1,11 @@
-//! Holds the examples of the configuration's manual against the drivers: every block that a reader may uncomment is one that works.
+//! Holds the examples of the configuration's manual against the drivers: every block of a channel or source that a reader may uncomment is one that works.
+
+use std::fs;
 
 use lastmile::{
+    app,
     channel::{Kind, drivers},
-    config::DEFAULTS,
+    config::{DEFAULTS, Layers},
     inlet, relay,
 };
 
@@ -84,5 +87,34 @@ fn the_example_of_a_relay_is_one_that_is_taken() {
         if let Err(faults) = relay::check(&name, &table) {
             panic!("{name}: {}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         }
+    }
+}
+
+/// The block `# [[source]]`, as a reader would uncomment it for this way of signing: keys of another way are left out.
+fn source(way: &str, without: &[&str]) -> String {
+    let lines = DEFAULTS.lines().filter_map(|line| line.strip_prefix("# ")).skip_while(|line| *line != "[[source]]");
+    let block: Vec<&str> = lines.take_while(|line| line.contains('=') || *line == "[[source]]").collect();
+    let key_of = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    let kept = block.iter().filter(|line| !without.contains(&key_of(line).as_str()));
+    let said = kept.map(|line| if key_of(line) == "signature" { format!("signature = \"{way}\"") } else { (*line).to_owned() });
+    said.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_key_of_the_example_of_a_source_is_one_that_is_taken() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("met.signature"), "5f2d1c7e9a3b4f6085d7c2e1b0a99f3e").expect("written");
+    fs::write(folder.path().join("met.pem"), "a certificate").expect("written");
+    let tls = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\nclient_ca = \"ca.pem\"\n";
+    for (way, without) in
+        [("none", &["signature_key_file", "certificates"][..]), ("hmac", &["certificates"]), ("xml", &["signature_key_file"])]
+    {
+        let text = source(way, without).replace("<64 hexadecimal digits>", &"0a".repeat(32));
+        assert!(text.contains("client_certificates = [\"sha256:0a"), "{text}");
+        let file = folder.path().join("lastmile.toml");
+        fs::write(&file, format!("{tls}{text}")).expect("written");
+        let read = Layers::read(Some(&file), std::iter::empty()).and_then(|layers| app::check(&layers));
+        let checked = read.unwrap_or_else(|faults| panic!("{way}: {}\n{text}", app::fault_lines(&faults)));
+        assert_eq!(checked.sources.len(), 1);
     }
 }

@@ -109,7 +109,6 @@ impl Site {
     }
 
     pub(crate) async fn configured(home: tempfile::TempDir, approval: &str, more: &str, tables: &str, files: &[(&str, &str)]) -> Self {
-        crate::tls_provider();
         let data = home.path().join("data");
         let text = CONFIGURATION.replace("{data}", &data.display().to_string()).replace("{approval}", approval).replace("{more}", more);
         let text = text.replace("{line}", if tables.contains("[channel.") { "" } else { LINE });
@@ -122,7 +121,23 @@ impl Site {
         Self::begun(home, client).await
     }
 
+    /// A gateway whose configuration differs in these words.
+    pub(crate) async fn changed(changes: &[(&str, &str)]) -> Self {
+        let home = new_home();
+        let mut text = CONFIGURATION.replace("{more}", "").replace("{line}", LINE);
+        for (old, new) in changes {
+            assert!(text.contains(old), "the configuration has no {old}");
+            text = text.replace(old, new);
+        }
+        let text = text.replace("{data}", &home.path().join("data").display().to_string()).replace("{approval}", "none");
+        fs::write(home.path().join("lastmile.toml"), text).expect("configuration");
+        fs::write(home.path().join("policy.toml"), POLICY).expect("policy");
+        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().expect("a client");
+        Self::begun(home, client).await
+    }
+
     async fn begun(home: tempfile::TempDir, client: Client) -> Self {
+        crate::tls_provider();
         let layers = Layers::read(Some(&home.path().join("lastmile.toml")), std::iter::empty());
         let config = layers.and_then(|layers| app::check(&layers)).unwrap_or_else(|faults| panic!("{}", app::fault_lines(&faults)));
         let app = App::start(config, 1).await.expect("a gateway");
@@ -131,7 +146,7 @@ impl Site {
 
     pub(crate) fn key(&self, name: &str, role: Role, source: Option<&str>, areas: &[&str]) -> Holder {
         let areas = areas.iter().map(|area| area.parse().expect("a code")).collect();
-        let new = NewKey { name: name.to_owned(), role, source: source.map(str::to_owned), areas };
+        let new = NewKey { name: name.to_owned(), role, source: source.map(str::to_owned), areas, good_for: None };
         Holder(self.app.access.new_key(new).expect("a key"))
     }
 

@@ -1,4 +1,4 @@
-//! The built program against real peers: mosquitto, Kannel, an SMTP server and a group robot's far end, over the loopback.
+//! The built program against real peers: mosquitto, Kannel, an SMTP server, a group robot's far end, over the loopback, and xmlsec1.
 //! A peer that is missing fails its test: a skipped proof is none.
 
 #![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
@@ -13,6 +13,7 @@ mod program;
 mod robot;
 mod smtp;
 mod wis2;
+mod xmlsec;
 
 use crate::{drive::Drive, machine::require};
 

@@ -29,7 +29,7 @@ use crate::{access::TRIES_WINDOW, delivery::event::Choice, engine::look::Report}
 pub(super) use alert::{alert, alert_live};
 pub(super) use language::Language;
 pub(super) use list::{index, index_live};
-pub(super) use problems::{explained, of_problem, reader};
+pub(super) use problems::{explained, kinds, of_problem, reader};
 
 /// Passwords checked at one time: each takes 19 MB and tens of milliseconds, and guessing must not take the machine.
 static HASHING: Semaphore = Semaphore::const_new(2);

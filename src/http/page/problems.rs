@@ -17,7 +17,20 @@ use crate::{fault::Fault, http::problem::Problem};
 type Words = (&'static str, [&'static str; 2], [&'static str; 2]);
 
 const WORDS: &[Words] = &[
+    (
+        "area-not-allowed",
+        ["来源无权对该区域发布", "预警内容无误，但所列区域（含多边形和圆所覆盖的乡镇、村）超出此来源的权限；请缩小区域或由有权单位发布。"],
+        [
+            "Not for this area",
+            "The alert is sound, but codes or shapes reach beyond the areas of this source. Take less, or let whoever may say it.",
+        ],
+    ),
     ("bad-request", ["请求无法读取", "请检查所填内容后重试。"], ["The request cannot be read", "Check what was sent and try again."]),
+    (
+        "bad-signature",
+        ["签名不正确", "请核对签名密钥和签名内容：时间、一次性编号和原始正文。"],
+        ["The signature is wrong", "Compare the key and the signed bytes: time, nonce and the body as it was sent."],
+    ),
     (
         "busy",
         ["同时进行的操作过多", "请稍等几秒再试。"],
@@ -28,7 +41,20 @@ const WORDS: &[Words] = &[
         ["已有内容不同的同一预警", "同一发布单位、标识和时间只能对应一份内容；更改请发布更新。"],
         ["Known with other content", "Sender, identifier and time of sending name one content. Send an Update to change it."],
     ),
+    (
+        "event-not-allowed",
+        ["来源无权发布该灾种", "预警内容无误，但此来源的配置不含该灾种；请由有权单位发布。"],
+        ["Not this event", "The alert is sound, but this source may not issue this kind of event."],
+    ),
     ("expired", ["预警已过期", "过期的预警不能再批准发布。"], ["The alert has expired", "An alert that has expired is not sent any more."]),
+    (
+        "expired-signature",
+        ["签名已失效", "签名时间与网关时钟相差不得超过五分钟；请校准时钟后重新签名。"],
+        [
+            "Signed too long ago or too far ahead",
+            "At most five minutes may lie between the signature and our clock. Set the clock right and sign anew.",
+        ],
+    ),
     ("failed", ["网关出错", "操作没有完成，请告知管理员查看日志。"], ["The gateway failed", "Ask the administrator to look into the log."]),
     (
         "forbidden",
@@ -51,9 +77,24 @@ const WORDS: &[Words] = &[
         ["The registry refuses it", "Nothing was changed. Every bad row is listed with its file and line."],
     ),
     (
+        "level-not-allowed",
+        ["来源无权发布该级别", "预警内容无误，但此来源的配置不含该级别；请由有权单位发布。"],
+        ["Not this level", "The alert is sound, but this source may not issue this level."],
+    ),
+    (
         "method-not-allowed",
         ["此地址不支持这种操作", "请从首页重新进入。"],
         ["Not this method", "The Allow header names the methods of the address."],
+    ),
+    (
+        "no-client-certificate",
+        ["缺少客户端证书", "此来源必须通过登记过的客户端证书建立连接。"],
+        ["A client certificate is needed", "Alerts of this source come over TLS with a client certificate that the configuration names."],
+    ),
+    (
+        "no-source",
+        ["密钥没有对应的来源", "此密钥不代表配置中的任何来源；请让管理员用 lastmile key new --source 重新制作。"],
+        ["The key speaks for no source", "No [[source]] of the configuration has the name that the key was made for."],
     ),
     ("not-found", ["没有这个页面", "链接可能不完整或已失效。"], ["Not found", "The address may be incomplete, or what it named is gone."]),
     ("not-held", ["预警不在待批准状态", "可能已有人处理。"], ["Not waiting for approval", "Somebody may have decided already."]),
@@ -74,9 +115,19 @@ const WORDS: &[Words] = &[
         ["Cannot be stored now", "Nothing was changed. Ask the administrator to look at the disk."],
     ),
     (
+        "replayed",
+        ["签名已使用过", "每次请求都要有新的一次性编号；请重新签名后发送。"],
+        ["The signature was used before", "Every request has its own nonce. Sign anew and send it again."],
+    ),
+    (
         "same-person",
         ["需要另一人批准", "发布人不能批准自己发布的预警。"],
         ["A second person is needed", "Whoever posted an alert cannot approve it."],
+    ),
+    (
+        "sender-not-allowed",
+        ["来源无权以该发布单位名义发布", "预警内容无误，但此密钥不得代表该发布单位；请核对 sender 或密钥。"],
+        ["Not in this sender's name", "The alert is sound, but this key may not speak for its sender."],
     ),
     (
         "store-unavailable",
@@ -92,9 +143,22 @@ const WORDS: &[Words] = &[
     ),
     ("unauthorized", ["请先登录", "登录后再打开此页。"], ["Who is asking?", "Send Authorization: Bearer KEY, or sign in."]),
     (
+        "unsigned",
+        ["缺少签名", "此来源的每份预警都必须签名。"],
+        ["A signature is needed", "Every alert of this source is signed; the manual shows how."],
+    ),
+    (
         "unsupported-media-type",
         ["内容格式不对", "请从页面上的按钮提交。"],
         ["Another form is wanted", "The Content-Type is not one that the address reads."],
+    ),
+    (
+        "wrong-key",
+        ["密钥不正确", "没有这个密钥，或它已被吊销、已过期；请核对 Authorization 请求头。"],
+        [
+            "The key is not known",
+            "No key like this one is known, or it was revoked, or its time is over. Compare the Authorization header.",
+        ],
     ),
 ];
 
@@ -114,6 +178,11 @@ struct ProblemPage<'a> {
     advice: &'a str,
     detail: &'a str,
     faults: &'a [Fault],
+}
+
+/// Every kind there is.
+pub(in crate::http) fn kinds() -> impl Iterator<Item = &'static str> {
+    WORDS.iter().map(|(kind, ..)| *kind)
 }
 
 fn words(kind: &str, language: Language) -> Option<[&'static str; 2]> {
@@ -170,7 +239,7 @@ mod tests {
         assert!(used.contains(&"invalid-alert") && used.contains(&"invalid-record") && used.contains(&"not-ready"), "{used:?}");
         let missing: Vec<&&str> = used.iter().filter(|kind| !WORDS.iter().any(|(word, ..)| word == *kind)).collect();
         assert!(missing.is_empty(), "no words for {missing:?}");
-        let single = ["busy", "conflict", "expired", "failed", "forbidden", "unauthorized"];
+        let single = ["busy", "conflict", "expired", "failed", "forbidden", "replayed", "unauthorized", "unsigned"];
         assert!(single.iter().all(|kind| WORDS.iter().any(|(word, ..)| word == kind)));
     }
 
