@@ -9,6 +9,7 @@ use std::{
 use secrecy::{ExposeSecret as _, SecretString};
 use toml::{Table, Value};
 
+use super::layers::read_bounded;
 use crate::{
     alert::{EventPattern, Level},
     area::AreaCode,
@@ -22,6 +23,8 @@ use crate::{
 const CODES_BYTES_MAX: u64 = 16 << 20;
 /// As long as the digest of HMAC-SHA256 (RFC 2104, section 3).
 const SIGNATURE_KEY_BYTES_MIN: usize = 32;
+/// A certificate is two kilobytes; a file of all that a bureau ever had is far below this.
+const PEM_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub struct SourceSettings {
@@ -147,8 +150,15 @@ fn signature(keys: &mut Keys<'_>, base_dir: &Path) -> SignatureSettings {
             if certificates.is_empty() {
                 keys.fault("certificates", "missing", "must name the PEM files of those who sign, for signature = \"xml\"");
             }
-            for (place, file) in certificates.iter().enumerate().filter(|(_, file)| !file.is_file()) {
-                keys.fault(&format!("certificates[{place}]"), "unreadable", format!("{} is not a file", file.display()));
+            for (place, file) in certificates.iter().enumerate() {
+                // A key in the place of a certificate is the usual slip; the rest is judged at start.
+                match read_bounded(file, PEM_BYTES_MAX) {
+                    Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => {}
+                    Ok(_) => {
+                        keys.fault(&format!("certificates[{place}]"), "no-certificate", format!("{} holds no certificate", file.display()))
+                    }
+                    Err(error) => keys.fault(&format!("certificates[{place}]"), "unreadable", format!("{}: {error}", file.display())),
+                }
             }
             SignatureSettings::Xml(certificates)
         }
