@@ -166,7 +166,7 @@ impl App {
         let proofs = Arc::new(Proofs::open(&config.server.data_dir, by_source, clock).context("what sources prove")?);
         gateway.start().await?;
         let stop_http = CancellationToken::new();
-        let ways = Ways::start(config.inlets, config.relays, &gateway, &config.server.data_dir, &config.base_dir)?;
+        let ways = Ways::start(config.inlets, config.relays, &gateway, &proofs, &config.server.data_dir, &config.base_dir)?;
         let edge = Edge {
             gateway: gateway.clone(),
             access: Arc::clone(&access),
@@ -257,6 +257,7 @@ impl Ways {
         inlets: Vec<inlet::Prepared>,
         relays: Vec<relay::Prepared>,
         gateway: &Gateway,
+        proofs: &Arc<Proofs>,
         data_dir: &Path,
         base_dir: &Path,
     ) -> anyhow::Result<Self> {
@@ -264,7 +265,7 @@ impl Ways {
         let documents = Arc::new(Documents::open(data_dir)?);
         for inlet in inlets {
             let (gateway, documents, base_dir) = (gateway.clone(), Arc::clone(&documents), base_dir.to_owned());
-            tasks.spawn(inlet.start(inlet::Context { gateway, documents, base_dir, stop: stop.clone() }));
+            tasks.spawn(inlet.start(inlet::Context { gateway, proofs: Arc::clone(proofs), documents, base_dir, stop: stop.clone() }));
         }
         for relay in relays {
             let (gateway, documents, base_dir) = (gateway.clone(), Arc::clone(&documents), base_dir.to_owned());

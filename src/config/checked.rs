@@ -227,9 +227,19 @@ fn county(keys: &mut Keys<'_>, layers: &Layers) -> Option<(AreaCode, String, Str
 fn unknown_sources(root: &Table, sources: &[SourceSettings]) -> Vec<Fault> {
     let inlets = root.get("inlet").and_then(Value::as_table).into_iter().flatten();
     let named = inlets.filter_map(|(name, table)| Some((name, table.get("source")?.as_str()?)));
-    let unknown = named.filter(|(_, source)| !sources.iter().any(|known| known.name == *source));
-    unknown
-        .map(|(name, source)| Fault::new(format!("inlet.{name}.source"), "unknown-source", format!("no [[source]] is named {source:?}")))
+    let fault = |name: &str, rule, message: String| Some(Fault::new(format!("inlet.{name}.source"), rule, message));
+    named
+        .filter_map(|(name, wanted)| match sources.iter().find(|known| known.name == wanted) {
+            None => fault(name, "unknown-source", format!("no [[source]] is named {wanted:?}")),
+            // A door beside the one that asks for a proof would be no door worth locking.
+            Some(source) if source.proves_by_request() => {
+                let message = format!(
+                    "{wanted} proves itself by its requests, which a document that comes in here has not; make a source of its own"
+                );
+                fault(name, "cannot-prove", message)
+            }
+            Some(_) => None,
+        })
         .collect()
 }
 

@@ -43,6 +43,13 @@ pub struct SourceSettings {
     pub client_certificates: Vec<[u8; 32]>,
 }
 
+impl SourceSettings {
+    /// Whether it is believed by what comes with a request or its connection, and not by the document itself.
+    pub(super) fn proves_by_request(&self) -> bool {
+        matches!(self.signature, SignatureSettings::Hmac(_)) || !self.client_certificates.is_empty()
+    }
+}
+
 /// How every alert of the source is signed.
 #[derive(Debug)]
 pub enum SignatureSettings {

@@ -188,6 +188,12 @@ fn an_inlet_speaks_for_a_source_that_there_is() {
     let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("inlet.feed.source") && told[0].contains("mett"), "{told:?}");
+    let signed = text
+        .replace("mett", "met")
+        .replace("[inlet.drop]", "signature = \"hmac\"\nsignature_key = \"0123456789abcdef0123456789abcdef\"\n\n[inlet.drop]");
+    let (_folder, path) = written(&signed);
+    let faults = load(Some(&path), &[]).err().unwrap_or_default();
+    assert!(faults.len() == 2 && faults.iter().all(|fault| fault.to_string().contains("[cannot-prove]")), "{faults:?}");
     let (_folder, path) = written(&text.replace("mett", "met"));
     assert_eq!(load(Some(&path), &[]).map(|checked| checked.inlets).ok(), Some(vec!["drop".to_owned(), "feed".to_owned()]));
 }

@@ -2,9 +2,12 @@
 //! Refuses to know where the document came from and what its inlet does with it then.
 //! Invariant: `PutOff` is said exactly when nothing was decided about the document, so that it must come again.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::{
+    access::{Proofs, Shown},
     alert::AlertId,
     engine::{Gateway, intake::SubmitError},
     fault::Fault,
@@ -73,6 +76,7 @@ pub struct Hand {
     pub inlet: String,
     /// `[[source]]` that it speaks for.
     pub source: String,
+    pub proofs: Arc<Proofs>,
 }
 
 impl Hand {
@@ -85,10 +89,29 @@ impl Hand {
 
     /// As `hand_in`, without a word: for an inlet that may ask again before it says what became of the document.
     pub async fn ask(&self, body: &[u8], content_type: Option<&str>) -> Verdict {
+        if let Some(refusal) = self.disbelief(body).await {
+            return Verdict::Refused(refusal);
+        }
         match self.gateway.submit(body, content_type, &super::actor(&self.inlet, &self.source)).await {
             Ok(submitted) => Verdict::Taken { id: submitted.id, repeat: submitted.repeat },
             Err(error) => verdict_of(error),
         }
+    }
+
+    /// A source that signs its documents signs them whichever way they come. What is proved by a request or a connection cannot be
+    /// proved here: the configuration has refused such a source.
+    async fn disbelief(&self, body: &[u8]) -> Option<Refusal> {
+        if !self.proofs.is_signed_within(&self.source) {
+            return None;
+        }
+        let (proofs, source, body) = (Arc::clone(&self.proofs), self.source.clone(), body.to_vec());
+        let checked = tokio::task::spawn_blocking(move || proofs.check(&source, Shown { body: &body, ..Shown::default() })).await;
+        let why = match checked {
+            Ok(Ok(())) => return None,
+            Ok(Err(disbelief)) => disbelief.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        Some(Refusal::new("bad-signature", why.clone(), vec![Fault::new("Signature", "bad-signature", why)]))
     }
 
     /// Counts and logs a verdict; inlets that refuse a document before the gateway sees it say so here too.

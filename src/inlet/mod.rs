@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use toml::Table;
 
 use crate::{
+    access::Proofs,
     engine::{Gateway, intake::Actor},
     fault::Fault,
     store::documents::Documents,
@@ -24,6 +25,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Context {
     pub gateway: Gateway,
+    /// What sources prove with each document.
+    pub proofs: Arc<Proofs>,
     /// Where an inlet remembers what it has seen.
     pub documents: Arc<Documents>,
     /// Relative paths of the configuration start here.

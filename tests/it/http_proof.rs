@@ -178,3 +178,20 @@ async fn a_signed_document_is_taken_again_as_the_same_and_any_other_signer_is_re
     assert_eq!(post(&strange).await.status(), StatusCode::OK);
     site.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_dropped_into_a_folder_is_believed_by_its_signature_alone() {
+    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["met".to_owned()]).expect("a certificate");
+    let home = crate::http_kit::new_home();
+    let folder = home.path().join("drop");
+    fs::create_dir(&folder).expect("made");
+    let table = "[inlet.proof]\nkind = \"folder\"\nsource = \"met\"\npath = \"drop\"\nevery = \"20ms\"\n";
+    let signing = "signature = \"xml\"\ncertificates = [\"met.pem\"]";
+    let site = Site::configured(home, "none", signing, table, &[("met.pem", &cert.pem())]).await;
+    fs::write(folder.join("bare.xml"), cap(1)).expect("dropped");
+    fs::write(folder.join("signed.xml"), enveloped(&cap(2), &signing_key)).expect("dropped");
+    site.until("both are put away", async || folder.join("done/signed.xml").exists() && folder.join("refused/bare.xml").exists()).await;
+    let problems = fs::read_to_string(folder.join("refused/bare.xml.problems.json")).expect("problems");
+    assert!(problems.contains("/problems/bad-signature"), "{problems}");
+    site.stop().await;
+}

@@ -43,7 +43,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("http", &["time", "area", "datum", "fault", "telemetry", "alert", "registry", "access", "channel", "delivery", "engine", "relay"]),
-    ("inlet", &["time", "area", "fault", "keys", "telemetry", "net", "alert", "store", "engine"]),
+    ("inlet", &["time", "area", "access", "fault", "keys", "telemetry", "net", "alert", "store", "engine"]),
     ("relay", &["time", "fault", "keys", "telemetry", "net", "alert", "store", "delivery", "engine"]),
     ("config", &["time", "area", "datum", "fault", "keys", "alert", "matching", "policy"]),
 ];

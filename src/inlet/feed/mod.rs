@@ -54,7 +54,7 @@ async fn run(inlet: String, settings: Settings, context: Context) {
         }
     };
     let seen = Seen::open(context.documents.clone(), &inlet);
-    let hand = Hand { gateway: context.gateway.clone(), inlet, source: settings.source.clone() };
+    let hand = Hand { gateway: context.gateway.clone(), inlet, source: settings.source.clone(), proofs: context.proofs.clone() };
     let (version, work, answered) = (Version::default(), Work::default(), Instant::now());
     Feed { hand, settings, fetcher, reader, seen, work, reach, version, answered, failures: 0, is_told: false }.run(context).await;
 }

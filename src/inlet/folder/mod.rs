@@ -74,7 +74,7 @@ impl Folder {
     fn new(inlet: String, source: String, mut settings: Settings, context: &Context) -> Self {
         settings.path = context.base_dir.join(&settings.path);
         let reach = Reach::new(&inlet);
-        let hand = Hand { gateway: context.gateway.clone(), inlet, source };
+        let hand = Hand { gateway: context.gateway.clone(), inlet, source, proofs: context.proofs.clone() };
         Self { hand, settings, seen: Seen::default(), reach, put_off: 0, is_over: false }
     }
 

@@ -136,7 +136,7 @@ fn subscription(name: &str, source: String, settings: Settings, context: Context
     let fetcher = Fetcher::new(settings.allow_hosts, &trust, settings.timeout, settings.fetch_for, document_max)
         .map_err(|error| format!("links_ca: {error}"))?;
     let clock = context.gateway.clock().clone();
-    let hand = Hand { gateway: context.gateway, inlet: name.to_owned(), source };
+    let hand = Hand { gateway: context.gateway, inlet: name.to_owned(), source, proofs: context.proofs };
     let seen = Seen::open(name, context.documents);
     Ok(Subscription {
         name: name.to_owned(),
