@@ -146,6 +146,22 @@ fn coordinates_of_12379_are_read_in_either_order_and_metres_are_metres() {
 }
 
 #[test]
+fn the_words_in_chinese_come_first_in_every_form_and_a_language_stands_once() {
+    let mut alert: Value = serde_json::from_slice(&fixture("rainstorm-red.json")).expect("json");
+    let chinese = alert["headline"].clone();
+    alert["language"] = "en-US".into();
+    alert["headline"] = "red warning\t of  rain".into();
+    alert["translations"] = serde_json::json!([{ "language": "zh-CN", "event": "暴雨", "headline": chinese, "description": "一\r\n二" }]);
+    let read = outcome(alert.to_string().as_bytes()).expect("two languages");
+    assert_eq!((read.language.as_str(), Value::from(read.headline.clone()), read.description.as_str()), ("zh-CN", chinese, "一\n二"));
+    assert_eq!((read.translations[0].language.as_str(), read.translations[0].headline.as_str()), ("en-US", "red warning of rain"));
+    assert_eq!(outcome(cap::write(&read).as_bytes()).as_ref(), Ok(&read));
+    alert["translations"][0]["language"] = "en-US".into();
+    let faults = outcome(alert.to_string().as_bytes()).expect_err("twice");
+    assert_eq!((faults[0].rule, faults[0].path.as_str()), ("given-twice", "translations[0].language"));
+}
+
+#[test]
 fn all_faults_of_one_document_are_named_at_once() {
     let mut alert: Value = serde_json::from_slice(&fixture("rainstorm-red.json")).expect("json");
     alert["level"] = "purple".into();
@@ -241,45 +257,6 @@ fn breaches_of_the_schema_are_named_with_their_place() {
         let faults = outcome(body.as_bytes()).expect_err(rule);
         assert!(faults.iter().any(|fault| fault.rule == rule && fault.path == path), "wanted {rule} at {path}, got {faults:?}");
     }
-}
-
-/// Files of the corpus on which we are stricter or looser than the schema, and why.
-const EXPLAINED: &[(&str, &str)] = &[
-    ("own/polygon-open.xml", "stricter: CAP 1.2 section 3.2.4 wants a closed ring; the area told must be the area meant"),
-    ("real/at-emma-id.xml", "stricter: its polygon is open"),
-    ("real/fah-actual-public-en.xml", "stricter: CAP 1.1 with a time without offset, a circle without radius, an update without reference"),
-    ("real/fah-test-public-fr.xml", "stricter: the same generator"),
-    ("real/gdacs-1470644.xml", "stricter: a polygon leaves the globe at longitude -180.005"),
-    ("real/au-nsw-rfs.xml", "looser: a distribution with exactly one alert is read as that alert"),
-    ("real/us-nws-weather.atom", "looser: a feed with exactly one alert inside is read as that alert"),
-    ("real/x-no-optional-fields.cap", "stricter: an alert without info says nothing that could be passed on"),
-];
-
-#[test]
-fn real_alerts_are_judged_as_the_schema_judges_them() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/cap");
-    let Ok(index) = fs::read_to_string(corpus.join("index.tsv")) else {
-        eprintln!("NOT RUN: the corpus of real alerts is not at {}", corpus.display());
-        return;
-    };
-    let mut lines = index.lines();
-    let columns: Vec<&str> = lines.next().expect("headings").split('\t').collect();
-    let place = |name: &str| columns.iter().position(|column| *column == name).expect("column");
-    let (file, valid, expect, root) = (place("file"), place("xsd_valid"), place("expect"), place("root"));
-    let mut differ = Vec::new();
-    for row in lines.map(|line| line.split('\t').collect::<Vec<&str>>()) {
-        let report = validate::report(row[file], &fs::read(corpus.join(row[file])).expect("corpus file"));
-        let ours = report["valid"] == Value::Bool(true);
-        let wanted = match row.get(expect).copied().unwrap_or_default() {
-            word if word.starts_with("accept") => true,
-            word if word.starts_with("reject") => false,
-            _ => row[valid] == "yes" && row[root] == "alert",
-        };
-        if ours != wanted && !EXPLAINED.iter().any(|(known, _)| *known == row[file]) {
-            differ.push(format!("{}: ours {ours}, schema {} expect {:?}: {}", row[file], row[valid], row.get(expect), report["problems"]));
-        }
-    }
-    assert!(differ.is_empty(), "{} files are judged otherwise:\n{}", differ.len(), differ.join("\n"));
 }
 
 fn any_time() -> impl Strategy<Value = Timestamp> {

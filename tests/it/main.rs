@@ -2,6 +2,7 @@
 
 mod config;
 mod config_examples;
+mod hostile;
 mod http;
 mod http_access;
 mod http_alerts;
