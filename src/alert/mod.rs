@@ -13,6 +13,8 @@ mod geometry;
 pub mod json;
 pub mod mapping;
 mod reading;
+#[cfg(test)]
+mod round_trip_tests;
 mod scan;
 #[cfg(test)]
 mod tests;
