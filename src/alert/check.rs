@@ -7,6 +7,7 @@ use super::{
     Alert, Area, Circle, EventCode, Level, MsgType, Polygon, Reference, Status, Translation,
     code::{UNSPECIFIED, category, event_name},
     geometry,
+    words::{self, TEXT_CHARS_MAX, line, lines},
 };
 use crate::{
     area::AreaCode,
@@ -16,12 +17,6 @@ use crate::{
 
 /// Longer ones are no names; CAP sets no limit, databases and provider ids do.
 const NAME_BYTES_MAX: usize = 256;
-const HEADLINE_CHARS_MAX: usize = 500;
-/// Longest text of one kind; a township's instructions are under 2,000.
-const TEXT_CHARS_MAX: usize = 20_000;
-/// A province has some hundreds of recipient groups.
-const GROUPS_MAX: usize = 500;
-const GROUP_CHARS_MAX: usize = 64;
 const AREAS_MAX: usize = 1_000;
 const REFERENCES_MAX: usize = 100;
 /// County practice when a warning names no end (12379 generators do the same).
@@ -81,7 +76,8 @@ pub(super) const RESPONSE_TYPES: &[&str] = &["Shelter", "Evacuate", "Prepare", "
 /// Kinds of channel that a document may bring its own words for.
 pub(super) const TEXT_KINDS: &[&str] = &["sms", "email", "speaker", "wechat"];
 
-pub(super) fn check(draft: Draft, mut faults: Faults, warnings: &mut Vec<Fault>) -> Result<Alert, Vec<Fault>> {
+pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fault>) -> Result<Alert, Vec<Fault>> {
+    words::chinese_first(&mut draft);
     let info = |name: &str| format!("{}{name}", draft.info_path);
     let identifier = name(&draft.identifier, "identifier", &mut faults);
     let sender = name(&draft.sender, "sender", &mut faults);
@@ -115,20 +111,21 @@ pub(super) fn check(draft: Draft, mut faults: Faults, warnings: &mut Vec<Fault>)
     if draft.sent.is_some() && expires <= effective {
         faults.add(info("expires"), "ends-before-it-begins", format!("expires {expires} is not after effective {effective}"));
     }
-    texts(&draft, &info, msg_type, &mut faults, warnings);
-    groups(&draft.groups, &mut faults);
+    words::texts(&draft, &info, msg_type, &mut faults, warnings);
+    words::translations(&draft, &mut faults);
+    words::groups(&draft.groups, &mut faults);
     let areas = areas(draft.areas, msg_type, &draft.info_path, &mut faults);
     let categories = if draft.categories.is_empty() { vec![category(&event).to_owned()] } else { draft.categories };
     let level = draft.level.unwrap_or(Level::Blue);
     faults.into_result(Alert {
         identifier,
         sender,
-        sender_name: draft.sender_name.trim().to_owned(),
+        sender_name: line(&draft.sender_name),
         sent,
         status,
         msg_type,
         references: draft.references.into_iter().map(|one| Reference { sent: one.sent.whole_seconds(), ..one }).collect(),
-        event_name: if draft.event_name.trim().is_empty() { event_name(&event).to_owned() } else { draft.event_name.trim().to_owned() },
+        event_name: if draft.event_name.trim().is_empty() { event_name(&event).to_owned() } else { line(&draft.event_name) },
         event,
         level,
         urgency,
@@ -138,16 +135,16 @@ pub(super) fn check(draft: Draft, mut faults: Faults, warnings: &mut Vec<Fault>)
         effective,
         onset: draft.onset.map(Timestamp::whole_seconds),
         expires,
-        headline: draft.headline.trim().to_owned(),
-        description: draft.description.trim().to_owned(),
-        instruction: draft.instruction.trim().to_owned(),
+        headline: line(&draft.headline),
+        description: lines(&draft.description),
+        instruction: lines(&draft.instruction),
         language: if draft.language.is_empty() { "zh-CN".into() } else { draft.language },
-        translations: draft.translations,
-        note: draft.note.trim().to_owned(),
-        web: draft.web.trim().to_owned(),
-        contact: draft.contact.trim().to_owned(),
+        translations: draft.translations.iter().map(words::tidy).collect(),
+        note: lines(&draft.note),
+        web: line(&draft.web),
+        contact: line(&draft.contact),
         areas,
-        texts: draft.texts,
+        texts: draft.texts.into_iter().map(|(kind, text)| (kind, lines(&text))).collect(),
         groups: draft.groups,
     })
 }
@@ -160,14 +157,21 @@ fn name(given: &Option<String>, field: &str, faults: &mut Faults) -> String {
         }
         return String::new();
     };
+    judge_name(text, field, faults);
+    text.clone()
+}
+
+fn judge_name(text: &str, field: &str, faults: &mut Faults) {
     if text.is_empty() {
         faults.add(field, "missing", "must not be empty");
     } else if text.len() > NAME_BYTES_MAX {
         faults.add(field, "too-long", format!("{} bytes; at most {NAME_BYTES_MAX} are allowed", text.len()));
-    } else if text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || matches!(letter, ',' | '<' | '&')) {
+    } else if text
+        .chars()
+        .any(|letter| letter.is_whitespace() || letter.is_control() || matches!(letter, ',' | '<' | '&' | '\u{fffe}' | '\u{ffff}'))
+    {
         faults.add(field, "bad-character", "must hold no blank, comma, < or & (CAP 1.2 section 3.2.1)");
     }
-    text.clone()
 }
 
 fn status(draft: &Draft, faults: &mut Faults) -> Status {
@@ -203,6 +207,13 @@ fn references(draft: &Draft, msg_type: MsgType, faults: &mut Faults) {
     if draft.references.len() > REFERENCES_MAX {
         faults.add("references", "too-many", format!("{} references; at most {REFERENCES_MAX} are read", draft.references.len()));
     }
+    for (place, reference) in draft.references.iter().take(REFERENCES_MAX).enumerate() {
+        judge_name(&reference.identifier, &format!("references[{place}].identifier"), faults);
+        // The alert's own sender is judged where it stands.
+        if draft.sender.as_ref() != Some(&reference.sender) && !(draft.sender.is_none() && reference.sender.is_empty()) {
+            judge_name(&reference.sender, &format!("references[{place}].sender"), faults);
+        }
+    }
     let needs = matches!(msg_type, MsgType::Update | MsgType::Cancel);
     if needs && draft.references.is_empty() && !faults.has("references") {
         faults.add("references", "missing", "an Update or Cancel must name the alert that it changes or ends");
@@ -234,59 +245,6 @@ fn event(draft: &Draft, info: &impl Fn(&str) -> String, faults: &mut Faults, war
     }
 }
 
-fn texts(draft: &Draft, info: &impl Fn(&str) -> String, msg_type: MsgType, faults: &mut Faults, warnings: &mut Vec<Fault>) {
-    let long = [("description", &draft.description), ("instruction", &draft.instruction), ("note", &draft.note)];
-    for (field, text) in long {
-        if text.chars().count() > TEXT_CHARS_MAX {
-            faults.add(info(field), "too-long", format!("more than {TEXT_CHARS_MAX} characters"));
-        }
-        control_characters(text, &info(field), true, faults);
-    }
-    let short = [("headline", &draft.headline), ("senderName", &draft.sender_name), ("contact", &draft.contact), ("web", &draft.web)];
-    for (field, text) in short {
-        if text.chars().count() > HEADLINE_CHARS_MAX {
-            faults.add(info(field), "too-long", format!("more than {HEADLINE_CHARS_MAX} characters"));
-        }
-        control_characters(text.trim(), &info(field), false, faults);
-    }
-    for (kind, text) in &draft.texts {
-        let path = format!("texts.{kind}");
-        if text.chars().count() > TEXT_CHARS_MAX {
-            faults.add(path.clone(), "too-long", format!("more than {TEXT_CHARS_MAX} characters"));
-        }
-        control_characters(text, &path, true, faults);
-    }
-    if draft.headline.trim().is_empty() && draft.description.trim().is_empty() {
-        warnings.push(Fault::new(info("headline"), "nothing-said", "neither headline nor description say anything"));
-    }
-    if draft.instruction.trim().is_empty() && msg_type != MsgType::Cancel {
-        warnings.push(Fault::new(info("instruction"), "no-measures", "the measures that keep people safe are missing"));
-    }
-}
-
-/// Identifiers such as `G01002`: words that lists of them can be made of.
-fn groups(groups: &[String], faults: &mut Faults) {
-    if groups.len() > GROUPS_MAX {
-        faults.add("groups", "too-many", format!("{} groups; at most {GROUPS_MAX} are read", groups.len()));
-    }
-    for (place, group) in groups.iter().enumerate() {
-        let path = format!("groups[{place}]");
-        if group.is_empty() || group.chars().count() > GROUP_CHARS_MAX {
-            faults.add(path, "too-long", format!("must have 1 to {GROUP_CHARS_MAX} characters"));
-        } else if group.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == ',') {
-            faults.add(path, "bad-character", "must hold no blank and no comma");
-        }
-    }
-}
-
-/// Line ends would forge headers and lines of their own; other control characters are never text.
-fn control_characters(text: &str, path: &str, lines: bool, faults: &mut Faults) {
-    let is_bad = |letter: char| letter.is_control() && !(letter == '\t' || (lines && matches!(letter, '\n' | '\r')));
-    if let Some((place, letter)) = text.chars().enumerate().find(|(_, letter)| is_bad(*letter)) {
-        faults.add(path, "control-character", format!("character {} is U+{:04X}", place + 1, u32::from(letter)));
-    }
-}
-
 fn areas(drafts: Vec<DraftArea>, msg_type: MsgType, info_path: &str, faults: &mut Faults) -> Vec<Area> {
     if drafts.is_empty() && msg_type != MsgType::Cancel && !faults.has(&format!("{info_path}areas")) {
         faults.add(format!("{info_path}areas"), "missing", "at least one area must be given");
@@ -300,6 +258,7 @@ fn areas(drafts: Vec<DraftArea>, msg_type: MsgType, info_path: &str, faults: &mu
         if draft.name.chars().count() > TEXT_CHARS_MAX {
             faults.add(format!("{}.name", draft.path), "too-long", format!("more than {TEXT_CHARS_MAX} characters"));
         }
+        words::control_characters(&line(&draft.name), &format!("{}.name", draft.path), false, faults);
         for (path, polygon) in &draft.polygons {
             geometry::judge_polygon(polygon, path, faults);
         }
@@ -307,7 +266,7 @@ fn areas(drafts: Vec<DraftArea>, msg_type: MsgType, info_path: &str, faults: &mu
             geometry::judge_circle(circle, path, faults);
         }
         areas.push(Area {
-            name: draft.name.trim().to_owned(),
+            name: line(&draft.name),
             codes: draft.codes,
             polygons: draft.polygons.into_iter().map(|(_, polygon)| polygon).collect(),
             circles: draft.circles.into_iter().map(|(_, circle)| circle).collect(),

@@ -142,6 +142,17 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Points on a few lines but for rounding: rounded signs would say now one thing, now the other.
+        #[test]
+        fn the_sweep_says_what_all_pairs_say_where_only_rounding_tells(list in proptest::collection::vec((0_i32..12, 0_i32..3), 3..10)) {
+            let on_line = |&(step, line): &(i32, i32)| (100.0 + f64::from(step) * 1e-3 / 3.0, 30.0 + f64::from(step * (line + 1)) * 7e-3 / 3.0);
+            let mut ring = points(&list.iter().map(on_line).collect::<Vec<_>>());
+            ring.push(ring[0]);
+            prop_assert_eq!(crossing([ring.as_slice()]).is_some(), any_pair_crosses(&ring), "{:?}", ring);
+        }
+    }
+
     /// Long edges beside each other, at 45 degrees: every pair of boxes around them overlaps.
     fn zig_zag(teeth: u32) -> Vec<Point> {
         let mut ring = Vec::new();
@@ -151,6 +162,18 @@ mod tests {
             ring.extend(points(&if tooth % 2 == 0 { [low, high] } else { [high, low] }));
         }
         ring
+    }
+
+    #[test]
+    fn fifty_thousand_points_on_one_line_need_exact_signs_and_are_judged_too() {
+        let out: Vec<Point> =
+            (0..24_999).map(|step| f64::from(step) * 1e-3 / 3.0).map(|at| Point { lon: 100.0 + at, lat: 30.0 + at }).collect();
+        let ring: Vec<Point> = out.iter().chain(out.iter().rev()).copied().collect();
+        // Out and back beside itself by nothing but rounding.
+        let sparse: Vec<Point> = ring.iter().step_by(50).copied().chain([ring[0]]).collect();
+        assert_eq!(crossing([sparse.as_slice()]).is_some(), any_pair_crosses(&sparse));
+        let backwards: Vec<Point> = ring.iter().rev().copied().collect();
+        assert_eq!(crossing([ring.as_slice()]).is_some(), crossing([backwards.as_slice()]).is_some());
     }
 
     #[test]

@@ -6,15 +6,20 @@ pub mod cap;
 mod check;
 mod cn12379;
 mod code;
+#[cfg(test)]
+mod corpus_tests;
 mod crossing;
 mod geometry;
 pub mod json;
 pub mod mapping;
 mod reading;
+#[cfg(test)]
+mod round_trip_tests;
 mod scan;
 #[cfg(test)]
 mod tests;
 pub mod validate;
+mod words;
 pub mod wrapped;
 
 pub use code::{BadEventCode, BadEventPattern, EventPattern, category, event_name};

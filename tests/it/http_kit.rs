@@ -117,8 +117,7 @@ impl Site {
         for (name, text) in files {
             fs::write(home.path().join(name), text).expect("a file");
         }
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().expect("a client");
-        Self::begun(home, client).await
+        Self::begun(home, a_client()).await
     }
 
     /// A gateway whose configuration differs in these words.
@@ -132,12 +131,10 @@ impl Site {
         let text = text.replace("{data}", &home.path().join("data").display().to_string()).replace("{approval}", "none");
         fs::write(home.path().join("lastmile.toml"), text).expect("configuration");
         fs::write(home.path().join("policy.toml"), POLICY).expect("policy");
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().expect("a client");
-        Self::begun(home, client).await
+        Self::begun(home, a_client()).await
     }
 
     async fn begun(home: tempfile::TempDir, client: Client) -> Self {
-        crate::tls_provider();
         let layers = Layers::read(Some(&home.path().join("lastmile.toml")), std::iter::empty());
         let config = layers.and_then(|layers| app::check(&layers)).unwrap_or_else(|faults| panic!("{}", app::fault_lines(&faults)));
         let app = App::start(config, 1).await.expect("a gateway");
@@ -252,6 +249,11 @@ pub(crate) fn new_home() -> tempfile::TempDir {
 fn make_county(dir: &Path) {
     let store = Registry::open(dir).expect("a registry").registry;
     store.import_records(&fixture::beichuan(HOUSEHOLDS, 7), Mode::Upsert).expect("the county");
+}
+
+fn a_client() -> Client {
+    crate::tls_provider();
+    Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().expect("a client")
 }
 
 /// An alert of the county's weather office, sent now.

@@ -5,6 +5,8 @@ use roxmltree::Node;
 
 mod form;
 mod place;
+#[cfg(test)]
+mod tests;
 
 use super::{
     Alert, Level, Reference,

@@ -1,0 +1,144 @@
+//! Owns the rules of texts: lengths, characters, white space, languages, names of groups.
+//! Refuses to know where texts stand in a document. Invariant: what passes is the same after it was written as XML and read again.
+
+use super::{MsgType, Translation, check::Draft};
+use crate::fault::{Fault, Faults};
+
+const HEADLINE_CHARS_MAX: usize = 500;
+/// Longest text of one kind; a township's instructions are under 2,000.
+pub(super) const TEXT_CHARS_MAX: usize = 20_000;
+/// A province has some hundreds of recipient groups.
+const GROUPS_MAX: usize = 500;
+const GROUP_CHARS_MAX: usize = 64;
+/// Longer ones are no language tags (RFC 5646 asks for 35).
+const LANGUAGE_CHARS_MAX: usize = 40;
+/// Real documents have up to six.
+const TRANSLATIONS_MAX: usize = 50;
+
+/// On one line: layout is no part of what is said.
+pub(super) fn line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// With the line ends that XML keeps.
+pub(super) fn lines(text: &str) -> String {
+    text.trim().replace("\r\n", "\n").replace('\r', "\n")
+}
+
+pub(super) fn tidy(translation: &Translation) -> Translation {
+    Translation {
+        language: translation.language.clone(),
+        event: line(&translation.event),
+        headline: line(&translation.headline),
+        description: lines(&translation.description),
+        instruction: lines(&translation.instruction),
+    }
+}
+
+/// The words of an alert are those in Chinese wherever a document has them, as in CAP with several blocks; the others are its translations.
+pub(super) fn chinese_first(draft: &mut Draft) {
+    if draft.language.is_empty() || draft.language.starts_with("zh") {
+        return;
+    }
+    if let Some(chinese) = draft.translations.iter_mut().find(|one| one.language.starts_with("zh")) {
+        std::mem::swap(&mut draft.language, &mut chinese.language);
+        std::mem::swap(&mut draft.event_name, &mut chinese.event);
+        std::mem::swap(&mut draft.headline, &mut chinese.headline);
+        std::mem::swap(&mut draft.description, &mut chinese.description);
+        std::mem::swap(&mut draft.instruction, &mut chinese.instruction);
+    }
+}
+
+/// One block for each language, as CAP has it.
+pub(super) fn translations(draft: &Draft, faults: &mut Faults) {
+    if draft.translations.len() > TRANSLATIONS_MAX {
+        faults.add("translations", "too-many", format!("{} translations; at most {TRANSLATIONS_MAX} are read", draft.translations.len()));
+        return;
+    }
+    for (place, one) in draft.translations.iter().enumerate() {
+        let path = |field: &str| format!("translations[{place}].{field}");
+        let own = if draft.language.is_empty() { "zh-CN" } else { &draft.language };
+        if one.language == own || draft.translations[..place].iter().any(|other| other.language == one.language) {
+            faults.add(path("language"), "given-twice", format!("the words in {:?} are given already", one.language));
+        } else if one.language.is_empty() {
+            faults.add(path("language"), "missing", "must be given");
+        }
+        language(&one.language, &path("language"), faults);
+        for (field, text) in
+            [("event", &one.event), ("headline", &one.headline), ("description", &one.description), ("instruction", &one.instruction)]
+        {
+            if text.chars().count() > TEXT_CHARS_MAX {
+                faults.add(path(field), "too-long", format!("more than {TEXT_CHARS_MAX} characters"));
+            }
+            control_characters(text, &path(field), true, faults);
+        }
+    }
+}
+
+fn language(tag: &str, path: &str, faults: &mut Faults) {
+    if tag.chars().count() > LANGUAGE_CHARS_MAX || tag.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
+        faults.add(path, "bad-value", "is not a language tag such as zh-CN");
+    }
+}
+
+pub(super) fn texts(draft: &Draft, info: &impl Fn(&str) -> String, msg_type: MsgType, faults: &mut Faults, warnings: &mut Vec<Fault>) {
+    let long = [("description", &draft.description), ("instruction", &draft.instruction), ("note", &draft.note)];
+    for (field, text) in long {
+        if text.chars().count() > TEXT_CHARS_MAX {
+            faults.add(info(field), "too-long", format!("more than {TEXT_CHARS_MAX} characters"));
+        }
+        control_characters(text, &info(field), true, faults);
+    }
+    let short = [("headline", &draft.headline), ("senderName", &draft.sender_name), ("contact", &draft.contact), ("web", &draft.web)];
+    for (field, text) in short {
+        if text.chars().count() > HEADLINE_CHARS_MAX {
+            faults.add(info(field), "too-long", format!("more than {HEADLINE_CHARS_MAX} characters"));
+        }
+        control_characters(text.trim(), &info(field), false, faults);
+    }
+    let event_name = line(&draft.event_name);
+    if event_name.chars().count() > HEADLINE_CHARS_MAX {
+        faults.add(info("event"), "too-long", format!("more than {HEADLINE_CHARS_MAX} characters"));
+    }
+    control_characters(&event_name, &info("event"), false, faults);
+    language(&draft.language, &info("language"), faults);
+    for (kind, text) in &draft.texts {
+        let path = format!("texts.{kind}");
+        if text.chars().count() > TEXT_CHARS_MAX {
+            faults.add(path.clone(), "too-long", format!("more than {TEXT_CHARS_MAX} characters"));
+        }
+        control_characters(text, &path, true, faults);
+    }
+    if draft.headline.trim().is_empty() && draft.description.trim().is_empty() {
+        warnings.push(Fault::new(info("headline"), "nothing-said", "neither headline nor description say anything"));
+    }
+    if draft.instruction.trim().is_empty() && msg_type != MsgType::Cancel {
+        warnings.push(Fault::new(info("instruction"), "no-measures", "the measures that keep people safe are missing"));
+    }
+}
+
+/// Identifiers such as `G01002`: words that lists of them can be made of.
+pub(super) fn groups(groups: &[String], faults: &mut Faults) {
+    if groups.len() > GROUPS_MAX {
+        faults.add("groups", "too-many", format!("{} groups; at most {GROUPS_MAX} are read", groups.len()));
+    }
+    for (place, group) in groups.iter().enumerate() {
+        let path = format!("groups[{place}]");
+        if group.is_empty() || group.chars().count() > GROUP_CHARS_MAX {
+            faults.add(path, "too-long", format!("must have 1 to {GROUP_CHARS_MAX} characters"));
+        } else if group.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == ',') {
+            faults.add(path, "bad-character", "must hold no blank and no comma");
+        }
+    }
+}
+
+/// Line ends would forge headers and lines of their own; other control characters are never text.
+pub(super) fn control_characters(text: &str, path: &str, lines: bool, faults: &mut Faults) {
+    // The two noncharacters are forbidden in XML, so that no CAP document could say them.
+    let is_bad = |letter: char| {
+        matches!(letter, '\u{fffe}' | '\u{ffff}') || (letter.is_control() && !(letter == '\t' || (lines && matches!(letter, '\n' | '\r'))))
+    };
+    if let Some((place, letter)) = text.chars().enumerate().find(|(_, letter)| is_bad(*letter)) {
+        faults.add(path, "control-character", format!("character {} is U+{:04X}", place + 1, u32::from(letter)));
+    }
+}
