@@ -2,11 +2,8 @@
 
 mod config;
 mod config_examples;
-<<<<<<< HEAD
 mod feed_kit;
-=======
 mod hostile;
->>>>>>> alert
 mod http;
 mod http_access;
 mod http_alerts;
