@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The default `shutdown_grace` and some.
 const STOP: Duration = Duration::from_secs(30);
 const TOKEN: &str = "reply-token-of-the-test";
-const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus/cap/xsd/CAP-v1.2.xsd");
+pub(crate) const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus/cap/xsd/CAP-v1.2.xsd");
 
 pub(crate) struct Drive {
     county: County,
