@@ -324,7 +324,7 @@ impl Inner {
         let policy = self.policy.load();
         let rule = match shelf.notice_of() {
             Some(_) => Rule::of_approval(policy.approval()),
-            None => policy.decide(&alert.event, alert.level).cloned().unwrap_or_else(Rule::nobody),
+            None => policy.decide(&alert.event, alert.level, &alert.groups).cloned().unwrap_or_else(Rule::nobody),
         };
         let (stop_at, persist) = match rule.retry_until {
             RetryUntil::Expires => (alert.expires, true),

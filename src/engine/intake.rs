@@ -130,7 +130,7 @@ impl Gateway {
             source.judge_target(&said_by, &target.alert, &self.snapshot(), &mut faults);
         }
         let matched = self.judge_area(&alert, &mut faults);
-        if self.policy.load().decide(&alert.event, alert.level).is_none() {
+        if self.policy.load().decide(&alert.event, alert.level, &alert.groups).is_none() {
             faults.add("event", "no-policy-rule", format!("no rule of the policy fits {} at level {}", alert.event, alert.level.name()));
         }
         if !faults.is_empty() {

@@ -90,7 +90,7 @@ impl Gateway {
         odd.extend(audience.unresolved.iter().cloned());
         warnings.extend(odd.into_list());
         let policy = self.policy.load();
-        let Some(rule) = policy.decide(&alert.event, alert.level) else {
+        let Some(rule) = policy.decide(&alert.event, alert.level, &alert.groups) else {
             let fault = Fault::new("event", "no-policy-rule", format!("no rule of the policy fits {}", alert.event));
             return Err(SubmitError::Invalid(vec![fault]));
         };

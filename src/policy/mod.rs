@@ -46,6 +46,8 @@ impl Default for Approval {
 pub struct Rule {
     pub events: Vec<EventPattern>,
     pub levels: Vec<Level>,
+    /// Fits only an alert whose sender has named one of these groups of recipients (12379 `audienceGrp`); empty fits every alert.
+    pub groups: Vec<String>,
     pub roles: RoleSet,
     /// Kinds of channel, all at once.
     pub channels: Vec<String>,
@@ -105,6 +107,7 @@ impl Rule {
         Self {
             events: Vec::new(),
             levels: Vec::new(),
+            groups: Vec::new(),
             roles: RoleSet::These(Vec::new()),
             channels: Vec::new(),
             then: Vec::new(),
@@ -132,8 +135,10 @@ impl Policy {
     }
 
     /// The first rule that fits.
-    pub fn decide(&self, event: &EventCode, level: Level) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.levels.contains(&level) && rule.events.iter().any(|pattern| pattern.matches(event)))
+    pub fn decide(&self, event: &EventCode, level: Level, groups: &[String]) -> Option<&Rule> {
+        let is_for = |rule: &Rule| rule.groups.is_empty() || rule.groups.iter().any(|group| groups.contains(group));
+        let fits = |rule: &&Rule| rule.levels.contains(&level) && rule.events.iter().any(|pattern| pattern.matches(event)) && is_for(rule);
+        self.rules.iter().find(fits)
     }
 }
 
@@ -144,7 +149,7 @@ mod tests {
     const KINDS: &[&str] = &["sms", "email", "speaker", "wechat"];
 
     fn decide<'a>(policy: &'a Policy, event: &str, level: Level) -> Option<&'a Rule> {
-        policy.decide(&event.parse().expect("event"), level)
+        policy.decide(&event.parse().expect("event"), level, &[])
     }
 
     #[test]
@@ -175,6 +180,30 @@ mod tests {
         let policy = Policy::parse(text, KINDS).expect("policy");
         assert_eq!(decide(&policy, "11B03", Level::Red).map(|rule| rule.channels.clone()), Some(vec!["sms".to_owned()]));
         assert_eq!(decide(&policy, "11B03", Level::Blue).map(|rule| rule.channels.clone()), Some(vec!["email".to_owned()]));
+    }
+
+    #[test]
+    fn groups_that_the_sender_named_choose_a_rule_of_their_own() {
+        let text = r#"
+            [[rule]]
+            events = ["*"]
+            groups = ["G01002", "G02003"]
+            roles = ["town_duty"]
+            channels = ["email"]
+            [[rule]]
+            events = ["*"]
+            channels = ["sms"]
+        "#;
+        let policy = Policy::parse(text, KINDS).expect("policy");
+        let channels = |groups: &[&str]| {
+            let groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+            policy.decide(&"11B03".parse().expect("event"), Level::Red, &groups).expect("a rule").channels.clone()
+        };
+        assert_eq!(channels(&["G09999", "G02003"]), ["email"]);
+        assert_eq!(channels(&["G09999"]), ["sms"]);
+        assert_eq!(channels(&[]), ["sms"]);
+        let hidden = text.replacen("groups", "levels = [\"red\"]\n groups", 1);
+        assert!(Policy::parse(&hidden, KINDS).is_ok());
     }
 
     fn told(text: &str) -> Vec<String> {

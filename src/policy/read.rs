@@ -90,7 +90,9 @@ fn covers(earlier: &Rule, rule: &Rule) -> bool {
             .map_or_else(|| narrow.to_string() == wide, |start| narrow.to_string().trim_end_matches('*').starts_with(start))
     };
     let event_covered = |narrow: &EventPattern| earlier.events.iter().any(|wide| pattern_covers(wide, narrow));
-    rule.levels.iter().all(|level| earlier.levels.contains(level)) && rule.events.iter().all(event_covered)
+    let groups_covered =
+        earlier.groups.is_empty() || (!rule.groups.is_empty() && rule.groups.iter().all(|group| earlier.groups.contains(group)));
+    groups_covered && rule.levels.iter().all(|level| earlier.levels.contains(level)) && rule.events.iter().all(event_covered)
 }
 
 fn rule(path: &str, table: &Table, kinds: &[&str]) -> Result<Rule, Vec<Fault>> {
@@ -100,6 +102,7 @@ fn rule(path: &str, table: &Table, kinds: &[&str]) -> Result<Rule, Vec<Fault>> {
         keys.fault("events", "missing", "must list events such as \"11B03\", \"11D*\" or \"*\"");
     }
     let levels = levels(&mut keys);
+    let groups = keys.texts("groups");
     let roles = roles(&mut keys, "roles");
     let channels = channels(&mut keys, "channels", kinds);
     if is_empty_or_missing(table, "channels") {
@@ -126,7 +129,7 @@ fn rule(path: &str, table: &Table, kinds: &[&str]) -> Result<Rule, Vec<Fault>> {
         },
     };
     let repeat_speaker = u8::try_from(keys.number("repeat_speaker", 1..=REPEATS_MAX, 1)).unwrap_or(1);
-    keys.finish(Rule { events, levels, roles, channels, then, then_after, answer, retry_until, repeat_speaker })
+    keys.finish(Rule { events, levels, groups, roles, channels, then, then_after, answer, retry_until, repeat_speaker })
 }
 
 /// A key of another type than a list has its fault already.
