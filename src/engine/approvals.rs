@@ -109,14 +109,16 @@ fn notice_number(notice: &Shelf) -> u32 {
 /// What duty reads: what waits, why, and where to decide.
 fn notice(inner: &Inner, shelf: &Shelf, number: u32, approval: &Approval, now: Timestamp) -> Alert {
     let (waiting, book) = (&shelf.alert, shelf.read());
-    let link = format!("{}/alerts/{}", inner.public_url.trim_end_matches('/'), shelf.id);
+    let page = inner.public_url.trim_end_matches('/');
+    let link = format!("{page}/alerts/{}", shelf.id);
     let minutes = now.since(book.accepted.accepted).as_secs() / 60;
     let again = if number > 1 { format!("（第{number}次提醒，已等{minutes}分钟）") } else { String::new() };
     let doubts =
         if book.accepted.doubts.is_empty() { String::new() } else { format!("须核实：{}。", book.accepted.doubts.join("；")) };
     let what = waiting.headline.as_str();
     let within = approval.within.as_secs().div_ceil(60);
-    let text = format!("待批准{again}：{what}。{doubts}未批准前不会发出。请登录批准或驳回：{link}");
+    // The first page lists it first: its address leaves room in a message of 70 characters; what is cut off then are the doubts.
+    let text = format!("待批准{again}：{what}。未批准不会发出，请登录{page}处理。{doubts}");
     let texts: BTreeMap<String, String> = approval.channels.iter().map(|kind| (kind.clone(), text.clone())).collect();
     let area = alert::Area { name: inner.county_name.clone(), codes: vec![inner.county], polygons: Vec::new(), circles: Vec::new() };
     Alert {
