@@ -82,7 +82,8 @@ fn walk(text: &str, limits: &Limits) -> Result<(), Fault> {
     loop {
         let place = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
         let fault = |rule, message: String| {
-            let line = text[..place.min(text.len())].matches('\n').count() + 1;
+            // A byte order mark in the text puts the reader's positions between the bytes of a letter.
+            let line = text.bytes().take(place).filter(|byte| *byte == b'\n').count() + 1;
             Fault::new(format!("line {line}"), rule, message)
         };
         match reader.read_event() {

@@ -142,6 +142,7 @@ fn hostile_xml_is_refused_before_a_tree_is_built() {
     let good = String::from_utf8(fixture("rainstorm-red.cap.xml")).expect("utf-8");
     let cases = [
         ("doctype", good.replace("<alert ", "<!DOCTYPE a [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><alert ")),
+        ("doctype", good.replace("?>", "?>\u{feff}\n<!DOCTYPE alert>")),
         ("entity", good.replace("擂鼓镇</areaDesc>", "&x;</areaDesc>")),
         ("too-deep", good.replace("<areaDesc>", &"<a>".repeat(100))),
         (
