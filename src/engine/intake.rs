@@ -1,15 +1,9 @@
 //! Owns how an alert comes in: read, judged against time, authority, references, area and policy, made durable, then planned.
 //! Refuses to know HTTP. Invariant: "accepted" is said only of what is durable; every fault is named; an alert is taken once (I1, I14).
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use super::{
-    Unavailable, approvals,
-    gateway::Gateway,
-    planner::{self, Basis, Plan, Told as ToldBefore},
-};
+use super::{Unavailable, gateway::Gateway, references::UNKNOWN_REFERENCE};
 use crate::{
-    alert::{self, Alert, AlertId, AlertNo, MsgType, Reference},
+    alert::{self, Alert, AlertId, AlertNo, MsgType},
     delivery::{
         book::State,
         event::{Accepted, Event, Told},
@@ -21,11 +15,6 @@ use crate::{
     time::Timestamp,
 };
 use rand::{RngExt as _, SeedableRng, rngs::StdRng};
-
-/// Links of an Update chain that are followed; a warning is seldom updated more than a dozen times.
-const CHAIN_MAX: usize = 1_000;
-
-const UNKNOWN_REFERENCE: &str = "unknown-reference";
 
 /// Who posts or decides, as the edge has settled it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,22 +59,6 @@ pub enum SubmitError {
     Conflict(AlertId),
     #[error("no source of this name may post alerts: {0:?}")]
     NoSource(String),
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum DecideError {
-    #[error("no such alert")]
-    NoSuchAlert,
-    #[error("the alert is {0}, not held")]
-    NotHeld(&'static str),
-    #[error("whoever posted an alert cannot approve it")]
-    SamePerson,
-    #[error("the alert has expired")]
-    Expired,
-    #[error("the alert is {0}: there is nothing to cancel")]
-    NothingToCancel(&'static str),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -171,103 +144,6 @@ impl Gateway {
         Ok(Submitted { id, no, identifier: alert.identifier, sender: alert.sender, state, repeat: false, warnings })
     }
 
-    /// Stops what it replaces and plans it, without keeping the poster waiting.
-    pub(super) fn release(&self, shelf: &Arc<Shelf>, target: Option<&Shelf>, matched: Option<matching::Audience>) {
-        if let Some(target) = target {
-            self.drop_from_queues(target.no);
-        }
-        let (gateway, shelf) = (self.clone(), Arc::clone(shelf));
-        self.tasks.spawn(async move {
-            let planned = match matched {
-                Some(audience) => gateway.plan_for(&shelf, audience).await,
-                None => gateway.plan(&shelf).await,
-            };
-            if let Err(Unavailable(why)) = planned {
-                tracing::error!(alert = %shelf.id, why, "an accepted alert could not be planned; the next start plans it");
-            }
-        });
-    }
-
-    pub async fn approve(&self, id: AlertId, by: &str) -> Result<State, DecideError> {
-        let turn = self.intake.lock().await;
-        let shelf = self.held(id, by)?;
-        let now = self.clock.now();
-        if shelf.alert.expires <= now {
-            return Err(DecideError::Expired);
-        }
-        let target = { shelf.read().accepted.target }.and_then(|no| self.ledger.get(no));
-        let mut events = vec![told(Told::Approved { alert: shelf.no, at: now, by: by.to_owned() })];
-        events.extend(target.iter().flat_map(|target| self.end_of_target(target, &shelf.alert, shelf.no, by, now)));
-        events.extend(approvals::ends_of_notices(self, shelf.no, by, now));
-        self.append(events).await?;
-        drop(turn);
-        self.release(&shelf, target.as_deref(), None);
-        let state = shelf.read().state;
-        Ok(state)
-    }
-
-    pub async fn reject(&self, id: AlertId, by: &str, reason: &str) -> Result<State, DecideError> {
-        let _turn = self.intake.lock().await;
-        let shelf = self.held(id, by)?;
-        let rejected = Told::Rejected { alert: shelf.no, at: self.clock.now(), by: by.to_owned(), reason: reason.to_owned() };
-        let mut events = vec![told(rejected)];
-        events.extend(approvals::ends_of_notices(self, shelf.no, by, self.clock.now()));
-        self.append(events).await?;
-        let state = shelf.read().state;
-        Ok(state)
-    }
-
-    fn held(&self, id: AlertId, by: &str) -> Result<Arc<Shelf>, DecideError> {
-        let shelf = self.ledger.find(id).ok_or(DecideError::NoSuchAlert)?;
-        {
-            let book = shelf.read();
-            if book.state != State::Held {
-                return Err(DecideError::NotHeld(book.state.name()));
-            }
-            if book.accepted.by == by {
-                return Err(DecideError::SamePerson);
-            }
-        }
-        Ok(shelf)
-    }
-
-    /// The duty officer ends an alert: a Cancel of it is made and goes to everyone who was told.
-    pub async fn cancel(&self, id: AlertId, by: &str, reason: &str) -> Result<(Submitted, State), DecideError> {
-        let turn = self.intake.lock().await;
-        let target = self.ledger.find(id).ok_or(DecideError::NoSuchAlert)?;
-        let now = self.clock.now();
-        let state = target.read().state;
-        let is_over = matches!(state, State::Cancelled | State::Superseded | State::Rejected | State::Expired)
-            || target.alert.msg_type == MsgType::Cancel;
-        if is_over {
-            return Err(DecideError::NothingToCancel(state.name()));
-        }
-        let alert = cancel_of(&target.alert, now, reason);
-        let digest = hex(&alert::content_digest(&alert));
-        let source = target.read().accepted.source.clone();
-        let accepted = self.accepted(&alert, Origin { received: now, source: &source, by, format: "json", digest }, Some(target.no));
-        let (no, cancel_id) = (accepted.alert, accepted.id);
-        let cancelled = Told::Cancelled { alert: target.no, at: now, by: by.to_owned(), reason: reason.to_owned(), cancel: Some(no) };
-        let mut events = vec![told(Told::Accepted(accepted)), told(cancelled)];
-        events.extend(approvals::ends_of_notices(self, target.no, by, now));
-        self.append(events).await?;
-        drop(turn);
-        meter::accepted(alert.level.name(), alert.status.is_drill());
-        let shelf = self.ledger.get(no).ok_or(Unavailable("the cancel is not in the ledger after its commit".into()))?;
-        self.release(&shelf, Some(&target), None);
-        let made = Submitted {
-            id: cancel_id,
-            no,
-            identifier: alert.identifier,
-            sender: alert.sender,
-            state: State::Released,
-            repeat: false,
-            warnings: Vec::new(),
-        };
-        let state = target.read().state;
-        Ok((made, state))
-    }
-
     pub(super) fn accepted(&self, alert: &Alert, origin: Origin<'_>, target: Option<AlertNo>) -> Accepted {
         Accepted {
             alert: self.ledger.next_no(),
@@ -286,59 +162,6 @@ impl Gateway {
         }
     }
 
-    /// What becomes of the alert that this one changes or ends.
-    fn end_of_target(&self, target: &Shelf, alert: &Alert, no: AlertNo, by: &str, at: Timestamp) -> Vec<Event> {
-        let end = told(match alert.msg_type {
-            MsgType::Cancel => Told::Cancelled { alert: target.no, at, by: by.to_owned(), reason: alert.note.clone(), cancel: Some(no) },
-            MsgType::Update | MsgType::Alert => Told::Superseded { alert: target.no, at, update: no },
-        });
-        [vec![end], approvals::ends_of_notices(self, target.no, by, at)].concat()
-    }
-
-    /// The newest link of the chain that an Update or Cancel refers to; unknown references are faults.
-    fn judge_references(&self, alert: &Alert, faults: &mut Faults) -> Option<Arc<Shelf>> {
-        if alert.msg_type == MsgType::Alert {
-            return None;
-        }
-        let mut newest: Option<Arc<Shelf>> = None;
-        for (number, reference) in alert.references.iter().enumerate() {
-            match self.find_reference(&alert.sender, reference) {
-                Some(found) => newest = newest.into_iter().chain([self.newest_of_chain(found)]).max_by_key(|shelf| shelf.no),
-                None => {
-                    let message = format!("no alert {:?} of sender {:?} is known here", reference.identifier, reference.sender);
-                    faults.add(format!("references[{number}]"), UNKNOWN_REFERENCE, message);
-                }
-            }
-        }
-        newest
-    }
-
-    /// By the whole triple; else by sender and identifier, as real updates name a wrong time of sending.
-    pub(super) fn find_reference(&self, sender: &str, reference: &Reference) -> Option<Arc<Shelf>> {
-        if reference.sender != sender {
-            return None;
-        }
-        let key = AlertKey { sender: reference.sender.clone(), identifier: reference.identifier.clone(), sent: reference.sent };
-        self.ledger.find_key(&key).or_else(|| {
-            let same = |shelf: &Arc<Shelf>| shelf.alert.sender == reference.sender && shelf.alert.identifier == reference.identifier;
-            self.ledger.newest_first().into_iter().find(same)
-        })
-    }
-
-    fn newest_of_chain(&self, mut shelf: Arc<Shelf>) -> Arc<Shelf> {
-        for _ in 0..CHAIN_MAX {
-            let next = self.ledger.newest_first().into_iter().find(|later| {
-                let book = later.read();
-                book.accepted.target == Some(shelf.no) && !matches!(book.state, State::Held | State::Rejected)
-            });
-            match next {
-                Some(next) => shelf = next,
-                None => break,
-            }
-        }
-        shelf
-    }
-
     /// Whom the area means; an area that means nobody here is a fault. A Cancel goes to those who were told, wherever they are.
     fn judge_area(&self, alert: &Alert, faults: &mut Faults) -> Option<matching::Audience> {
         if alert.msg_type == MsgType::Cancel {
@@ -352,43 +175,6 @@ impl Gateway {
             faults.extend(audience.unresolved.iter().cloned());
         }
         Some(audience)
-    }
-
-    pub(crate) async fn plan(&self, shelf: &Arc<Shelf>) -> Result<(), Unavailable> {
-        let snapshot = self.snapshot();
-        let audience = matching::audience(&shelf.alert.areas, &snapshot);
-        self.plan_for(shelf, audience).await
-    }
-
-    async fn plan_for(&self, shelf: &Arc<Shelf>, audience: matching::Audience) -> Result<(), Unavailable> {
-        let running = self.running(shelf);
-        let _extending = running.extending.lock().await;
-        if shelf.read().timeline.planned.is_some() {
-            return Ok(());
-        }
-        let gateway = self.clone();
-        let (planned_shelf, rule) = (Arc::clone(shelf), running.rule.clone());
-        // A county's plan is tens of milliseconds of work: not on a thread that serves requests.
-        let plan = tokio::task::spawn_blocking(move || gateway.make_plan(&planned_shelf, &rule, &audience)).await;
-        let plan = plan.map_err(|error| Unavailable(format!("planning failed: {error}")))?;
-        let (recipients, deliveries, unreachable) = (plan.recipients, plan.deliveries, plan.unreachable);
-        let events = plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)).collect();
-        self.append(events).await?;
-        tracing::info!(alert = %shelf.id, recipients, deliveries, unreachable, "alert planned");
-        self.enqueue_legs(shelf, 0);
-        Ok(())
-    }
-
-    fn make_plan(&self, shelf: &Shelf, rule: &crate::policy::Rule, audience: &matching::Audience) -> Plan {
-        let snapshot = self.snapshot();
-        let target = { shelf.read().accepted.target }.and_then(|no| self.ledger.get(no));
-        let told = target.map_or_else(ToldBefore::default, |target| ToldBefore::of(&target.read()));
-        let basis =
-            Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households: self.with_households(shelf) };
-        match shelf.alert.msg_type {
-            MsgType::Cancel => planner::all_clear(&basis, &told),
-            MsgType::Alert | MsgType::Update => planner::first(&basis, audience, &told),
-        }
     }
 }
 
@@ -418,35 +204,11 @@ pub(crate) fn judge_time(alert: &Alert, now: Timestamp, max_skew: std::time::Dur
     }
 }
 
-/// The Cancel that ends `target`, in the name of its sender.
-fn cancel_of(target: &Alert, now: Timestamp, reason: &str) -> Alert {
-    let issuer = if target.sender_name.is_empty() { &target.sender } else { &target.sender_name };
-    let event = if target.event_name.is_empty() { alert::event_name(&target.event) } else { &target.event_name };
-    Alert {
-        identifier: format!("{}-cancel-{}", target.identifier, now.as_ms()),
-        sent: now,
-        msg_type: MsgType::Cancel,
-        references: vec![Reference { sender: target.sender.clone(), identifier: target.identifier.clone(), sent: target.sent }],
-        effective: now,
-        onset: None,
-        headline: format!("{issuer}解除{event}{}预警", target.level.chinese()),
-        description: reason.to_owned(),
-        instruction: String::new(),
-        response_types: vec!["AllClear".into()],
-        translations: Vec::new(),
-        note: reason.to_owned(),
-        texts: BTreeMap::new(),
-        // People must be reached for some time after the end, also when the alert itself was about to expire.
-        expires: target.expires.max(now.plus(std::time::Duration::from_secs(3_600))),
-        ..target.clone()
-    }
-}
-
-fn told(told: Told) -> Event {
+pub(super) fn told(told: Told) -> Event {
     Event::Told(Box::new(told))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

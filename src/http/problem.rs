@@ -15,7 +15,8 @@ use crate::{
     engine::{
         Unavailable,
         answer::{AnswerError, CallbackError},
-        intake::{DecideError, SubmitError},
+        decide::DecideError,
+        intake::SubmitError,
     },
     fault::Fault,
     registry::RegistryError,

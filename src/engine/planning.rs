@@ -1,0 +1,71 @@
+//! Owns the step from an accepted alert to its plan in the journal and its deliveries in the queues.
+//! Refuses to know who is told how: that is the planner's. Invariant: an alert is planned once, whoever asks for it and however often.
+
+use std::sync::Arc;
+
+use super::{
+    Unavailable,
+    gateway::Gateway,
+    planner::{self, Basis, Plan, Told as ToldBefore},
+};
+use crate::{
+    alert::MsgType,
+    delivery::{event::Event, ledger::Shelf},
+    matching,
+};
+
+impl Gateway {
+    /// Stops what it replaces and plans it, without keeping the poster waiting.
+    pub(super) fn release(&self, shelf: &Arc<Shelf>, target: Option<&Shelf>, matched: Option<matching::Audience>) {
+        if let Some(target) = target {
+            self.drop_from_queues(target.no);
+        }
+        let (gateway, shelf) = (self.clone(), Arc::clone(shelf));
+        self.tasks.spawn(async move {
+            let planned = match matched {
+                Some(audience) => gateway.plan_for(&shelf, audience).await,
+                None => gateway.plan(&shelf).await,
+            };
+            if let Err(Unavailable(why)) = planned {
+                tracing::error!(alert = %shelf.id, why, "an accepted alert could not be planned; the next start plans it");
+            }
+        });
+    }
+
+    pub(crate) async fn plan(&self, shelf: &Arc<Shelf>) -> Result<(), Unavailable> {
+        let snapshot = self.snapshot();
+        let audience = matching::audience(&shelf.alert.areas, &snapshot);
+        self.plan_for(shelf, audience).await
+    }
+
+    async fn plan_for(&self, shelf: &Arc<Shelf>, audience: matching::Audience) -> Result<(), Unavailable> {
+        let running = self.running(shelf);
+        let _extending = running.extending.lock().await;
+        if shelf.read().timeline.planned.is_some() {
+            return Ok(());
+        }
+        let gateway = self.clone();
+        let (planned_shelf, rule) = (Arc::clone(shelf), running.rule.clone());
+        // A county's plan is tens of milliseconds of work: not on a thread that serves requests.
+        let plan = tokio::task::spawn_blocking(move || gateway.make_plan(&planned_shelf, &rule, &audience)).await;
+        let plan = plan.map_err(|error| Unavailable(format!("planning failed: {error}")))?;
+        let (recipients, deliveries, unreachable) = (plan.recipients, plan.deliveries, plan.unreachable);
+        let events = plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)).collect();
+        self.append(events).await?;
+        tracing::info!(alert = %shelf.id, recipients, deliveries, unreachable, "alert planned");
+        self.enqueue_legs(shelf, 0);
+        Ok(())
+    }
+
+    fn make_plan(&self, shelf: &Shelf, rule: &crate::policy::Rule, audience: &matching::Audience) -> Plan {
+        let snapshot = self.snapshot();
+        let target = { shelf.read().accepted.target }.and_then(|no| self.ledger.get(no));
+        let told = target.map_or_else(ToldBefore::default, |target| ToldBefore::of(&target.read()));
+        let basis =
+            Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households: self.with_households(shelf) };
+        match shelf.alert.msg_type {
+            MsgType::Cancel => planner::all_clear(&basis, &told),
+            MsgType::Alert | MsgType::Update => planner::first(&basis, audience, &told),
+        }
+    }
+}
