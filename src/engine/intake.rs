@@ -1,7 +1,9 @@
 //! Owns how an alert comes in: read, judged against time, authority, references, area and policy, made durable, then planned.
 //! Refuses to know HTTP. Invariant: "accepted" is said only of what is durable; every fault is named; an alert is taken once (I1, I14).
 
-use super::{Unavailable, gateway::Gateway, references::UNKNOWN_REFERENCE};
+use std::sync::Arc;
+
+use super::{Unavailable, authority::Source, gateway::Gateway, references::UNKNOWN_REFERENCE};
 use crate::{
     alert::{self, Alert, AlertId, AlertNo, MsgType},
     delivery::{
@@ -33,6 +35,9 @@ pub(super) struct Origin<'a> {
     pub(super) format: &'a str,
     pub(super) digest: String,
 }
+
+/// What an alert without fault changes or ends, and whom it means.
+type Sound = (Option<Arc<Shelf>>, Option<matching::Audience>);
 
 #[derive(Clone, Debug)]
 pub struct Submitted {
@@ -94,28 +99,16 @@ impl Gateway {
         let as_written = alert::json::to_value(&alert);
         let meant = source.understand(&mut alert, &self.snapshot());
         warnings.extend(meant.warnings);
-        let mut faults = Faults::default();
-        source.judge(&alert, &self.snapshot(), &mut faults);
-        judge_time(&alert, received, self.max_skew, &mut faults);
-        let target = self.judge_references(&alert, &mut faults);
-        if let Some(target) = &target {
-            let said_by = target.read().accepted.source.clone();
-            source.judge_target(&said_by, &target.alert, &self.snapshot(), &mut faults);
-        }
-        let matched = self.judge_area(&alert, &mut faults);
-        if self.policy.load().decide(&alert.event, alert.level, &alert.groups).is_none() {
-            faults.add("event", "no-policy-rule", format!("no rule of the policy fits {} at level {}", alert.event, alert.level.name()));
-        }
-        if !faults.is_empty() {
-            let mut faults = faults.into_list();
+        let (target, matched) = match self.judged(source, &alert, received) {
+            Ok(sound) => sound,
             // Nothing else is wrong with it: the post may have overtaken the alert that it refers to.
-            if faults.iter().all(|fault| fault.rule == UNKNOWN_REFERENCE) {
+            Err(mut faults) if faults.iter().all(|fault| fault.rule == UNKNOWN_REFERENCE) => {
                 let origin = Origin { received, source: &source.name, by: &by.name, format, digest };
                 self.keep_waiting(&alert, origin, as_written, &mut faults).await?;
                 return Err(SubmitError::Early(faults));
             }
-            return Err(SubmitError::Invalid(faults));
-        }
+            Err(faults) => return Err(SubmitError::Invalid(faults)),
+        };
         // Codes of neighbouring counties are normal in a city's alert: ours is told, the rest is named.
         warnings.extend(matched.iter().flat_map(|audience| audience.unresolved.iter().cloned()));
         let origin = Origin { received, source: &source.name, by: &by.name, format, digest };
@@ -160,6 +153,24 @@ impl Gateway {
             doubts: Vec::new(),
             notice_of: None,
         }
+    }
+
+    /// Holds an alert against its source's rights, the time, what it refers to, the registry and the policy: the alert that it changes or
+    /// ends and whom it means, or every fault.
+    fn judged(&self, source: &Source, alert: &Alert, now: Timestamp) -> Result<Sound, Vec<Fault>> {
+        let mut faults = Faults::default();
+        source.judge(alert, &self.snapshot(), &mut faults);
+        judge_time(alert, now, self.max_skew, &mut faults);
+        let target = self.judge_references(alert, &mut faults);
+        if let Some(target) = &target {
+            let said_by = target.read().accepted.source.clone();
+            source.judge_target(&said_by, &target.alert, &self.snapshot(), &mut faults);
+        }
+        let matched = self.judge_area(alert, &mut faults);
+        if self.policy.load().decide(&alert.event, alert.level, &alert.groups).is_none() {
+            faults.add("event", "no-policy-rule", format!("no rule of the policy fits {} at level {}", alert.event, alert.level.name()));
+        }
+        faults.into_result((target, matched))
     }
 
     /// Whom the area means; an area that means nobody here is a fault. A Cancel goes to those who were told, wherever they are.
