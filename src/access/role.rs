@@ -30,6 +30,8 @@ pub enum Action {
     ReadRegistry,
     ChangeRegistry,
     Metrics,
+    /// Take everything home in one file.
+    Backup,
 }
 
 impl Action {
@@ -45,6 +47,7 @@ impl Action {
             Self::ReadRegistry => "read the registry",
             Self::ChangeRegistry => "change the registry",
             Self::Metrics => "read metrics",
+            Self::Backup => "make a backup",
         }
     }
 }
@@ -66,7 +69,7 @@ impl Role {
     pub const fn may(self, action: Action) -> bool {
         match self {
             Self::Admin => true,
-            Self::Duty => !matches!(action, Action::Post | Action::Approve | Action::ChangeRegistry),
+            Self::Duty => !matches!(action, Action::Post | Action::Approve | Action::ChangeRegistry | Action::Backup),
             Self::Approver => matches!(action, Action::Preview | Action::Look | Action::Approve | Action::ReadRegistry),
             Self::Viewer => matches!(action, Action::Look | Action::ReadRegistry),
             // A bureau follows its own alerts; the edge shows it no others.

@@ -24,6 +24,10 @@ pub(super) struct Remote {
 }
 
 impl Remote {
+    pub(super) const fn at(url: String, key: Option<SecretString>) -> Self {
+        Self { url, key }
+    }
+
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.json(self.request(Method::GET, path)?).await
     }

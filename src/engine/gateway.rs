@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     ops::Deref,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -40,7 +40,7 @@ use crate::{
     message::{Facts, token::AnswerTokens},
     policy::{Policy, RetryUntil, Rule},
     registry::{Change, Registry, RegistryError, Snapshot, SubscriberKey},
-    store::{Entry, Health, Journal, OpenError, Opened, Options},
+    store::{BackupError, BackupReport, Entry, Health, Journal, OpenError, Opened, Options},
     telemetry::metrics as meter,
     time::{SharedClock, Timestamp},
 };
@@ -84,6 +84,7 @@ pub(crate) struct Running {
 }
 
 pub struct Inner {
+    data_dir: PathBuf,
     pub(crate) clock: SharedClock,
     pub(crate) county: AreaCode,
     pub(crate) county_name: String,
@@ -140,6 +141,7 @@ impl Gateway {
         let (journal, opened) = Journal::open(&setup.data_dir, setup.journal, Arc::clone(&setup.clock), fold)?;
         let accounts = (0_u8..).zip(setup.accounts).map(|(number, (channel, common))| Arc::new(Account::new(number, channel, common)));
         let inner = Inner {
+            data_dir: setup.data_dir,
             clock: setup.clock,
             county: setup.county,
             county_name: setup.county_name,
@@ -271,6 +273,16 @@ impl Gateway {
     /// Rises with every durable event.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.clone()
+    }
+
+    /// Writes everything up to now into one new file, while work goes on.
+    pub async fn backup(&self, file: &Path) -> Result<BackupReport, BackupError> {
+        self.journal.backup(file).await
+    }
+
+    /// Where the store lies.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     pub fn clock(&self) -> &SharedClock {

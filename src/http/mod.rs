@@ -93,6 +93,8 @@ pub fn router(edge: Edge) -> Router {
         .route("/v1/accounts", get(operating::accounts))
         .route("/v1/relays", get(operating::relays))
         .route("/v1/devices", get(operating::devices));
+    // As long as it takes: a year of alerts is gigabytes.
+    let backup = Router::new().route("/v1/backup", get(operating::backup));
     let pages = Router::new()
         .route("/", get(page::index))
         .route("/alerts", get(page::index_live))
@@ -106,5 +108,5 @@ pub fn router(edge: Edge) -> Router {
     let timed = limits::ours(alerts.merge(pages).merge(registry)).merge(limits::public(people)).merge(operating);
     let streams = Router::new().route("/v1/alerts/{id}/events", get(events::stream));
     let timed = limits::timed(timed);
-    limits::outer(timed.merge(streams).fallback(problem::no_such_page)).with_state(edge)
+    limits::outer(timed.merge(streams).merge(backup).fallback(problem::no_such_page)).with_state(edge)
 }

@@ -34,6 +34,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Who would be told, in which words; stores nothing",
         &[(200, "preview"), (422, "breaks rules")],
     ),
+    (
+        "get",
+        "/v1/backup",
+        "admin",
+        "Everything up to now as one file, for store restore",
+        &[(200, "application/x-tar"), (503, "no room or no store")],
+    ),
     ("get", "/v1/alerts/waiting", "viewer", "Updates and Cancels that came before what they refer to", &[(200, "{items, next}")]),
     ("get", "/v1/alerts/{id}", "viewer", "One alert with state, timeline and progress", &[(200, "alert")]),
     ("get", "/v1/alerts/{id}/cap", "viewer", "The alert as CAP 1.2", &[(200, "application/cap+xml")]),

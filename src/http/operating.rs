@@ -1,14 +1,16 @@
-//! Owns what keeps the gateway running (contract §7): alive, ready, metrics, accounts, relays, devices.
+//! Owns what keeps the gateway running (contract §7): alive, ready, metrics, accounts, relays, devices, backup.
 
 use std::collections::HashMap;
 
 use axum::{
     Json,
+    body::Body,
     extract::{Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
+use tokio_util::io::ReaderStream;
 
 use super::{Edge, auth::Who, problem::Problem};
 use crate::{access::Action, area::AreaCode, telemetry::metrics as meter};
@@ -56,4 +58,24 @@ pub(super) async fn devices(
         return Err(Problem::forbidden(format!("{area} is outside the areas of this account")));
     }
     Ok(Json(json!({ "items": edge.gateway.speakers(area), "next": null })))
+}
+
+/// Everything up to now as one file, which `lastmile store restore` takes. It holds names, numbers and keys: for admins alone.
+pub(super) async fn backup(State(edge): State<Edge>, who: Who) -> Result<Response, Problem> {
+    who.may(Action::Backup)?;
+    // Beside the data, where there is room for it; files of this ending are in no backup.
+    let draft = tempfile::Builder::new().prefix("backup-").suffix(".draft").tempdir_in(edge.gateway.data_dir());
+    let failed = |error: String| {
+        tracing::error!(error, "no backup could be made");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-backup", "No backup could be made", "the log says why")
+    };
+    let draft = draft.map_err(|error| failed(error.to_string()))?;
+    let path = draft.path().join("backup.draft");
+    let report = edge.gateway.backup(&path).await.map_err(|error| failed(error.to_string()))?;
+    let file = tokio::fs::File::open(&path).await.map_err(|error| failed(error.to_string()))?;
+    // The open file outlives its name; nothing is left behind, however the reading ends.
+    draft.close().map_err(|error| failed(error.to_string()))?;
+    tracing::info!(entries = report.end, bytes = report.bytes, "a backup was made");
+    let headers = [(header::CONTENT_TYPE, "application/x-tar"), (header::CONTENT_DISPOSITION, "attachment; filename=\"lastmile.backup\"")];
+    Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
 }

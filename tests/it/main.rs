@@ -10,6 +10,7 @@ mod http_alerts;
 mod http_approval;
 mod http_areas;
 mod http_authority;
+mod http_backup;
 mod http_early;
 mod http_edge;
 mod http_hang_up;
