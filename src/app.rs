@@ -148,7 +148,7 @@ impl App {
             registry,
             accounts,
             limits: Limits { bytes_max: config.server.body_max, ..Limits::default() },
-            vocabulary: Vocabulary::default(),
+            vocabulary: config.vocabulary,
             max_skew: config.server.max_skew,
             public_url: config.server.public_url.clone(),
             tokens: AnswerTokens::new(tokens_key),

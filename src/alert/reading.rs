@@ -40,6 +40,16 @@ impl Default for Vocabulary {
     }
 }
 
+impl Vocabulary {
+    /// The usual names, and those that a county's senders use beside them.
+    pub fn with(event_value_names: Vec<String>, area_value_names: Vec<String>) -> Self {
+        let mut words = Self::default();
+        words.event_value_names.extend(event_value_names);
+        words.area_value_names.extend(area_value_names);
+        words
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Format {
     #[serde(rename = "cap12")]

@@ -11,6 +11,7 @@ use super::{
     source::{self, SourceSettings},
 };
 use crate::{
+    alert::Vocabulary,
     area::AreaCode,
     fault::{Fault, Faults},
     keys::Keys,
@@ -47,6 +48,7 @@ pub struct Checked<J: Judges> {
     pub builtin_broker: Option<BrokerSettings>,
     pub policy: Policy,
     pub policy_file: Option<PathBuf>,
+    pub vocabulary: Vocabulary,
     pub drill_households: bool,
     pub log: Log,
     pub base_dir: PathBuf,
@@ -110,32 +112,37 @@ impl<J: Judges> Checked<J> {
         let builtin_broker = top.table("builtin_broker").and_then(|table| kept(broker(table), &mut faults));
         let mut elsewhere = Vec::new();
         let policy = section(&mut top, "policy", |keys| policy(keys, layers, kinds, &mut elsewhere), &mut faults);
+        let vocabulary = section(&mut top, "cap", |keys| Some(vocabulary(keys)), &mut faults);
         let drill_households = section(&mut top, "drill", |keys| Some(keys.flag("households", false)), &mut faults);
         let log = section(&mut top, "log", log, &mut faults);
         let rest = top.finish(());
         faults.extend(rest.err().into_iter().flatten());
         let list = faults.into_list();
-        let whole = (server, county, policy, drill_households, log);
+        let whole = (server, county, policy, vocabulary, drill_households, log);
         match whole {
-            (Some(server), Some((county, county_name)), Some((policy, policy_file)), Some(drill_households), Some(log))
-                if list.is_empty() && !layers.has_secret_faults() =>
-            {
-                Ok(Self {
-                    server,
-                    county,
-                    county_name,
-                    sources,
-                    channels,
-                    inlets,
-                    relays,
-                    builtin_broker,
-                    policy,
-                    policy_file,
-                    drill_households,
-                    log,
-                    base_dir: layers.base_dir.clone(),
-                })
-            }
+            (
+                Some(server),
+                Some((county, county_name)),
+                Some((policy, policy_file)),
+                Some(vocabulary),
+                Some(drill_households),
+                Some(log),
+            ) if list.is_empty() && !layers.has_secret_faults() => Ok(Self {
+                server,
+                county,
+                county_name,
+                sources,
+                channels,
+                inlets,
+                relays,
+                builtin_broker,
+                policy,
+                policy_file,
+                vocabulary,
+                drill_households,
+                log,
+                base_dir: layers.base_dir.clone(),
+            }),
             _ => Err([layers.all_placed(list), elsewhere].concat()),
         }
     }
@@ -300,6 +307,10 @@ fn policy(keys: &mut Keys<'_>, layers: &Layers, kinds: &[&str], elsewhere: &mut 
             None
         }
     }
+}
+
+fn vocabulary(keys: &mut Keys<'_>) -> Vocabulary {
+    Vocabulary::with(keys.texts("event_value_names"), keys.texts("area_value_names"))
 }
 
 fn log(keys: &mut Keys<'_>) -> Option<Log> {

@@ -68,3 +68,21 @@ async fn what_is_drawn_on_a_web_map_is_brought_to_where_it_was_meant() {
     assert_eq!(site.post(&alert, &met).await.status(), StatusCode::OK);
     site.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_names_its_codes_otherwise_is_understood_once_the_county_says_so() {
+    let cap = |number: u32| {
+        let alert = lastmile::alert::json::from_value(&rainstorm(number, &["510726104"])).expect("an alert");
+        lastmile::alert::cap::write(&alert).replace("CN-ADMIN-12", "Sichuan Division Code")
+    };
+    for (tables, expected) in
+        [("", StatusCode::UNPROCESSABLE_ENTITY), ("[cap]\narea_value_names = [\"Sichuan Division Code\"]\n", StatusCode::ACCEPTED)]
+    {
+        let site = Site::at(crate::http_kit::new_home(), "none", tables).await;
+        let post = site.call(Method::POST, "/v1/alerts", &site.bureau()).header("content-type", "application/cap+xml").body(cap(1));
+        let answer = post.send().await.expect("an answer");
+        let status = answer.status();
+        assert_eq!(status, expected, "{}", answer.text().await.unwrap_or_default());
+        site.stop().await;
+    }
+}
