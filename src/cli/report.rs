@@ -32,6 +32,7 @@ enum Format {
     Json,
     Csv,
     Html,
+    Xlsx,
 }
 
 impl Report {
@@ -39,9 +40,10 @@ impl Report {
         let text = match (&self.data, self.format) {
             (None, Format::Csv) => self.fetched("csv")?,
             (None, Format::Html) => self.fetched("html")?,
-            (Some(_), Format::Csv | Format::Html) => {
-                return Err(Failure::usage("csv and html are made by a running gateway; with --data choose text or json"));
+            (Some(_), Format::Csv | Format::Html | Format::Xlsx) => {
+                return Err(Failure::usage("csv, html and xlsx are made by a running gateway; with --data choose text or json"));
             }
+            (None, Format::Xlsx) => return self.sheet(),
             (_, Format::Json) => serde_json::to_string_pretty(&self.document()?)? + "\n",
             (_, Format::Text) => as_text(&self.document()?),
         };
@@ -59,6 +61,16 @@ impl Report {
         let id = self.id.parse().map_err(|_| Failure::usage(format!("{:?} is not an alert's id", self.id)))?;
         let shelf = gateway.ledger().find(id).ok_or_else(|| anyhow::anyhow!("no such alert in {}", data.display()))?;
         Ok(serde_json::to_value(gateway.report(&shelf, false))?)
+    }
+
+    /// A workbook is no text: it goes into a file.
+    fn sheet(&self) -> Result<(), Failure> {
+        let file = self.out.as_ref().ok_or_else(|| Failure::usage("--format xlsx needs --out FILE"))?;
+        let bytes = block_on(async {
+            let request = self.remote.request(Method::GET, &format!("/v1/alerts/{}/report.xlsx", self.id))?;
+            Ok::<_, Failure>(self.remote.send(request).await?.bytes().await?)
+        })?;
+        Ok(fs::write(file, bytes)?)
     }
 
     fn fetched(&self, ending: &str) -> Result<String, Failure> {

@@ -8,7 +8,7 @@ use axum::{
     body::Bytes,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,7 +17,6 @@ use super::{
     Edge,
     auth::Who,
     body::{Sent, SentAlert, WORDS_MAX},
-    page,
     problem::Problem,
     proof::{Connection, prove},
 };
@@ -29,13 +28,13 @@ use crate::{
     engine::{
         answer::ByHand,
         intake::{Actor, Submitted},
-        look::{Filter, Report},
+        look::Filter,
     },
     time::Timestamp,
 };
 
 /// Contract §0: a page holds at most this many.
-const LIMIT_MAX: usize = 1_000;
+pub(super) const LIMIT_MAX: usize = 1_000;
 const LIMIT_DEFAULT: usize = 100;
 
 type Answer<T> = Result<T, Problem>;
@@ -330,73 +329,4 @@ pub(super) async fn record_call(
     let call = ByHand { subscriber: &subscriber, answered: made.answered, method: &made.method, note: &made.note, by: &caller.name };
     edge.gateway.record_call(shelf.id, &call).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-pub(super) async fn report(State(edge): State<Edge>, who: Who, Path((id, report)): Path<(String, String)>) -> Answer<Response> {
-    let caller = who.may(Action::Look)?;
-    let shelf = find(&edge, &caller, &id)?;
-    match report.as_str() {
-        "report.json" => Ok(Json(report_of(&edge, &shelf, &caller)).into_response()),
-        "report.html" => Ok(Html(page::report(&report_of(&edge, &shelf, &caller))).into_response()),
-        "report.csv" => Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], csv(&edge, &shelf, &caller)).into_response()),
-        other => Err(Problem::not_found(format!("{other} is not a report; there are report.json, report.html and report.csv"))),
-    }
-}
-
-/// The report, of the caller's own area where there is one.
-fn report_of(edge: &Edge, shelf: &Arc<Shelf>, caller: &Caller) -> Report {
-    let whole_phones = caller.may(Action::SeePhones);
-    let mut report = edge.gateway.report(shelf, whole_phones);
-    if let Some(&area) = caller.areas.first() {
-        report.coverage = edge.gateway.coverage(shelf, Some(area), None);
-        report.calls = edge.gateway.calls(shelf, Some(area), whole_phones);
-    }
-    report
-}
-
-/// One row a delivery, with the byte order mark that spreadsheet programs want.
-fn csv(edge: &Edge, shelf: &Shelf, caller: &Caller) -> String {
-    let mut out = String::from(
-        "\u{feff}delivery,area,role,recipient,name,phone,channel,state,attempts,reason,accepted_at,delivered_at,answered_at\r\n",
-    );
-    let (area, whole_phones) = (caller.areas.first().copied(), caller.may(Action::SeePhones));
-    let mut from = 0;
-    loop {
-        let filter = Filter { area, from, limit: LIMIT_MAX, whole_phones, ..Filter::default() };
-        let (rows, next) = edge.gateway.deliveries(shelf, &filter);
-        for row in rows {
-            let time = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
-            let cells = [
-                row.id,
-                row.recipient.area.to_string(),
-                row.recipient.role,
-                row.recipient.id,
-                row.recipient.name,
-                row.recipient.phone.unwrap_or_default(),
-                row.channel,
-                row.state.to_owned(),
-                row.attempts.to_string(),
-                row.reason.unwrap_or_default(),
-                time(row.accepted_at),
-                time(row.delivered_at),
-                time(row.answered_at.or(row.played_at)),
-            ];
-            out.push_str(&cells.map(|cell| cell_of(&cell)).join(","));
-            out.push_str("\r\n");
-        }
-        match next {
-            Some(next) => from = next,
-            None => return out,
-        }
-    }
-}
-
-/// Quoted, and never a formula of a spreadsheet.
-fn cell_of(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
-    if text.contains(['"', ',', '\n', '\r']) || !guard.is_empty() {
-        format!("\"{guard}{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
 }

@@ -14,6 +14,7 @@ mod page;
 mod problem;
 mod proof;
 mod registry;
+mod report;
 mod serve;
 mod tls;
 
@@ -73,7 +74,7 @@ pub fn router(edge: Edge) -> Router {
         .route("/v1/alerts/{id}/deliveries", get(alerts::deliveries))
         .route("/v1/alerts/{id}/calls", get(alerts::calls))
         .route("/v1/alerts/{id}/calls/{subscriber}", post(alerts::record_call))
-        .route("/v1/alerts/{id}/{report}", get(alerts::report))
+        .route("/v1/alerts/{id}/{report}", get(report::report))
         .route("/feed/alerts.atom", get(feed::atom))
         .route("/feed/cap/{file}", get(feed::cap));
     let registry = Router::new()

@@ -17,6 +17,7 @@ mod http_hang_up;
 mod http_kit;
 mod http_page;
 mod http_proof;
+mod http_report;
 mod http_standing;
 mod http_tls;
 mod inlet_feed;
