@@ -71,7 +71,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("get", "/v1/alerts/{id}/calls", "viewer", "Who must answer, by when, who has, whom it went on to", &[(200, "{items, next}")]),
     ("post", "/v1/alerts/{id}/calls/{subscriber}", "duty", "A call or visit made by hand: {answered, method, note}", &[(204, "recorded")]),
     ("get", "/v1/alerts/{id}/events", "viewer", "Server-sent events: state, progress, coverage, call", &[(200, "text/event-stream")]),
-    ("get", "/v1/alerts/{id}/{report}", "viewer", "After-action report: report.json, report.html, report.csv, report.xlsx", &[(200, "report")]),
+    (
+        "get",
+        "/v1/alerts/{id}/{report}",
+        "viewer",
+        "After-action report: report.json, report.html, report.csv, report.xlsx",
+        &[(200, "report")],
+    ),
     ("get", "/feed/alerts.atom", "public or key", "Feed of what was sent", &[(200, "application/atom+xml"), (304, "unchanged")]),
     ("get", "/feed/cap/{file}", "public or key", "One alert of the feed", &[(200, "application/cap+xml")]),
     (
