@@ -64,7 +64,7 @@ pub(super) async fn devices(
 pub(super) async fn backup(State(edge): State<Edge>, who: Who) -> Result<Response, Problem> {
     who.may(Action::Backup)?;
     // Beside the data, where there is room for it; files of this ending are in no backup.
-    let draft = tempfile::Builder::new().prefix("backup-").suffix(".draft").tempdir_in(edge.gateway.data_dir());
+    let draft = tempfile::Builder::new().prefix("backup_").suffix(".draft").tempdir_in(edge.gateway.data_dir());
     let failed = |error: String| {
         tracing::error!(error, "no backup could be made");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-backup", "No backup could be made", "the log says why")

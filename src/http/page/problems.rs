@@ -86,6 +86,7 @@ const WORDS: &[Words] = &[
         ["此地址不支持这种操作", "请从首页重新进入。"],
         ["Not this method", "The Allow header names the methods of the address."],
     ),
+    ("no-backup", ["无法备份", "磁盘空间可能不足，请看日志。"], ["No backup", "There may be no room on the disk; the log says why."]),
     (
         "no-client-certificate",
         ["缺少客户端证书", "此来源必须通过登记过的客户端证书建立连接。"],
@@ -96,7 +97,6 @@ const WORDS: &[Words] = &[
         ["密钥没有对应的来源", "此密钥不代表配置中的任何来源；请让管理员用 lastmile key new --source 重新制作。"],
         ["The key speaks for no source", "No [[source]] of the configuration has the name that the key was made for."],
     ),
-    ("no-backup", ["无法备份", "磁盘空间可能不足，请看日志。"], ["No backup", "There may be no room on the disk; the log says why."]),
     ("not-found", ["没有这个页面", "链接可能不完整或已失效。"], ["Not found", "The address may be incomplete, or what it named is gone."]),
     ("not-held", ["预警不在待批准状态", "可能已有人处理。"], ["Not waiting for approval", "Somebody may have decided already."]),
     (
