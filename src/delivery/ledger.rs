@@ -177,7 +177,7 @@ impl Ledger {
             Told::Escalated { alert, recipient, at, to } => self.shelf(alert)?.write().end_call(recipient, End::Escalated { at, to }),
             Told::Exhausted { alert, recipient, at } => self.shelf(alert)?.write().end_call(recipient, End::Exhausted { at }),
             Told::Waiting(waiting) => {
-                if let Some(dropped) = self.write().waiting.push(*waiting) {
+                for dropped in self.write().waiting.push(*waiting) {
                     tracing::error!(identifier = dropped.identifier, "too many alerts wait for what they refer to; the oldest was dropped");
                 }
             }

@@ -10,6 +10,9 @@ use crate::{alert::Reference, time::Timestamp};
 /// An Update overtakes its Alert by seconds; a thousand at once is a flood of mistaken references.
 pub const WAITING_MAX: usize = 1_000;
 
+/// Documents of all that wait: thousands of the usual few kilobytes, dozens of the largest that are taken.
+const BYTES_MAX: usize = 64 << 20;
+
 /// One such alert, as it came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Waiting {
@@ -29,24 +32,39 @@ pub struct Waiting {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct WaitingList(VecDeque<Waiting>);
+pub(super) struct WaitingList {
+    list: VecDeque<(usize, Waiting)>,
+    bytes: usize,
+}
 
 impl WaitingList {
-    /// Takes one more; the one that had to go for it.
-    pub(super) fn push(&mut self, waiting: Waiting) -> Option<Waiting> {
-        self.0.retain(|known| known.until > waiting.at && known.digest != waiting.digest);
-        let dropped = (self.0.len() >= WAITING_MAX).then(|| self.0.pop_front()).flatten();
-        self.0.push_back(waiting);
+    /// Takes one more; those that had to go for it.
+    pub(super) fn push(&mut self, waiting: Waiting) -> Vec<Waiting> {
+        self.keep(|known| known.until > waiting.at && known.digest != waiting.digest);
+        let bytes = waiting.document.to_string().len();
+        let mut dropped = Vec::new();
+        while self.list.len() >= WAITING_MAX || self.bytes + bytes > BYTES_MAX {
+            let Some((freed, oldest)) = self.list.pop_front() else { break };
+            self.bytes -= freed;
+            dropped.push(oldest);
+        }
+        self.bytes += bytes;
+        self.list.push_back((bytes, waiting));
         dropped
     }
 
     pub(super) fn end(&mut self, digest: &str) {
-        self.0.retain(|known| known.digest != digest);
+        self.keep(|known| known.digest != digest);
+    }
+
+    fn keep(&mut self, stays: impl Fn(&Waiting) -> bool) {
+        self.list.retain(|(_, known)| stays(known));
+        self.bytes = self.list.iter().map(|(bytes, _)| bytes).sum();
     }
 
     /// In the order in which they came.
     pub(super) fn list(&self) -> Vec<Waiting> {
-        self.0.iter().cloned().collect()
+        self.list.iter().map(|(_, waiting)| waiting.clone()).collect()
     }
 }
 
@@ -72,9 +90,20 @@ mod tests {
     #[test]
     fn the_list_is_bounded_and_says_what_it_dropped() {
         let mut list = WaitingList::default();
-        assert!((0..WAITING_MAX).all(|number| list.push(waiting(number, 0)).is_none()));
-        assert_eq!(list.push(waiting(WAITING_MAX, 0)).map(|dropped| dropped.digest), Some("0".into()));
+        assert!((0..WAITING_MAX).all(|number| list.push(waiting(number, 0)).is_empty()));
+        let dropped: Vec<String> = list.push(waiting(WAITING_MAX, 0)).into_iter().map(|dropped| dropped.digest).collect();
+        assert_eq!(dropped, ["0"]);
         assert_eq!(list.list().len(), WAITING_MAX);
+    }
+
+    #[test]
+    fn large_documents_are_bounded_together() {
+        let mut list = WaitingList::default();
+        let large = |number| Waiting { document: "x".repeat(BYTES_MAX / 2 - 100).into(), ..waiting(number, 0) };
+        assert!(list.push(large(1)).is_empty() && list.push(large(2)).is_empty());
+        assert_eq!(list.push(large(3)).len(), 1);
+        list.end("2");
+        assert!(list.push(large(4)).is_empty());
     }
 
     #[test]
@@ -85,7 +114,7 @@ mod tests {
         list.push(waiting(2, 600));
         assert_eq!(list.list().len(), 2);
         list.end("2");
-        assert!(list.push(waiting(3, 1_500)).is_none());
+        assert!(list.push(waiting(3, 1_500)).is_empty());
         assert_eq!(list.list().iter().map(|one| one.digest.as_str()).collect::<Vec<_>>(), ["3"]);
     }
 }

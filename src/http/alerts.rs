@@ -172,7 +172,12 @@ pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Words
 /// Updates and Cancels that came before what they refer to.
 pub(super) async fn waiting(State(edge): State<Edge>, who: Who) -> Answer<Json<Value>> {
     let caller = who.may(Action::Look)?;
-    let own = |source: &str| caller.role != Role::Bureau || caller.source.as_deref() == Some(source);
+    let own = |one: &Waiting| caller.role != Role::Bureau || caller.source.as_deref() == Some(one.source.as_str());
+    let meant = |one: &Waiting| {
+        let areas = one.document["areas"].as_array().into_iter().flatten();
+        let mut codes = areas.flat_map(|area| area["codes"].as_array().into_iter().flatten()).filter_map(Value::as_str);
+        caller.areas.is_empty() || codes.any(|code| code.parse().is_ok_and(|code| caller.may_see(code)))
+    };
     let waiting = edge.gateway.ledger().waiting();
     let view = |one: &Waiting| {
         json!({
@@ -180,7 +185,7 @@ pub(super) async fn waiting(State(edge): State<Edge>, who: Who) -> Answer<Json<V
             "received": one.at, "kept_until": one.until, "references": one.references,
         })
     };
-    let items: Vec<Value> = waiting.iter().filter(|one| own(&one.source)).map(view).collect();
+    let items: Vec<Value> = waiting.iter().filter(|one| own(one) && meant(one)).map(view).collect();
     Ok(Json(json!({ "items": items, "next": null })))
 }
 
