@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     call::{Answer, Call, End, TRIES_MAX, Try},
     counters::{AreaCounters, Share, Standing},
     event::{Accepted, Choice, Fact, FactKind, Facts, Leased, Refs},
-    plan::{CallsDue, Hazard, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
+    plan::{CallsDue, Hazard, LEG_DELIVERIES_MAX, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
     slot::{Moment, Phase, Slot},
     wire::Damaged,
 };
@@ -75,11 +76,11 @@ pub struct Timeline {
 pub struct Recipient {
     pub key: u32,
     pub reached: Moment,
-    pub answered: Moment,
-    /// Deliveries that are owed or were, and those still open.
-    pub owed: u8,
+    /// Deliveries still open.
     pub open: u8,
     pub unreachable: bool,
+    /// When is in `Book::answered_at`.
+    pub answered: bool,
 }
 
 /// Where a recipient stands in the registry's terms; shared by a run of them.
@@ -128,11 +129,14 @@ pub struct Book {
     pub recipients: Vec<Recipient>,
     pub legs: Vec<BookLeg>,
     pub slots: Vec<Slot>,
+    /// When a delivery was played or answered, and a recipient answered: few of a million are, so they stand apart.
+    crowned: HashMap<u32, Moment>,
+    answered: HashMap<u32, Moment>,
     pub hazards: Vec<Hazard>,
     pub calls: Vec<Call>,
     call_numbers: HashMap<u32, u32>,
     pub counters: Vec<AreaCounters>,
-    refs: HashMap<(u8, String), u32>,
+    refs: HashMap<RefKey, u32>,
     staging: Vec<StagedPlan>,
     pub plans: u16,
     /// The second choice of channels has been planned.
@@ -181,6 +185,8 @@ impl Book {
             recipients: Vec::new(),
             legs: Vec::new(),
             slots: Vec::new(),
+            crowned: HashMap::new(),
+            answered: HashMap::new(),
             hazards: Vec::new(),
             calls: Vec::new(),
             call_numbers: HashMap::new(),
@@ -217,6 +223,22 @@ impl Book {
         u32::try_from(ms).unwrap_or(u32::MAX - 1)
     }
 
+    /// When this delivery was played or answered.
+    pub fn crowned_at(&self, index: u32) -> Moment {
+        self.crowned.get(&index).copied().unwrap_or_default()
+    }
+
+    /// When this delivery was confirmed, by the far end or the person.
+    pub fn reached_at(&self, index: u32) -> Moment {
+        let (delivered, crowned) = (self.slots[index as usize].delivered(), self.crowned_at(index));
+        [delivered, crowned].into_iter().filter(|moment| moment.is_set()).min().unwrap_or_default()
+    }
+
+    /// When this person answered, by whatever way.
+    pub fn answered_at(&self, recipient: u32) -> Moment {
+        self.answered.get(&recipient).copied().unwrap_or_default()
+    }
+
     pub fn place_of(&self, recipient: u32) -> Place {
         let after = self.places.partition_point(|place| place.first <= recipient);
         self.places[after.saturating_sub(1)]
@@ -250,7 +272,7 @@ impl Book {
     /// Delivery that an account's own id names.
     pub fn delivery_of_ref(&self, account: &str, provider_ref: &str) -> Option<u32> {
         let account = self.word_number(account)?;
-        self.refs.get(&(account, provider_ref.to_owned())).copied()
+        self.refs.get(&ref_key(account, provider_ref)).copied()
     }
 
     pub fn call_of(&self, recipient: u32) -> Option<&Call> {
@@ -285,7 +307,7 @@ impl Book {
     }
 
     pub fn left_us(slot: &Slot) -> bool {
-        slot.attempts > 0 || slot.phase == Phase::InFlight || slot.accepted.is_set() || slot.reached().is_set()
+        slot.attempts() > 0 || slot.phase == Phase::InFlight || slot.accepted.is_set() || slot.is_reached()
     }
 
     /// Plans of which only a part is in the journal: dropped, so that they are made anew.
@@ -319,6 +341,7 @@ impl Book {
     }
 
     fn take_plan(&mut self, staged: StagedPlan) -> Result<(), Damaged> {
+        self.make_room(&staged.parts);
         for part in staged.parts {
             match part {
                 PlanPart::Run(run) => self.add_run(&run)?,
@@ -334,6 +357,24 @@ impl Book {
         Ok(())
     }
 
+    /// As much as the plan needs: doubling would leave up to as much again unused, of a million deliveries and for as long as they are kept.
+    fn make_room(&mut self, parts: &[PlanPart]) {
+        let (mut recipients, mut deliveries) = (0, 0);
+        for part in parts {
+            match part {
+                PlanPart::Run(run) => recipients += run.keys.len(),
+                PlanPart::Leg(leg) => deliveries += leg.recipients.iter().map(|&(_, count)| count as usize).sum::<usize>(),
+                _ => {}
+            }
+        }
+        // Small plans follow (fallback, escalations): a little is left for them, so that not each one moves the whole.
+        let room = |held: usize, more: usize| if more > 0 { more + (held + more) / 64 } else { 0 };
+        self.recipients.reserve_exact(room(self.recipients.len(), recipients));
+        // A count that the plan lies about is refused at its seal; the room asked for is bounded by what the recipients allow.
+        let most = LEG_DELIVERIES_MAX.saturating_mul(parts.len());
+        self.slots.reserve_exact(room(self.slots.len(), deliveries.min(most)));
+    }
+
     fn add_run(&mut self, run: &Run) -> Result<(), Damaged> {
         let area = self.area_number(run.area)?;
         let role = intern(&mut self.roles, &run.role, WORDS_MAX);
@@ -344,10 +385,9 @@ impl Book {
             let recipient = Recipient {
                 key,
                 reached: Moment::NEVER,
-                answered: Moment::NEVER,
-                owed: 0,
                 open: 0,
                 unreachable: !run.unreachable.is_empty() && unreachable(place),
+                answered: false,
             };
             self.recipients.push(recipient);
             let share = share_of(&recipient, self.prompt_ms());
@@ -379,11 +419,8 @@ impl Book {
                 if recipient as usize >= self.recipients.len() {
                     return Err(Damaged { what: "delivery to nobody", at: 0 });
                 }
-                self.slots.push(Slot { recipient, ..Slot::default() });
-                self.with_recipient(recipient, |found| {
-                    found.owed = found.owed.saturating_add(1);
-                    found.open = found.open.saturating_add(1);
-                });
+                self.slots.push(Slot::owed_to(recipient));
+                self.with_recipient(recipient, |found| found.open = found.open.saturating_add(1));
                 let area = self.place_of(recipient).area;
                 self.counters[usize::from(area)].deliveries_of(kind)[super::slot::Furthest::Queued as usize] += 1;
                 count += 1;
@@ -445,13 +482,22 @@ impl Book {
         if fact.kind == FactKind::Unknown {
             self.repeated += 1;
         }
-        self.change(fact.index, |slot| slot.apply(fact.kind, word, at_ms));
+        self.apply_to(fact.index, fact.kind, word, at_ms);
+    }
+
+    fn apply_to(&mut self, index: u32, kind: FactKind, word: u8, at_ms: u32) {
+        self.change(index, |slot| slot.apply(kind, word, at_ms));
+        if matches!(kind, FactKind::Played | FactKind::Answered) {
+            self.crowned.entry(index).or_default().note(at_ms);
+            let recipient = self.slots[index as usize].recipient;
+            self.with_recipient(recipient, |found| found.reached.note(at_ms));
+        }
     }
 
     pub fn apply_refs(&mut self, refs: &Refs) {
         let account = self.account_number(&refs.account);
         for (index, provider_ref) in &refs.list {
-            self.refs.insert((account, provider_ref.clone()), *index);
+            self.refs.insert(ref_key(account, provider_ref), *index);
         }
     }
 
@@ -466,10 +512,11 @@ impl Book {
         let by_kind = through.iter().copied().find(|&index| self.kinds[usize::from(self.route_of(index).kind)] == answer.via);
         let by_link = if answer.via == "link" { through.first().copied() } else { None };
         if let Some(index) = by_kind.or(by_link) {
-            self.change(index, |slot| slot.apply(FactKind::Answered, 0, at_ms));
+            self.apply_to(index, FactKind::Answered, 0, at_ms);
         }
+        self.answered.entry(recipient).or_default().note(at_ms);
         self.with_recipient(recipient, |found| {
-            found.answered.note(at_ms);
+            found.answered = true;
             found.reached.note(at_ms);
         });
         if let Some(&number) = self.call_numbers.get(&recipient) {
@@ -499,8 +546,8 @@ impl Book {
         let at_ms = self.offset_of(at);
         for index in 0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX) {
             match self.slots[index as usize].phase {
-                Phase::Pending => self.change(index, |slot| slot.apply(kind, 0, at_ms)),
-                Phase::AwaitingProof if and_awaiting => self.change(index, |slot| slot.apply(FactKind::Unproven, 0, at_ms)),
+                Phase::Pending => self.apply_to(index, kind, 0, at_ms),
+                Phase::AwaitingProof if and_awaiting => self.apply_to(index, FactKind::Unproven, 0, at_ms),
                 _ => {}
             }
         }
@@ -580,14 +627,14 @@ impl Book {
         let counters = &mut self.counters[usize::from(place.area)];
         counters.move_delivery(kind, before.furthest(is_device), after.furthest(is_device));
         if is_device {
-            counters.devices.received += u32::from(after.reached().is_set() && !before.reached().is_set());
-            counters.devices.played += u32::from(after.crowned.is_set() && !before.crowned.is_set());
+            counters.devices.received += u32::from(after.is_reached() && !before.is_reached());
+            counters.devices.played += u32::from(after.is_crowned() && !before.is_crowned());
         }
         let closed = before.phase.is_open() && !after.phase.is_open();
         self.open -= u32::from(closed);
         self.with_recipient(after.recipient, |recipient| {
             recipient.open -= u8::from(closed && recipient.open > 0);
-            if let Some(ms) = after.reached().ms() {
+            if let Some(ms) = after.delivered().ms() {
                 recipient.reached.note(ms);
             }
         });
@@ -641,7 +688,7 @@ impl Book {
             found.push(format!("deliveries are owed though the alert is {}", self.state.name()));
         }
         for call in &self.calls {
-            let answered = self.recipients[call.recipient as usize].answered.is_set();
+            let answered = self.recipients[call.recipient as usize].answered;
             if answered != matches!(call.end, End::Answered(_)) {
                 found.push(format!("call of recipient {} and its answer contradict each other", call.recipient));
             }
@@ -668,8 +715,8 @@ impl Book {
             let area = &mut counters[usize::from(place.area)];
             area.deliveries_of(kind)[slot.furthest(is_device) as usize] += 1;
             if is_device {
-                area.devices.received += u32::from(slot.reached().is_set());
-                area.devices.played += u32::from(slot.crowned.is_set());
+                area.devices.received += u32::from(slot.is_reached());
+                area.devices.played += u32::from(slot.is_crowned());
             }
         }
         counters
@@ -686,7 +733,7 @@ fn share_of(recipient: &Recipient, prompt_ms: u32) -> Share {
     } else {
         Standing::Failed
     };
-    Share { standing, acknowledged: recipient.answered.is_set(), within_10m: recipient.reached.ms().is_some_and(|ms| ms <= prompt_ms) }
+    Share { standing, acknowledged: recipient.answered, within_10m: recipient.reached.ms().is_some_and(|ms| ms <= prompt_ms) }
 }
 
 /// The word's number; words beyond the bound share the last.
@@ -698,6 +745,15 @@ fn intern(words: &mut Vec<String>, word: &str, most: usize) -> u8 {
         words.len() - 1
     });
     u8::try_from(place).unwrap_or(u8::MAX)
+}
+
+/// An account and its own id of a message, as 96 bits of their SHA-256: a fifth of the bytes of the text, and no two of a
+/// million alike (the chance is about 1 in 10^17).
+type RefKey = [u32; 3];
+
+fn ref_key(account: u8, provider_ref: &str) -> RefKey {
+    let hash = Sha256::new().chain_update([account]).chain_update(provider_ref).finalize();
+    std::array::from_fn(|word| u32::from_le_bytes(std::array::from_fn(|byte| hash[word * 4 + byte])))
 }
 
 /// The accepted document holds free JSON, which compact writers cannot read back; it is kept as text.

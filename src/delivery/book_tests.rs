@@ -139,7 +139,7 @@ fn an_answer_by_hand_reaches_the_person_and_proves_no_message() {
     book.apply_answer(1, Answer::by_hand(after(60_000), Choice::Received, "visit", "duty", "at home"));
     let people = super::coverage::people(&book);
     assert_eq!((people.reached, people.acknowledged), (1, 1));
-    assert!(book.slots.iter().all(|slot| !slot.crowned.is_set()));
+    assert!(book.slots.iter().all(|slot| !slot.is_crowned()));
     assert!(matches!(book.calls[0].end, End::Answered(_)));
     parts_add_up(&book);
 }

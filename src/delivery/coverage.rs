@@ -288,7 +288,7 @@ fn count_offline(book: &Book, view: &View<'_>, child_level: Option<AreaLevel>, s
 fn hazard_points(book: &Book, area: AreaCode) -> HazardPoints {
     let mut points = HazardPoints::default();
     for hazard in book.hazards.iter().filter(|hazard| area.contains(hazard.area)) {
-        let answered = hazard.monitor.is_some_and(|monitor| book.recipients[monitor as usize].answered.is_set());
+        let answered = hazard.monitor.is_some_and(|monitor| book.recipients[monitor as usize].answered);
         let reached = hazard.households.iter().all(|&household| book.recipients[household as usize].reached.is_set());
         points.targeted += 1;
         points.monitor_acknowledged += u32::from(answered);

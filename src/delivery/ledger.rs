@@ -73,9 +73,13 @@ struct Shelves {
     waiting: WaitingList,
 }
 
+/// First bytes of an image, with the number of its form: one of another form is refused, and the journal replayed instead.
+const IMAGE_FORM: &[u8; 8] = b"LMBOOKS2";
+
+/// What an image says before its books, which follow one by one.
 #[derive(Serialize, Deserialize)]
-struct Image {
-    books: Vec<Book>,
+struct ImageHead {
+    books: u32,
     strays: u64,
     /// As JSON, since they hold documents.
     waiting: Vec<String>,
@@ -91,6 +95,8 @@ pub enum ApplyError {
     BadAlert { no: AlertNo, error: json::NotKept },
     #[error("checkpoint cannot be read: {0}")]
     Image(#[from] postcard::Error),
+    #[error("checkpoint of another version of the program")]
+    OtherForm,
     #[error("an alert that waits cannot be read: {0}")]
     Waiting(#[from] serde_json::Error),
 }
@@ -208,20 +214,34 @@ impl Ledger {
     /// The whole state, for a start that replays little.
     pub fn image(&self) -> Result<Vec<u8>, ApplyError> {
         let shelves = self.read();
-        let books = shelves.by_no.iter().flatten().map(|shelf| shelf.read().clone()).collect();
+        let books: Vec<&Arc<Shelf>> = shelves.by_no.iter().flatten().collect();
         let waiting = shelves.waiting.list().iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-        Ok(postcard::to_stdvec(&Image { books, strays: shelves.strays, waiting })?)
+        let head = ImageHead { books: u32::try_from(books.len()).unwrap_or(u32::MAX), strays: shelves.strays, waiting };
+        let mut image = postcard::to_extend(&head, IMAGE_FORM.to_vec())?;
+        // One after the other into the same bytes: a copy of every book would double the memory for the moment.
+        for shelf in books {
+            image = postcard::to_extend(&*shelf.read(), image)?;
+        }
+        Ok(image)
     }
 
     pub fn restore(&self, image: &[u8]) -> Result<(), ApplyError> {
-        let image: Image = postcard::from_bytes(image)?;
-        for book in image.books {
+        let rest = image.strip_prefix(IMAGE_FORM).ok_or(ApplyError::OtherForm)?;
+        let (head, mut rest) = postcard::take_from_bytes::<ImageHead>(rest)?;
+        let waiting = head.waiting.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Waiting>, _>>()?;
+        // All are read before the first is put: an image that is refused has changed nothing.
+        let mut books = Vec::new();
+        for _ in 0..head.books {
+            let (book, behind) = postcard::take_from_bytes::<Book>(rest)?;
             let alert = read_alert(&book.accepted)?;
+            books.push((book, alert));
+            rest = behind;
+        }
+        for (book, alert) in books {
             self.put(book, alert);
         }
-        let waiting = image.waiting.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Waiting>, _>>()?;
         let mut shelves = self.write();
-        shelves.strays = image.strays;
+        shelves.strays = head.strays;
         for one in waiting {
             // It was within the bound when the image was made.
             shelves.waiting.push(one);

@@ -1,6 +1,7 @@
-//! Owns one delivery's state, in 24 bytes: phase (what we owe) and evidence (what is proven), never mixed.
+//! Owns one delivery's state, in 16 bytes: phase (what we owe) and evidence (what is proven), never mixed.
 //! Refuses to know other deliveries, clocks and far ends; pure transitions on times handed in.
 //! Invariant: evidence is set once, the earliest wins, and is never inferred; a closed delivery is never opened again.
+//! When one was played or answered is the book's to keep: few ever are, and a field here would cost each of a million.
 
 use serde::{Deserialize, Serialize};
 
@@ -88,26 +89,56 @@ impl Furthest {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
     pub recipient: u32,
-    /// When it is to be sent, while pending.
-    pub due: Moment,
     pub accepted: Moment,
-    pub delivered: Moment,
-    /// Played (devices) or answered (people): a delivery has only one of the two.
-    pub crowned: Moment,
+    /// When it is to be sent, while it is owed; once closed, when it was confirmed. What is confirmed is closed, so one field is enough.
+    due_or_delivered: Moment,
     pub phase: Phase,
-    pub attempts: u8,
+    /// Times it was handed out, up to `ATTEMPTS_MAX`; the highest bit says that it was played (devices) or answered (people).
+    attempts_and_crown: u8,
     /// Name (word of the book) of the account that has it, or is to have it next; 0 while none is chosen.
     pub account: u8,
     /// Index into the book's words: why it was put off or closed.
     pub word: u8,
 }
 
+const CROWN: u8 = 0x80;
+/// Counted no further; schedules of retries are far shorter.
+pub const ATTEMPTS_MAX: u8 = 0x7f;
+
 impl Slot {
+    pub fn owed_to(recipient: u32) -> Self {
+        Self { recipient, ..Self::default() }
+    }
+
+    /// When it is to be sent; `NEVER` means at once, or not any more.
+    pub fn due(&self) -> Moment {
+        if self.phase.is_open() { self.due_or_delivered } else { Moment::NEVER }
+    }
+
+    /// When the far end confirmed it.
+    pub fn delivered(&self) -> Moment {
+        if self.phase.is_open() { Moment::NEVER } else { self.due_or_delivered }
+    }
+
+    /// Played (devices) or answered (people): a delivery has only one of the two.
+    pub const fn is_crowned(&self) -> bool {
+        self.attempts_and_crown & CROWN != 0
+    }
+
+    pub const fn attempts(&self) -> u8 {
+        self.attempts_and_crown & ATTEMPTS_MAX
+    }
+
+    /// Confirmed by the far end or the person.
+    pub fn is_reached(&self) -> bool {
+        self.is_crowned() || self.delivered().is_set()
+    }
+
     pub fn furthest(&self, is_device: bool) -> Furthest {
-        if self.crowned.is_set() && !is_device {
+        if self.is_crowned() && !is_device {
             return Furthest::Answered;
         }
-        if self.delivered.is_set() || self.crowned.is_set() {
+        if self.is_reached() {
             return Furthest::Delivered;
         }
         match self.phase {
@@ -120,15 +151,6 @@ impl Slot {
             Phase::InFlight if self.accepted.is_set() => Furthest::Accepted,
             Phase::InFlight => Furthest::InFlight,
             Phase::AwaitingProof | Phase::Settled | Phase::Unproven => Furthest::Accepted,
-        }
-    }
-
-    /// Confirmed by the far end or the person.
-    pub fn reached(&self) -> Moment {
-        match (self.delivered.is_set(), self.crowned.is_set()) {
-            (true, true) => self.delivered.min(self.crowned),
-            (true, false) => self.delivered,
-            (false, _) => self.crowned,
         }
     }
 
@@ -147,18 +169,18 @@ impl Slot {
                 self.accepted.note(at_ms);
                 self.account = word;
                 if matches!(self.phase, Phase::Pending | Phase::InFlight) {
-                    self.attempts = self.attempts.saturating_add(1);
+                    self.one_more_attempt();
                     self.phase = Phase::AwaitingProof;
-                    self.due = Moment::NEVER;
+                    self.due_or_delivered = Moment::NEVER;
                 }
             }
             FactKind::Delivered => {
-                self.delivered.note(at_ms);
                 self.settle();
+                self.due_or_delivered.note(at_ms);
             }
             FactKind::Played | FactKind::Answered => {
-                self.crowned.note(at_ms);
                 self.settle();
+                self.attempts_and_crown |= CROWN;
             }
             FactKind::Retry | FactKind::Unknown => {
                 if self.phase.is_open() {
@@ -182,8 +204,8 @@ impl Slot {
                 self.accepted.note(at_ms);
                 self.account = word;
                 if self.phase.is_open() {
-                    self.attempts = self.attempts.saturating_add(1);
-                    self.phase = Phase::Settled;
+                    self.one_more_attempt();
+                    self.close_as(Phase::Settled);
                 }
             }
             FactKind::Failed => self.close(Phase::Failed, word),
@@ -198,30 +220,40 @@ impl Slot {
         if self.phase.is_open() {
             // The first report may overtake the return of the send: it was one attempt all the same.
             self.count_attempt();
-            self.phase = Phase::Settled;
-            self.due = Moment::NEVER;
+            self.close_as(Phase::Settled);
         }
     }
 
     /// One that a far end has taken was counted then.
     fn count_attempt(&mut self) {
         if self.phase != Phase::AwaitingProof {
-            self.attempts = self.attempts.saturating_add(1);
+            self.one_more_attempt();
+        }
+    }
+
+    fn one_more_attempt(&mut self) {
+        if self.attempts() < ATTEMPTS_MAX {
+            self.attempts_and_crown += 1;
         }
     }
 
     fn put_off(&mut self, at_ms: u32, word: u8) {
         self.phase = Phase::Pending;
-        self.due = Moment::after_ms(at_ms);
+        self.due_or_delivered = Moment::after_ms(at_ms);
         self.word = word;
     }
 
     fn close(&mut self, phase: Phase, word: u8) {
         if self.phase.is_open() {
-            self.phase = phase;
+            self.close_as(phase);
             self.word = word;
-            self.due = Moment::NEVER;
         }
+    }
+
+    /// From here on the shared field is evidence.
+    fn close_as(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.due_or_delivered = Moment::NEVER;
     }
 }
 
@@ -257,10 +289,13 @@ mod tests {
             for (kind, at_ms) in facts {
                 let before = slot;
                 slot.apply(kind, 0, at_ms);
-                for (old, new) in [(before.accepted, slot.accepted), (before.delivered, slot.delivered), (before.crowned, slot.crowned)] {
+                for (old, new) in [(before.accepted, slot.accepted), (before.delivered(), slot.delivered())] {
                     prop_assert!(!old.is_set() || new.is_set() && new <= old);
                 }
                 prop_assert!(before.phase.is_open() || slot.phase == before.phase);
+                prop_assert!(slot.is_crowned() || !before.is_crowned());
+                prop_assert!(slot.attempts() >= before.attempts());
+                prop_assert!(!slot.due().is_set() || slot.phase == Phase::Pending);
             }
         }
 
@@ -272,7 +307,7 @@ mod tests {
             other.rotate_left(turn % facts.len());
             for (kind, at_ms) in facts { forth.apply(kind, 0, at_ms); }
             for (kind, at_ms) in other { mixed.apply(kind, 0, at_ms); }
-            prop_assert_eq!((forth.accepted, forth.delivered, forth.crowned), (mixed.accepted, mixed.delivered, mixed.crowned));
+            prop_assert_eq!((forth.accepted, forth.delivered(), forth.is_crowned()), (mixed.accepted, mixed.delivered(), mixed.is_crowned()));
         }
     }
 
@@ -282,11 +317,22 @@ mod tests {
         slot.lease(0);
         slot.apply(FactKind::Delivered, 0, 40);
         slot.apply(FactKind::Accepted, 0, 50);
-        assert_eq!((slot.phase, slot.attempts, slot.furthest(false)), (Phase::Settled, 1, Furthest::Delivered));
+        assert_eq!((slot.phase, slot.attempts(), slot.furthest(false)), (Phase::Settled, 1, Furthest::Delivered));
     }
 
     #[test]
-    fn twenty_four_bytes_hold_a_delivery() {
-        assert_eq!(size_of::<Slot>(), 24);
+    fn attempts_are_counted_up_to_their_bound_and_leave_the_crown_alone() {
+        let mut slot = Slot::default();
+        for _ in 0..300 {
+            slot.apply(FactKind::Retry, 0, 5);
+        }
+        assert_eq!((slot.attempts(), slot.is_crowned()), (ATTEMPTS_MAX, false));
+        slot.apply(FactKind::Answered, 0, 9);
+        assert_eq!((slot.attempts(), slot.is_crowned(), slot.delivered()), (ATTEMPTS_MAX, true, Moment::NEVER));
+    }
+
+    #[test]
+    fn sixteen_bytes_hold_a_delivery() {
+        assert_eq!(size_of::<Slot>(), 16);
     }
 }

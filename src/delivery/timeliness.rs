@@ -58,12 +58,12 @@ pub fn timeliness(book: &Book) -> Timeliness {
         let end = book.places.get(number + 1).map_or(book.recipients.len(), |next| next.first as usize);
         let level = level_of(book.areas[usize::from(place.area)].level(), &book.roles[usize::from(place.role)]);
         let (level_reached, level_acknowledged) = levels.entry(level).or_default();
-        for recipient in &book.recipients[place.first as usize..end] {
+        for (number, recipient) in (place.first..).zip(&book.recipients[place.first as usize..end]) {
             if let Some(ms) = since_zero(book, recipient.reached) {
                 reached.push(ms);
                 level_reached.push(ms);
             }
-            if let Some(ms) = since_zero(book, recipient.answered) {
+            if let Some(ms) = since_zero(book, book.answered_at(number)) {
                 acknowledged.push(ms);
                 level_acknowledged.push(ms);
             }
@@ -115,8 +115,7 @@ fn by_channel(book: &Book) -> BTreeMap<String, Percentiles> {
     let mut kinds: BTreeMap<u8, Vec<i64>> = BTreeMap::new();
     for leg in &book.legs {
         let times = kinds.entry(book.routes[usize::from(leg.route)].kind).or_default();
-        let slots = &book.slots[leg.first as usize..(leg.first + leg.count) as usize];
-        times.extend(slots.iter().filter_map(|slot| since_zero(book, slot.reached())));
+        times.extend((leg.first..leg.first + leg.count).filter_map(|index| since_zero(book, book.reached_at(index))));
     }
     kinds.into_iter().map(|(kind, mut times)| (book.kinds[usize::from(kind)].clone(), percentiles(&mut times))).collect()
 }

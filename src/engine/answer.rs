@@ -71,7 +71,7 @@ impl Gateway {
         let (key, answered) = {
             let book = shelf.read();
             let found = book.recipients.get(recipient as usize).ok_or(AnswerError::BadToken)?;
-            (SubscriberKey(found.key), book.time_of(found.answered))
+            (SubscriberKey(found.key), book.time_of(book.answered_at(recipient)))
         };
         Ok(Answerer { shelf, recipient, key, answered })
     }

@@ -436,7 +436,7 @@ fn pending_runs(book: &Book, first: u32, count: u32, alert: AlertNo) -> Vec<(Wor
         if slot.phase != Phase::Pending {
             continue;
         }
-        let due = book.time_of(slot.due);
+        let due = book.time_of(slot.due());
         match runs.last_mut() {
             Some((work, None)) if due.is_none() && work.first + work.count == index => work.count += 1,
             _ => runs.push((Work { alert, first: index, count: 1 }, due)),

@@ -117,7 +117,7 @@ fn late_ones(inner: &Inner, book: &Book, now: Timestamp) -> Vec<Late> {
             let account = book.word(slot.account);
             let (within, is_device) = patience(inner, account);
             // Each further attempt starts the wait anew; `accepted` keeps the first, so the schedule's delays are added.
-            let waited_since = accepted_ms.saturating_add(retried_ms(inner, account, slot.attempts, within));
+            let waited_since = accepted_ms.saturating_add(retried_ms(inner, account, slot.attempts(), within));
             if now_ms.saturating_sub(waited_since) >= u32::try_from(within.as_millis()).unwrap_or(u32::MAX) && late.len() < FACTS_MAX {
                 late.push(Late { index, account: account.to_owned(), route: route.clone(), is_device });
             }

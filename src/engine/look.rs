@@ -340,7 +340,7 @@ fn row(shelf: &Shelf, book: &Book, snapshot: &Snapshot, index: u32, whole_phones
     let is_device = book.place_of(slot.recipient).kind == RecipientKind::Speaker;
     let route = book.route_of(index);
     let known = |word: &str| (!word.is_empty()).then(|| word.to_owned());
-    let crowned = book.time_of(slot.crowned);
+    let crowned = book.time_of(book.crowned_at(index));
     DeliveryRow {
         id: DeliveryId { alert: shelf.no, index }.to_string(),
         recipient: recipient_view(book, snapshot, slot.recipient, whole_phones),
@@ -349,11 +349,11 @@ fn row(shelf: &Shelf, book: &Book, snapshot: &Snapshot, index: u32, whole_phones
         account: known(book.word(slot.account)),
         state: slot.furthest(is_device).name(),
         open: slot.phase.is_open(),
-        attempts: slot.attempts,
+        attempts: slot.attempts(),
         reason: known(book.word(slot.word)),
-        due_at: book.time_of(slot.due),
+        due_at: book.time_of(slot.due()),
         accepted_at: book.time_of(slot.accepted),
-        delivered_at: book.time_of(slot.delivered),
+        delivered_at: book.time_of(slot.delivered()),
         played_at: crowned.filter(|_| is_device),
         answered_at: crowned.filter(|_| !is_device),
     }
@@ -427,7 +427,7 @@ fn failures(book: &Book) -> Vec<FailureCount> {
     for leg in &book.legs {
         let kind = book.routes[usize::from(leg.route)].kind;
         for slot in &book.slots[leg.first as usize..(leg.first + leg.count) as usize] {
-            let is_bad = !slot.phase.is_open() && slot.word != 0 && !slot.reached().is_set();
+            let is_bad = !slot.phase.is_open() && slot.word != 0 && !slot.is_reached();
             if is_bad {
                 *counts.entry((kind, slot.word)).or_default() += 1;
             }

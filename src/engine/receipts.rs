@@ -203,7 +203,7 @@ impl Gathering {
             let book = shelf.read();
             let recipient = people.iter().find_map(|person| {
                 let recipient = book.recipient_of(RecipientKind::Person, person.key().0, Some(person.area()))?;
-                let is_new = !book.recipients[recipient as usize].answered.is_set() && book.was_told(recipient);
+                let is_new = !book.recipients[recipient as usize].answered && book.was_told(recipient);
                 is_new.then_some(recipient)
             })?;
             drop(book);

@@ -73,7 +73,7 @@ fn whole_area(book: &Book, snapshot: &Snapshot, route: &Route, range: &Range<u32
     let all = snapshot.speakers_in(area).len();
     let fresh = range.clone().all(|index| {
         let slot = &book.slots[index as usize];
-        slot.attempts == 0 && book.area_of(slot.recipient) == area
+        slot.attempts() == 0 && book.area_of(slot.recipient) == area
     });
     (fresh && range.len() == all).then_some(area)
 }
@@ -127,7 +127,7 @@ impl Maker<'_> {
             text: rendered.text,
             answer_url,
             facts: Arc::clone(self.facts),
-            attempt: u16::from(slot.attempts) + 1,
+            attempt: u16::from(slot.attempts()) + 1,
         })
     }
 

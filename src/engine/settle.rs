@@ -167,7 +167,7 @@ pub(crate) fn after_failure(
         let slot = &book.slots[index as usize];
         // What a far end had taken is already counted as the attempt that failed now.
         let taken = u8::from(slot.phase == Phase::AwaitingProof);
-        (slot.attempts.saturating_sub(taken), slot.phase.is_open())
+        (slot.attempts().saturating_sub(taken), slot.phase.is_open())
     };
     if !is_open {
         return None;

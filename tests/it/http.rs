@@ -128,7 +128,7 @@ async fn the_end_of_an_alert_reaches_everyone_who_was_told_and_cap_comes_out_as_
     let cancel =
         running.app.gateway.ledger().find(ended.json()["cancel"]["id"].as_str().unwrap_or_default().parse().expect("id")).expect("cancel");
     running.until("the all-clear", |_| cancel.read().timeline.planned.is_some() && cancel.read().open == 0).await;
-    let told = shelf.read().slots.iter().filter(|slot| slot.attempts > 0).count();
+    let told = shelf.read().slots.iter().filter(|slot| slot.attempts() > 0).count();
     assert_eq!(cancel.read().slots.len(), told);
     assert_eq!(running.post(&format!("/v1/alerts/{id}/cancel"), &duty, json!({ "reason": "again" }).to_string()).await.status, 409);
     running.app.stop().await.expect("stops");

@@ -25,7 +25,7 @@ async fn a_backup_of_a_running_gateway_restores_to_what_it_had_and_only_an_admin
     let restored = app::open_stopped(&data).expect("opened");
     let had = |id: &str| restored.ledger().find(id.parse().expect("an id"));
     let shelf = had(&first).expect("the alert before");
-    assert!(shelf.read().slots.iter().all(|slot| slot.attempts > 0) && !shelf.read().slots.is_empty());
+    assert!(shelf.read().slots.iter().all(|slot| slot.attempts() > 0) && !shelf.read().slots.is_empty());
     assert!(had(&later).is_none());
     assert!(restored.snapshot().subscriber_count() > 0, "the registry is in it");
     site.stop().await;
