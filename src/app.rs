@@ -154,7 +154,7 @@ impl App {
             tokens: AnswerTokens::new(tokens_key),
             drill_households: config.drill_households,
             seed,
-            journal: Options::default(),
+            journal: Options { reserve_bytes: config.server.disk_reserve, ..Options::default() },
         };
         let (gateway, opened) = Gateway::open(setup).context("the store cannot be opened")?;
         for alarm in &opened.alarms {
