@@ -73,9 +73,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Resolves when there is too little room for new work.
+    /// Resolves when there is too little room for new work, or the engine stops.
     pub(super) async fn has_no_room(self: &Arc<Self>) {
-        while self.journal.space().is_ok() {
+        while self.journal.space().is_ok() && !self.stop.is_cancelled() {
             self.wait_for_room().await;
         }
     }
