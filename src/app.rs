@@ -229,7 +229,11 @@ impl App {
         if self.http.is_finished() {
             return Some("the listener has ended".into());
         }
-        self.gateway.store_failure()
+        let why = self.gateway.store_failure()?;
+        let data = self.gateway.data_dir().display();
+        Some(format!(
+            "the store in {data} cannot be written: {why}. Nothing that was acknowledged is lost; start again when the disk is well"
+        ))
     }
 
     /// Intake closed, no new leases, what is in flight ends within the grace, the store is closed last.

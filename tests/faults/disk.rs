@@ -48,6 +48,9 @@ async fn a_full_disk_is_told_and_survived_without_a_restart() {
     assert!(why.contains("not-ready") && why.contains("the disk of the store is full: 1"), "{why}");
     storage_is_full(&gateway, 2).await;
     gateway.until_alarm("storage-full").await;
+    let row = gateway.json(&format!("{first}/deliveries?limit=1")).await["items"][0].clone();
+    let person = row["recipient"]["id"].as_str().unwrap();
+    assert_eq!(gateway.answered(&first, person).await, StatusCode::SERVICE_UNAVAILABLE);
     far.open();
     gateway.until_alarm("outcomes-held").await;
     assert_eq!(gateway.progress(&first, "accepted").await, 0, "an outcome counts before it is kept");
@@ -55,6 +58,7 @@ async fn a_full_disk_is_told_and_survived_without_a_restart() {
     // Some room: what has happened is kept, and still nothing new is begun.
     disk.leave(OUTCOMES);
     until("outcomes are kept", DEADLINE, async || gateway.progress(&first, "accepted").await >= AT_ONCE as u64).await;
+    assert_eq!(gateway.answered(&first, person).await, StatusCode::NO_CONTENT, "an answer may use the reserve");
     storage_is_full(&gateway, 2).await;
     assert!(far.distinct() < HOUSEHOLDS / 2, "leased on a full disk: {} were sent", far.distinct());
 

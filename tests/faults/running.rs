@@ -94,6 +94,12 @@ impl Running {
         format!("/v1/alerts/{}", said["id"].as_str().unwrap())
     }
 
+    /// Records by hand that somebody answered, as any answer or receipt is kept.
+    pub(crate) async fn answered(&self, alert: &str, person: &str) -> StatusCode {
+        let request = self.http.post(format!("{}{alert}/calls/{person}", self.url)).bearer_auth(&self.duty);
+        request.body(json!({ "answered": true }).to_string()).send().await.unwrap().status()
+    }
+
     /// Deliveries of an alert that have come to this state.
     pub(crate) async fn progress(&self, alert: &str, state: &str) -> u64 {
         self.json(&format!("{alert}/coverage")).await["progress"][state].as_u64().unwrap()
