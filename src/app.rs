@@ -231,9 +231,7 @@ impl App {
         }
         let why = self.gateway.store_failure()?;
         let data = self.gateway.data_dir().display();
-        Some(format!(
-            "the store in {data} cannot be written: {why}. Nothing that was acknowledged is lost; start again when the disk is well"
-        ))
+        Some(format!("the store in {data} cannot be written: {why}; a new start checks and mends it when the disk is well"))
     }
 
     /// Intake closed, no new leases, what is in flight ends within the grace, the store is closed last.

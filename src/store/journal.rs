@@ -79,8 +79,9 @@ pub(super) type Answer = oneshot::Sender<Result<Durable<Seq>, AppendError>>;
 impl Journal {
     /// Opens, checks, where needed rebuilds, and replays a store; call it off the async threads when the store may be large.
     pub fn open<F: Fold>(dir: &Path, options: Options, clock: SharedClock, mut fold: F) -> Result<(Self, Opened), OpenError> {
-        let (recovered, opened) = opening::open(dir, &clock, &mut fold)?;
         let space = Space::new(dir, options.free_space.clone(), options.reserve_bytes);
+        opening::look_for_room(dir, &space)?;
+        let (recovered, opened) = opening::open(dir, &clock, &mut fold)?;
         let state = Arc::new(State { failed: OnceLock::new(), end: AtomicU64::new(opened.end.0), space });
         let (requests, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
         let committer = Committer::new(dir.to_owned(), options, clock, fold, recovered, &opened, Arc::clone(&state));

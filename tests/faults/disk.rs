@@ -23,13 +23,16 @@ use crate::{
 
 const DISK: u64 = 320 * MB;
 const HOUSEHOLDS: usize = 300;
-/// With the usual reserve of 64 MB: too little for anything, and enough for what has happened but not for anything new.
-const NOTHING: u64 = 16 * MB;
+/// Not a byte; too little for anything with the usual reserve of 64 MB; enough for what has happened but not for anything new.
+const NOTHING: u64 = 0;
+const LITTLE: u64 = 16 * MB;
 const OUTCOMES: u64 = 48 * MB;
 /// The reserve and as much as an alert costs, but not the plan of many people.
 const ONE_ALERT: u64 = 64 * MB + MB / 16;
 const MANY_HOUSEHOLDS: usize = 20_000;
 const INODES: u64 = 100;
+/// Exit code of a store that cannot be opened.
+const NOT_OPENED: i32 = 3;
 const PLAIN: &str = "exec \"$@\"";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +48,7 @@ async fn a_full_disk_is_told_and_survived_without_a_restart() {
     disk.leave(NOTHING);
     gateway.until_ready_says(StatusCode::SERVICE_UNAVAILABLE).await;
     let (_, why) = gateway.text("/readyz").await;
-    assert!(why.contains("not-ready") && why.contains("the disk of the store is full: 1"), "{why}");
+    assert!(why.contains("not-ready") && why.contains("the disk of the store is full: 0 MB are free"), "{why}");
     storage_is_full(&gateway, 2).await;
     gateway.until_alarm("storage-full").await;
     let row = gateway.json(&format!("{first}/deliveries?limit=1")).await["items"][0].clone();
@@ -86,11 +89,25 @@ async fn a_gateway_that_starts_on_a_full_disk_says_so_and_goes_on_when_there_is_
     gateway.process.signal("-KILL");
     assert_eq!(gateway.process.wait(DEADLINE).await, None, "a killed process has no exit code");
 
-    disk.leave(NOTHING);
+    // Not a byte, and then as much as sled would begin to write and not end: it says why and leaves everything as it is.
+    for free in [NOTHING, MB] {
+        disk.leave(free);
+        gateway.start_again();
+        assert_eq!(gateway.process.wait(DEADLINE).await, Some(NOT_OPENED));
+        until("it says why", DEADLINE, async || gateway.process.tail().contains("the disk is full")).await;
+    }
+    disk.leave(LITTLE);
     gateway.start_again();
     gateway.until_ready_says(StatusCode::SERVICE_UNAVAILABLE).await;
     gateway.until_alarm("outcomes-held").await;
     storage_is_full(&gateway, 2).await;
+    // It ends well without a byte, too: what is held is what a start takes up.
+    disk.leave(NOTHING);
+    gateway.process.signal("-TERM");
+    assert_eq!(gateway.process.wait(DEADLINE).await, Some(0), "{}", gateway.process.tail());
+    disk.leave(LITTLE);
+    gateway.start_again();
+    gateway.until_ready_says(StatusCode::SERVICE_UNAVAILABLE).await;
     disk.empty();
     far.open();
     gateway.until_ready_says(StatusCode::OK).await;
