@@ -154,7 +154,7 @@ impl App {
             tokens: AnswerTokens::new(tokens_key),
             drill_households: config.drill_households,
             seed,
-            journal: Options::default(),
+            journal: Options { reserve_bytes: config.server.disk_reserve, ..Options::default() },
         };
         let (gateway, opened) = Gateway::open(setup).context("the store cannot be opened")?;
         for alarm in &opened.alarms {
@@ -229,7 +229,9 @@ impl App {
         if self.http.is_finished() {
             return Some("the listener has ended".into());
         }
-        self.gateway.store_failure()
+        let why = self.gateway.store_failure()?;
+        let data = self.gateway.data_dir().display();
+        Some(format!("the store in {data} cannot be written: {why}; a new start checks and mends it when the disk is well"))
     }
 
     /// Intake closed, no new leases, what is in flight ends within the grace, the store is closed last.

@@ -65,6 +65,8 @@ pub struct Server {
     pub body_max: usize,
     pub max_skew: Duration,
     pub feed_public: bool,
+    /// Bytes of the data directory's disk that new work leaves free.
+    pub disk_reserve: u64,
 }
 
 #[derive(Debug)]
@@ -190,7 +192,9 @@ fn server(keys: &mut Keys<'_>, layers: &Layers) -> Option<Server> {
     let body_max = usize::try_from(keys.number("body_max", 1_024..=64 << 20, 2 << 20)).unwrap_or(2 << 20);
     let max_skew = keys.duration("max_skew", Duration::from_secs(300));
     let feed_public = keys.flag("feed_public", false);
-    Some(Server { listen: listen?, public_url, data_dir, shutdown_grace, utc_offset_s, tls, body_max, max_skew, feed_public })
+    // Below, half of it could not hold what one commit costs; above, it is a mistake in the unit.
+    let disk_reserve = keys.number("disk_reserve", 16 << 20..=1 << 40, 64 << 20);
+    Some(Server { listen: listen?, public_url, data_dir, shutdown_grace, utc_offset_s, tls, body_max, max_skew, feed_public, disk_reserve })
 }
 
 fn address(keys: &mut Keys<'_>, key: &'static str) -> Option<SocketAddr> {

@@ -293,6 +293,16 @@ impl Event {
     pub const fn is_trail(&self) -> bool {
         matches!(self, Self::Told(_))
     }
+
+    /// Whether it tells what has already happened, and would be done twice or lost if it were not kept. The rest begins something:
+    /// whoever wants it can ask again.
+    pub fn is_owed(&self) -> bool {
+        match self {
+            Self::Plan(..) | Self::Leased(_) => false,
+            Self::Told(told) => !matches!(**told, Told::Accepted(_) | Told::Approved { .. } | Told::Waiting(_)),
+            Self::Facts(_) | Self::Refs(_) => true,
+        }
+    }
 }
 
 impl Leased {

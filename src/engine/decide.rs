@@ -101,7 +101,7 @@ impl Gateway {
         self.append(events).await?;
         drop(turn);
         meter::accepted(alert.level.name(), alert.status.is_drill());
-        let shelf = self.ledger.get(no).ok_or(Unavailable("the cancel is not in the ledger after its commit".into()))?;
+        let shelf = self.ledger.get(no).ok_or(Unavailable::Failed("the cancel is not in the ledger after its commit".into()))?;
         self.release(&shelf, Some(&target), None);
         let made = Submitted {
             id: cancel_id,

@@ -71,8 +71,8 @@ impl Gateway {
         let gateway = self.clone();
         self.tasks.spawn(async move {
             for one in ready {
-                if let Err(Unavailable(why)) = gateway.take_one(one).await {
-                    tracing::error!(why, "an alert that waited could not be taken in; the next alert or start tries again");
+                if let Err(why) = gateway.take_one(one).await {
+                    tracing::error!(%why, "an alert that waited could not be taken in; the next alert, start or end of a lack of space tries again");
                     return;
                 }
             }

@@ -48,12 +48,11 @@ pub(crate) async fn look(inner: &Arc<Inner>, shelf: &Shelf) -> Result<(), Unavai
         }
         (escalate(&basis, shelf, &book, answer, &overdue), u32::try_from(book.legs.len()).unwrap_or(u32::MAX))
     };
-    for event in &events {
-        if let Event::Told(told) = event {
-            announce(shelf, told);
-        }
-    }
+    let told: Vec<Told> =
+        events.iter().filter_map(|event| if let Event::Told(told) = event { Some(Told::clone(told)) } else { None }).collect();
     inner.append(events).await?;
+    // Not before: on a full disk the same would be told every second.
+    told.iter().for_each(|told| announce(shelf, told));
     inner.enqueue_legs(shelf, requeue_from);
     Ok(())
 }

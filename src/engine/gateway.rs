@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -33,14 +33,14 @@ use crate::{
     channel::{About, Channel, Common},
     delivery::{
         book::{Book, State},
-        event::{Event, FactKind},
+        event::FactKind,
         ledger::{Ledger, Shelf},
         slot::Phase,
     },
     message::{Facts, token::AnswerTokens},
     policy::{Policy, RetryUntil, Rule},
     registry::{Change, Registry, RegistryError, Snapshot, SubscriberKey},
-    store::{BackupError, BackupReport, Entry, Health, Journal, OpenError, Opened, Options},
+    store::{BackupError, BackupReport, Health, Journal, OpenError, Opened, Options},
     telemetry::metrics as meter,
     time::{SharedClock, Timestamp},
 };
@@ -179,11 +179,21 @@ impl Gateway {
             self.start_account(account, &outcomes).await;
         }
         drop(outcomes);
-        self.take_up().await?;
-        self.take_waiting();
-        self.tasks.spawn(janitor::run(Arc::clone(&self.0)));
-        self.ready.send_replace(true);
-        Ok(())
+        let (gateway, (done, taken_up)) = (self.clone(), oneshot::channel());
+        self.tasks.spawn(async move {
+            let result = gateway.take_up().await;
+            if let Err(why) = &result {
+                tracing::error!(%why, "what an earlier run left could not be taken up");
+            }
+            // Nobody waits for it any more when the disk was full at the start.
+            drop(done.send(result));
+        });
+        tokio::select! {
+            biased;
+            result = taken_up => result.unwrap_or_else(|_| Err(Unavailable::Failed("the start died".into()))),
+            // It goes on when there is room; until then people are told so instead of finding nobody.
+            () = self.has_no_room() => Ok(()),
+        }
     }
 
     async fn start_account(&self, account: &Arc<Account>, outcomes: &mpsc::Sender<send::Outcome>) {
@@ -217,7 +227,7 @@ impl Gateway {
                 in_flight.for_each(|(index, _)| batch.add(index, FactKind::Unknown, "restarted-in-flight", now));
             }
             if !batch.is_empty() {
-                self.append(vec![batch.into_event()]).await?;
+                self.append_held(&[batch.into_event()], "messages in doubt since the last run").await?;
             }
             self.enqueue_legs(&shelf, 0);
             let is_unplanned = {
@@ -225,9 +235,15 @@ impl Gateway {
                 book.timeline.planned.is_none() && book.state == State::Released
             };
             if is_unplanned {
-                self.plan(&shelf).await?;
+                match self.plan(&shelf).await {
+                    Err(Unavailable::NoSpace(_)) => self.release(&shelf, None, None),
+                    other => other?,
+                }
             }
         }
+        self.take_waiting();
+        self.tasks.spawn(janitor::run(Arc::clone(&self.0)));
+        self.ready.send_replace(true);
         Ok(())
     }
 
@@ -249,13 +265,14 @@ impl Gateway {
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
-        self.journal.close().await.map_err(|error| Unavailable(error.to_string()))
+        Ok(self.journal.close().await?)
     }
 
     pub fn is_ready(&self) -> Result<(), String> {
         if let Health::Failed { why } = self.journal.health() {
             return Err(format!("the store has failed: {why}"));
         }
+        self.journal.space().map_err(|lack| lack.to_string())?;
         if !*self.ready.borrow() {
             return Err("the engine is starting or stopping".into());
         }
@@ -314,16 +331,6 @@ impl Inner {
 
     pub fn registry(&self) -> &Registry {
         &self.registry
-    }
-
-    /// Makes events durable and folded.
-    pub(crate) async fn append(&self, events: Vec<Event>) -> Result<(), Unavailable> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let entries = events.into_iter().map(|event| Entry { trail: event.is_trail(), bytes: event.encode() }).collect();
-        let appended = self.journal.append(entries).await;
-        appended.map(|_| ()).map_err(|error| Unavailable(error.to_string()))
     }
 
     pub(crate) fn running(&self, shelf: &Shelf) -> Arc<Running> {
@@ -417,7 +424,15 @@ impl Inner {
 
     pub(crate) async fn opt_out(self: &Arc<Self>, people: Vec<SubscriberKey>) -> Result<(), Unavailable> {
         let changes: Vec<Change> = people.into_iter().map(Change::OptOut).collect();
-        self.edit_registry(changes).await.map(|_| ()).map_err(|error| Unavailable(error.to_string()))
+        match self.edit_registry(changes).await {
+            Ok(_) => Ok(()),
+            // Whoever is on duty cannot opt out, and asking again changes nothing.
+            Err(refused @ RegistryError::Refused(_)) => {
+                tracing::warn!(%refused, "an opt-out is not taken");
+                Ok(())
+            }
+            Err(error @ RegistryError::Write { .. }) => Err(Unavailable::Failed(error.to_string())),
+        }
     }
 
     /// Changes of single records, on a thread where a disk may be waited for.

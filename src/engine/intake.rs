@@ -127,7 +127,7 @@ impl Gateway {
         self.append(events).await?;
         drop(turn);
         meter::accepted(alert.level.name(), alert.status.is_drill());
-        let shelf = self.ledger.get(no).ok_or(Unavailable("the alert is not in the ledger after its commit".into()))?;
+        let shelf = self.ledger.get(no).ok_or(Unavailable::Failed("the alert is not in the ledger after its commit".into()))?;
         tracing::info!(alert = %id, identifier = alert.identifier, event = %alert.event, level = alert.level.name(), needs_approval, "alert accepted");
         if !needs_approval {
             self.release(&shelf, target.as_deref(), matched);

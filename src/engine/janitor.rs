@@ -7,7 +7,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     Unavailable, approvals, escalator,
-    gateway::Inner,
+    gateway::{Gateway, Inner},
     planner::{self, Basis},
     queue::Work,
     settle::{Batch, Requeue, after_failure},
@@ -31,15 +31,27 @@ const FACTS_MAX: usize = 50_000;
 pub(crate) async fn run(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut had_room = true;
     loop {
         tokio::select! {
             () = inner.stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        // Also the look that raises the alarm of a full disk when nobody posts anything, and takes note of its end.
+        let has_room = inner.journal.space().is_ok();
+        if has_room && !had_room {
+            Gateway::from(Arc::clone(&inner)).take_waiting();
+        }
+        had_room = has_room;
         for shelf in inner.ledger.unfinished() {
-            if let Err(Unavailable(why)) = look(&inner, &shelf).await {
-                tracing::error!(alert = %shelf.id, why, "an alert could not be looked after");
-                return;
+            match look(&inner, &shelf).await {
+                Ok(()) => {}
+                // The others may ask for less, and the next round looks again.
+                Err(Unavailable::NoSpace(lack)) => tracing::debug!(alert = %shelf.id, %lack, "an alert waits for room on the disk"),
+                Err(why) => {
+                    tracing::error!(alert = %shelf.id, %why, "an alert could not be looked after");
+                    return;
+                }
             }
         }
     }

@@ -77,9 +77,10 @@ pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<
         let Some((urgency, work)) = taken else { continue };
         let leased =
             Leased { alert: work.alert, at: inner.clock.now(), account: account.name().to_owned(), ranges: vec![(work.first, work.count)] };
-        match inner.append(vec![Event::Leased(leased)]).await {
+        // On a full disk this lease is held, and none is made behind it.
+        match inner.append_held(&[Event::Leased(leased)], "a lease").await {
             Ok(()) => place.send(Lease { route: best, urgency, work }),
-            // The store has failed: the process ends and a restart takes the queue up from the journal.
+            // The store has failed or the engine stops: the next start takes the queue up from the journal.
             Err(_) => return,
         }
     }

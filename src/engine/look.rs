@@ -263,6 +263,9 @@ impl Gateway {
 
     /// Brings the gauges up to date; called when somebody reads them.
     pub fn measure(&self) {
+        if let Some(free) = self.journal.free_bytes() {
+            crate::telemetry::metrics::store_free(free);
+        }
         for route in self.routes.iter() {
             let (ready, later) = route.queue().depth();
             crate::telemetry::metrics::queue(&route.word, ready, later);

@@ -13,6 +13,7 @@ mod fold;
 pub mod gateway;
 pub mod intake;
 mod janitor;
+mod keep;
 mod lease;
 pub mod look;
 mod planner;
@@ -29,7 +30,14 @@ mod settle;
 pub use authority::{Approval, Source};
 pub use gateway::{Gateway, Setup};
 
+use crate::store::NoSpace;
+
 /// The store cannot take it: nothing was promised, the caller may come again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store cannot take it: {0}")]
-pub struct Unavailable(pub String);
+pub enum Unavailable {
+    #[error("the store cannot take it: {0}")]
+    Failed(String),
+    /// As long as the disk is full.
+    #[error(transparent)]
+    NoSpace(NoSpace),
+}

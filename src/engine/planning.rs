@@ -12,6 +12,8 @@ use crate::{
     alert::MsgType,
     delivery::{event::Event, ledger::Shelf},
     matching,
+    store::NoSpace,
+    telemetry::metrics as meter,
 };
 
 impl Gateway {
@@ -26,10 +28,33 @@ impl Gateway {
                 Some(audience) => gateway.plan_for(&shelf, audience).await,
                 None => gateway.plan(&shelf).await,
             };
-            if let Err(Unavailable(why)) = planned {
-                tracing::error!(alert = %shelf.id, why, "an accepted alert could not be planned; the next start plans it");
+            let planned = match planned {
+                Err(Unavailable::NoSpace(lack)) => gateway.plan_when_there_is_room(&shelf, lack).await,
+                other => other,
+            };
+            if let Err(why) = planned {
+                tracing::error!(alert = %shelf.id, %why, "an accepted alert could not be planned; the next start plans it");
             }
         });
+    }
+
+    /// Makes the plan anew at each try: who lives where, and whether it still holds, may have changed meanwhile.
+    async fn plan_when_there_is_room(&self, shelf: &Arc<Shelf>, lack: NoSpace) -> Result<(), Unavailable> {
+        meter::alarm("plan-held");
+        tracing::error!(alert = %shelf.id, %lack, "an accepted alert cannot be planned until the disk has room");
+        loop {
+            self.wait_for_room().await;
+            if self.stop.is_cancelled() {
+                return Err(Unavailable::NoSpace(lack));
+            }
+            if self.closed_for_sending(shelf.no).is_some() {
+                return Ok(());
+            }
+            match self.plan(shelf).await {
+                Err(Unavailable::NoSpace(_)) => {}
+                other => return other,
+            }
+        }
     }
 
     pub(crate) async fn plan(&self, shelf: &Arc<Shelf>) -> Result<(), Unavailable> {
@@ -48,7 +73,7 @@ impl Gateway {
         let (planned_shelf, rule) = (Arc::clone(shelf), running.rule.clone());
         // A county's plan is tens of milliseconds of work: not on a thread that serves requests.
         let plan = tokio::task::spawn_blocking(move || gateway.make_plan(&planned_shelf, &rule, &audience)).await;
-        let plan = plan.map_err(|error| Unavailable(format!("planning failed: {error}")))?;
+        let plan = plan.map_err(|error| Unavailable::Failed(format!("planning failed: {error}")))?;
         let (recipients, deliveries, unreachable) = (plan.recipients, plan.deliveries, plan.unreachable);
         let events = plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)).collect();
         self.append(events).await?;

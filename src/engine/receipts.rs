@@ -61,20 +61,25 @@ impl Early {
 pub(crate) async fn run(inner: Arc<Inner>, account: String, mut reports: mpsc::Receiver<Report>) {
     let mut gathered = Vec::new();
     while reports.recv_many(&mut gathered, REPORTS_MAX).await > 0 {
-        if take(&inner, &account, std::mem::take(&mut gathered)).await.is_err() {
+        // Nobody behind a connection of our own can be asked to say it again: what cannot be kept now is held.
+        if gather(&inner, &account, std::mem::take(&mut gathered)).commit(&inner, Patience::Held).await.is_err() {
             return;
         }
     }
 }
 
-/// Makes reports durable.
+/// Makes reports durable, or says at once that whoever brought them must come again.
 pub(crate) async fn take(inner: &Arc<Inner>, account: &str, reports: Vec<Report>) -> Result<(), Unavailable> {
+    gather(inner, account, reports).commit(inner, Patience::None).await
+}
+
+fn gather(inner: &Arc<Inner>, account: &str, reports: Vec<Report>) -> Gathering {
     let now = inner.clock.now();
     let mut gathering = Gathering::default();
     for report in reports {
         gathering.add(inner, account, report, now);
     }
-    gathering.commit(inner).await
+    gathering
 }
 
 /// Looks again at receipts whose send has returned meanwhile.
@@ -87,7 +92,15 @@ pub(crate) async fn retry_early(inner: &Arc<Inner>) -> Result<(), Unavailable> {
             None => inner.early.keep(&account, report),
         }
     }
-    gathering.commit(inner).await
+    gathering.commit(inner, Patience::Held).await
+}
+
+/// How long a full disk is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    None,
+    /// Until the engine stops.
+    Held,
 }
 
 #[derive(Default)]
@@ -230,17 +243,33 @@ impl Gathering {
         self.told.push(Told::Stray { at: now, account: account.to_owned(), text: text.chars().take(500).collect() });
     }
 
-    async fn commit(self, inner: &Arc<Inner>) -> Result<(), Unavailable> {
-        let mut events: Vec<Event> = self.batches.into_values().filter(|batch| !batch.is_empty()).map(Batch::into_event).collect();
-        events.extend(self.told.into_iter().map(|told| Event::Told(Box::new(told))));
-        if !events.is_empty() {
-            inner.append(events).await?;
+    async fn commit(mut self, inner: &Arc<Inner>, patience: Patience) -> Result<(), Unavailable> {
+        let mut events: Vec<Event> =
+            std::mem::take(&mut self.batches).into_values().filter(|batch| !batch.is_empty()).map(Batch::into_event).collect();
+        events.extend(std::mem::take(&mut self.told).into_iter().map(|told| Event::Told(Box::new(told))));
+        match patience {
+            Patience::None => inner.append(events).await?,
+            Patience::Held => inner.append_held(&events, "receipts").await?,
         }
-        for requeue in self.again {
-            inner.requeue(&requeue);
+        for requeue in &self.again {
+            inner.requeue(requeue);
         }
-        if !self.opt_outs.is_empty() {
-            inner.opt_out(self.opt_outs).await?;
+        self.opt_out(inner, patience).await
+    }
+
+    async fn opt_out(&self, inner: &Arc<Inner>, patience: Patience) -> Result<(), Unavailable> {
+        let mut is_told = false;
+        while !self.opt_outs.is_empty() {
+            let Err(why) = inner.opt_out(self.opt_outs.clone()).await else { break };
+            if patience == Patience::None || inner.stop.is_cancelled() {
+                return Err(why);
+            }
+            if !is_told {
+                meter::alarm("opt-out-held");
+                tracing::error!(%why, people = self.opt_outs.len(), "an opt-out cannot be kept; it is tried again until it can");
+                is_told = true;
+            }
+            inner.wait_for_room().await;
         }
         Ok(())
     }

@@ -73,8 +73,9 @@ pub(crate) async fn run(inner: Arc<Inner>, mut outcomes: mpsc::Receiver<Outcome>
     let mut rng = StdRng::seed_from_u64(inner.seed);
     let mut gathered = Vec::with_capacity(OUTCOMES_MAX);
     while outcomes.recv_many(&mut gathered, OUTCOMES_MAX).await > 0 {
+        // While the disk is full the outcomes wait here, those behind them in the channel, and senders behind that.
         if settle(&inner, std::mem::take(&mut gathered), &mut rng).await.is_err() {
-            // The store is gone; the process is about to end and what was in flight is taken up as unknown.
+            // The store is gone or the engine stops; what was in flight is taken up as unknown.
             return;
         }
     }
@@ -99,7 +100,7 @@ async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) ->
         let account = inner.routes.accounts()[usize::from(account)].name().to_owned();
         events.push(Event::Refs(Refs { alert, account, list }));
     }
-    inner.append(events).await?;
+    inner.append_held(&events, "outcomes of messages that were sent").await?;
     for requeue in again {
         inner.requeue(&requeue);
     }

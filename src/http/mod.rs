@@ -7,6 +7,7 @@ mod auth;
 mod body;
 mod events;
 mod feed;
+mod hearing;
 mod limits;
 mod openapi;
 mod operating;

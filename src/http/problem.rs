@@ -24,6 +24,8 @@ use crate::{
 
 /// How long a store that cannot be written is left alone.
 const COME_AGAIN: Duration = Duration::from_secs(5);
+/// A full disk is somebody's work, and an alert must not wait long after it is done.
+const ROOM_WITHIN: Duration = Duration::from_secs(10);
 
 /// A problem on its way out.
 #[derive(Clone, Debug)]
@@ -152,6 +154,15 @@ pub(super) async fn no_such_page() -> Problem {
 
 impl From<Unavailable> for Problem {
     fn from(error: Unavailable) -> Self {
+        if let Unavailable::NoSpace(lack) = error {
+            // One alarm tells of the outage; a line for each request would fill the disk further.
+            tracing::debug!(%lack, "refused for lack of space");
+            let detail = format!("{lack}; nothing was kept or promised: send it again");
+            return Self {
+                wait: Some(ROOM_WITHIN),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage-full", "The disk is full", detail)
+            };
+        }
         tracing::error!(%error, "the store refused");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Cannot be stored now", "nothing was promised; send it again")
     }

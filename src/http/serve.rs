@@ -21,7 +21,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::tls::{Introduced, Tls};
+use super::{
+    hearing::Listening,
+    tls::{Introduced, Tls},
+};
 use crate::telemetry::metrics as meter;
 
 /// Where more wait, a proxy stands in front; and never more than half of the descriptors the process may open.
@@ -74,11 +77,17 @@ async fn serve_within(
         closing.graceful_shutdown(Some(grace));
     });
     let room = Room(Arc::new(Semaphore::new(bounds.connections)));
+    let within = bounds.head_within;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     match tls {
-        None => patient(axum_server::from_tcp(listener)?.acceptor(room).handle(handle), bounds).serve(service).await,
+        None => {
+            patient(axum_server::from_tcp(listener)?.acceptor(Listening { acceptor: room, within }).handle(handle), bounds)
+                .serve(service)
+                .await
+        }
         Some(tls) => {
-            let server = axum_server::from_tcp_rustls(listener, tls.config)?.map(|acceptor| Introduced(acceptor.acceptor(room)));
+            let server = axum_server::from_tcp_rustls(listener, tls.config)?;
+            let server = server.map(|acceptor| Listening { acceptor: Introduced(acceptor.acceptor(room)), within });
             patient(server.handle(handle), bounds).serve(service).await
         }
     }
@@ -193,6 +202,14 @@ mod tests {
         half.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await.expect("half a head");
         let told = end_of(half).await;
         assert!(!told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_at_all_is_dropped() {
+        let (address, stop) = start(BOUNDS, None);
+        let silent = TcpStream::connect(address).await.expect("a connection");
+        assert!(end_of(silent).await.is_empty());
         stop.cancel();
     }
 

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn only_what_the_gateway_has_not_decided_comes_again() {
-        for error in [SubmitError::NoSource("met".into()), SubmitError::Unavailable(Unavailable("disk full".into()))] {
+        for error in [SubmitError::NoSource("met".into()), SubmitError::Unavailable(Unavailable::Failed("disk full".into()))] {
             assert_eq!(verdict_of(error).word(), "put-off");
         }
         let formless = verdict_of(SubmitError::NotParseable(vec![Fault::new("line 1", "not-xml", "no root")]));

@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -19,6 +19,7 @@ use super::{
     ledger::{Ledger, LedgerError},
     lock, mend,
     month::{JOURNAL, TRAIL},
+    space::{Space, has_room_for},
     trail::{Link, TrailRead},
     values::{self, KEY_BYTES},
     verify,
@@ -63,10 +64,14 @@ pub fn backup(data: &Path, file: &Path) -> Result<BackupReport, BackupError> {
     write(data, file, None)
 }
 
-/// Writes the file beside its place and gives it its name when it is whole. `running`: what the committer has made durable.
-pub(super) fn write(data: &Path, file: &Path, running: Option<&Snapshot>) -> Result<BackupReport, BackupError> {
+/// Writes the file beside its place and gives it its name when it is whole. `running`: what the committer has made durable, and the
+/// room that it needs itself.
+pub(super) fn write(data: &Path, file: &Path, running: Option<(&Snapshot, &Space)>) -> Result<BackupReport, BackupError> {
     let draft = mend::with_ending(file, ".draft");
-    let written = Writer::create(&draft).and_then(|writer| writer.store(data, running));
+    let (snapshot, space) = running.unzip();
+    // On another disk a backup may take what there is.
+    let space = space.filter(|_| is_one_file_system(data, file));
+    let written = Writer::create(&draft, space).and_then(|writer| writer.store(data, snapshot));
     match written {
         Ok(report) => dir::rename(&draft, file).map(|()| report).map_err(|error| BackupError::Io { path: file.to_owned(), error }),
         Err(error) => {
@@ -78,19 +83,28 @@ pub(super) fn write(data: &Path, file: &Path, running: Option<&Snapshot>) -> Res
     }
 }
 
-struct Writer {
+fn is_one_file_system(data: &Path, file: &Path) -> bool {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::metadata(data), fs::metadata(folder)) {
+        (Ok(data), Ok(folder)) => data.dev() == folder.dev(),
+        _ => true,
+    }
+}
+
+struct Writer<'a> {
     path: PathBuf,
+    space: Option<&'a Space>,
     tar: tar::Builder<File>,
     digest: Sha256,
     bytes: u64,
 }
 
-impl Writer {
-    fn create(path: &Path) -> Result<Self, BackupError> {
+impl<'a> Writer<'a> {
+    fn create(path: &Path, space: Option<&'a Space>) -> Result<Self, BackupError> {
         // It holds numbers, names and keys.
         let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
         let file = file.map_err(|error| BackupError::Io { path: path.to_owned(), error })?;
-        Ok(Self { path: path.to_owned(), tar: tar::Builder::new(file), digest: Sha256::new(), bytes: 0 })
+        Ok(Self { path: path.to_owned(), space, tar: tar::Builder::new(file), digest: Sha256::new(), bytes: 0 })
     }
 
     fn store(mut self, data: &Path, running: Option<&Snapshot>) -> Result<BackupReport, BackupError> {
@@ -104,7 +118,7 @@ impl Writer {
         }
         self.checkpoint(data, end)?;
         self.other_files(data, Path::new(""))?;
-        let Self { path, mut tar, digest, bytes } = self;
+        let Self { path, mut tar, digest, bytes, .. } = self;
         let months = months.iter().map(ToString::to_string).collect();
         let report = BackupReport { format: FORMAT, end, months, bytes, sha256: hex(&digest.finalize()) };
         let seal = serde_json::to_vec(&report).map_err(|error| io(error.into()))?;
@@ -209,6 +223,11 @@ impl Writer {
     }
 
     fn member(&mut self, name: &str, length: u64, source: &mut dyn Read) -> Result<(), BackupError> {
+        // Asked for each member, of 4 MB or one file: a backup must never be what fills the disk of the journal.
+        if self.space.is_some_and(|space| !has_room_for(space, length)) {
+            let error = io::Error::new(io::ErrorKind::StorageFull, "a backup beside the data would take the room that the store needs");
+            return Err(BackupError::Io { path: self.path.clone(), error });
+        }
         self.digest.update(name.as_bytes());
         self.digest.update(length.to_le_bytes());
         self.bytes += length;

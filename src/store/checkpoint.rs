@@ -33,7 +33,22 @@ pub(super) fn write(data: &Path, seq: u64, state: &[u8]) -> io::Result<()> {
     let (path, folder) = (path_of(data, seq), data.join(FOLDER));
     dir::make(&folder)?;
     let draft = path.with_extension("draft");
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(&draft)?);
+    if let Err(error) = write_draft(&draft, seq, state) {
+        // What was begun on a full disk must not keep it full. Why the writing failed is what counts.
+        if let Err(left) = fs::remove_file(&draft) {
+            tracing::warn!(file = %draft.display(), error = %left, "the draft of a failed checkpoint could not be removed");
+        }
+        return Err(error);
+    }
+    dir::rename(&draft, &path)?;
+    for old in list(data)?.into_iter().skip(GENERATIONS) {
+        fs::remove_file(path_of(data, old))?;
+    }
+    Ok(())
+}
+
+fn write_draft(draft: &Path, seq: u64, state: &[u8]) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(draft)?);
     out.write_all(MAGIC)?;
     out.write_all(&seq.to_le_bytes())?;
     for piece in state.chunks(PIECE_BYTES) {
@@ -44,12 +59,7 @@ pub(super) fn write(data: &Path, seq: u64, state: &[u8]) -> io::Result<()> {
     out.write_all(&LAST.to_le_bytes())?;
     out.write_all(&whole_checksum(seq, state).to_le_bytes())?;
     out.write_all(&(state.len() as u64).to_le_bytes())?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    dir::rename(&draft, &path)?;
-    for old in list(data)?.into_iter().skip(GENERATIONS) {
-        fs::remove_file(path_of(data, old))?;
-    }
-    Ok(())
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
 /// Numbers of the checkpoints that are there, newest first; not yet checked.

@@ -15,12 +15,13 @@ use tokio::sync::mpsc;
 use crate::time::SharedClock;
 
 use super::{
-    AppendError, Durable, Entry, Fold, Month, Opened, Options, Seq, checkpoint,
+    AppendError, Claim, Durable, Entry, Fold, Month, Opened, Options, Seq, checkpoint,
     journal::{Answer, Request, State},
     ledger::{Disk, Ledger, LedgerError},
     lock::DirLock,
     opening::Recovered,
     sound::begin_ledger,
+    space::{Space, has_room_for},
     trail::{Header, Link, Trail},
     values::Packer,
 };
@@ -65,6 +66,8 @@ pub(super) struct Committer<F> {
     bytes_since_checkpoint: u64,
     /// The checkpoint that another thread is writing.
     writing: Option<(u64, sync_mpsc::Receiver<io::Result<()>>)>,
+    /// What the last state took; the next is made only when there is room for about as much.
+    checkpoint_bytes: u64,
     state: Arc<State>,
 }
 
@@ -99,6 +102,7 @@ impl<F: Fold> Committer<F> {
             checkpointed,
             bytes_since_checkpoint,
             writing: None,
+            checkpoint_bytes: 0,
             state,
         }
     }
@@ -161,6 +165,10 @@ impl<F: Fold> Committer<F> {
     }
 
     fn commit(&mut self, waiters: Vec<Waiter>) -> Result<(), CommitError> {
+        let waiters = self.admit(waiters);
+        if waiters.is_empty() {
+            return Ok(());
+        }
         let result = self.make_durable(&waiters);
         let first = match result {
             Ok(first) => first,
@@ -187,6 +195,25 @@ impl<F: Fold> Committer<F> {
         }
         self.checkpoint_if_due();
         Ok(())
+    }
+
+    /// Those for whom there is room; the others are told so before anything is written.
+    fn admit(&self, waiters: Vec<Waiter>) -> Vec<Waiter> {
+        let Some(mut free) = self.state.space.free() else { return waiters };
+        let mut admitted = Vec::with_capacity(waiters.len());
+        for waiter in waiters {
+            let claim = waiter.entries.iter().map(|entry| entry.claim).min().unwrap_or(Claim::New);
+            let cost = Space::cost(waiter.entries.iter().map(|entry| entry.bytes.len()).sum());
+            match self.state.space.admit(claim, cost, free) {
+                Ok(()) => {
+                    free = free.saturating_sub(cost);
+                    admitted.push(waiter);
+                }
+                // Whoever does not wait any more asked for nothing.
+                Err(lack) => drop(waiter.answer.send(Err(lack.into()))),
+            }
+        }
+        admitted
     }
 
     fn refuse(&self, waiters: impl IntoIterator<Item = Waiter>, error: &CommitError) {
@@ -253,7 +280,16 @@ impl<F: Fold> Committer<F> {
             return;
         }
         self.bytes_since_checkpoint = 0;
+        if !has_room_for(&self.state.space, self.checkpoint_bytes) {
+            tracing::warn!("there is no room for a checkpoint; the next start will take longer");
+            return;
+        }
         let (seq, state, data) = (self.next - 1, self.fold.checkpoint(), self.data.clone());
+        self.checkpoint_bytes = state.len() as u64;
+        if !has_room_for(&self.state.space, self.checkpoint_bytes) {
+            tracing::warn!(bytes = state.len(), "there is no room for a checkpoint; the next start will take longer");
+            return;
+        }
         let (done, wait) = sync_mpsc::sync_channel(1);
         let spawned = thread::Builder::new().name("checkpoint".into()).spawn(move || {
             // The committer may have ended meanwhile, and needs no answer then.
@@ -298,12 +334,19 @@ impl<F: Fold> Committer<F> {
         if let Some((seq, done)) = self.writing.take()
             && let Ok(written) = done.recv()
         {
-            written?;
-            self.checkpointed = seq;
+            match written {
+                Ok(()) => self.checkpointed = seq,
+                Err(error) => tracing::error!(%error, "a checkpoint could not be written"),
+            }
         }
         let end = self.next - 1;
         if end > self.checkpointed {
-            checkpoint::write(&self.data, end, &self.fold.checkpoint())?;
+            let state = self.fold.checkpoint();
+            if has_room_for(&self.state.space, state.len() as u64) {
+                checkpoint::write(&self.data, end, &state)?;
+            } else {
+                tracing::warn!(bytes = state.len(), "there is no room for the last checkpoint; the next start will take longer");
+            }
         }
         Ok(self.ledger.sync(&self.disk)?)
     }

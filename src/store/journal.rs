@@ -1,6 +1,7 @@
 //! Owns the handle through which the house appends: bounds what waits, and hands each caller its promise.
 //! Refuses to write; the committer thread alone does.
-//! Invariant: an append is answered with a promise only by the committer, and with `Unavailable` for ever after the first failure.
+//! Invariant: an append is answered with a promise only by the committer, and with `Unavailable` for ever after the first failure;
+//! `NoSpace` says that nothing was written and the next append is looked at anew.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,9 +16,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::time::SharedClock;
 
 use super::{
-    BackupError, BackupReport, Durable, ENTRY_BYTES_MAX, Entry, Fold, Health, OpenError, Opened, Options, Seq, backup,
+    BackupError, BackupReport, Durable, ENTRY_BYTES_MAX, Entry, Fold, Health, NoSpace, OpenError, Opened, Options, Seq, backup,
     committer::{Committer, Snapshot},
     opening,
+    space::Space,
 };
 
 /// Appends that wait; each is a request or task that already waits elsewhere.
@@ -32,6 +34,9 @@ pub enum AppendError {
     /// The store failed and stays so until the process is started again.
     #[error("the store cannot write: {why}")]
     Unavailable { why: String },
+    /// Nothing was written; it can be appended again when there is room.
+    #[error(transparent)]
+    NoSpace(#[from] NoSpace),
     #[error("an append of {bytes} bytes is over the {max} that one may have")]
     TooLarge { bytes: usize, max: usize },
     #[error("nothing was given to append")]
@@ -56,10 +61,11 @@ struct Shared {
 }
 
 /// What the committer lets everyone see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     pub(super) failed: OnceLock<String>,
     pub(super) end: AtomicU64,
+    pub(super) space: Space,
 }
 
 pub(super) enum Request {
@@ -73,13 +79,15 @@ pub(super) type Answer = oneshot::Sender<Result<Durable<Seq>, AppendError>>;
 impl Journal {
     /// Opens, checks, where needed rebuilds, and replays a store; call it off the async threads when the store may be large.
     pub fn open<F: Fold>(dir: &Path, options: Options, clock: SharedClock, mut fold: F) -> Result<(Self, Opened), OpenError> {
+        let space = Space::new(dir, options.free_space.clone(), options.reserve_bytes);
+        opening::look_for_room(dir, &space)?;
         let (recovered, opened) = opening::open(dir, &clock, &mut fold)?;
-        let state = Arc::new(State::default());
-        state.end.store(opened.end.0, Ordering::Release);
+        let state = Arc::new(State { failed: OnceLock::new(), end: AtomicU64::new(opened.end.0), space });
         let (requests, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
         let committer = Committer::new(dir.to_owned(), options, clock, fold, recovered, &opened, Arc::clone(&state));
         committer.spawn(waiting).map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
-        let shared = Shared { data: dir.to_owned(), room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), state, one_backup: Semaphore::new(1) };
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+        let shared = Shared { data: dir.to_owned(), room, state, one_backup: Semaphore::new(1) };
         Ok((Self { shared: Arc::new(shared), requests }, opened))
     }
 
@@ -110,6 +118,16 @@ impl Journal {
         }
     }
 
+    /// Whether the disk has room for new work, as of now; asks the system, so an outage is seen to begin and to end without any append.
+    pub fn space(&self) -> Result<(), NoSpace> {
+        self.shared.state.space.look()
+    }
+
+    /// Bytes that are free for the store; `None` where the file system does not say.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.shared.state.space.free()
+    }
+
     /// Number of the last entry that is durable and folded.
     pub fn end(&self) -> Seq {
         Seq(self.shared.state.end.load(Ordering::Acquire))
@@ -135,8 +153,10 @@ impl Journal {
         let (answer, answered) = oneshot::channel();
         self.send(Request::Snapshot { answer }).await.map_err(BackupError::Store)?;
         let snapshot = answered.await.unwrap_or_else(|_| Err(self.gone())).map_err(BackupError::Store)?;
-        let (data, file) = (self.shared.data.clone(), file.to_owned());
-        tokio::task::spawn_blocking(move || backup::write(&data, &file, Some(&snapshot))).await.map_err(|_| BackupError::Interrupted)?
+        let (data, file, state) = (self.shared.data.clone(), file.to_owned(), Arc::clone(&self.shared.state));
+        tokio::task::spawn_blocking(move || backup::write(&data, &file, Some((&snapshot, &state.space))))
+            .await
+            .map_err(|_| BackupError::Interrupted)?
     }
 
     async fn send(&self, request: Request) -> Result<(), AppendError> {

@@ -1,6 +1,7 @@
 //! Owns durability: an ordered journal of opaque entries, the audit trail, checkpoints of the fold, small documents, backup and check.
 //! Refuses to know alerts, deliveries or their encoding; `delivery` gives the bytes and the fold.
-//! Invariant: whoever holds a `Durable<T>` can pull the plug; `T` is on disk, and in the fold (I1, I7). A store that cannot write says so for ever (I15).
+//! Invariant: whoever holds a `Durable<T>` can pull the plug; `T` is on disk, and in the fold (I1, I7). A store that cannot write says so for ever (I15);
+//! one that has too little room refuses before it writes, and only as long as that lasts.
 
 use std::{fmt, time::Duration};
 
@@ -20,6 +21,7 @@ mod month;
 mod opening;
 mod restore;
 mod sound;
+mod space;
 mod trail;
 mod values;
 pub mod verify;
@@ -30,6 +32,7 @@ pub use lock::LockError;
 pub use month::Month;
 pub use opening::{OpenError, Opened};
 pub use restore::restore;
+pub use space::{FreeSpace, NoSpace, RESERVE_BYTES};
 pub use verify::{ReadError, Stats, VerifyReport, read_all, stats, verify};
 
 /// Place of an entry in the journal; the first is 1, and no number is given twice.
@@ -48,16 +51,26 @@ pub struct Entry {
     pub bytes: Vec<u8>,
     /// Also written to the append-only, hash-chained log: the audit trail, and what a rebuild reads.
     pub trail: bool,
+    pub claim: Claim,
 }
 
 impl Entry {
     pub fn plain(bytes: Vec<u8>) -> Self {
-        Self { bytes, trail: false }
+        Self { bytes, trail: false, claim: Claim::New }
     }
 
     pub fn on_trail(bytes: Vec<u8>) -> Self {
-        Self { bytes, trail: true }
+        Self { bytes, trail: true, claim: Claim::New }
     }
+}
+
+/// What an entry may take of a disk that is nearly full. An append has the weakest claim of its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// The beginning of something, which whoever asks may ask for again: refused first.
+    New,
+    /// What has already happened, and would be done twice or lost if it were not kept: may use half of the reserve.
+    Owed,
 }
 
 /// The state that the journal folds into. Called by the committer alone (and at open), in order, after durability.
@@ -113,11 +126,15 @@ pub struct Options {
     pub checkpoint_after_bytes: u64,
     /// How long the committer waits for company before it writes. Zero: whoever arrives during one fsync shares the next, and nobody waits for nobody.
     pub linger: Duration,
+    /// Bytes of the disk that new work leaves free.
+    pub reserve_bytes: u64,
+    /// How free space is found out.
+    pub free_space: FreeSpace,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { checkpoint_after_bytes: 32 << 20, linger: Duration::ZERO }
+        Self { checkpoint_after_bytes: 32 << 20, linger: Duration::ZERO, reserve_bytes: RESERVE_BYTES, free_space: FreeSpace::default() }
     }
 }
 

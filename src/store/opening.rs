@@ -19,6 +19,7 @@ use super::{
     lock::{DirLock, LockError},
     mend,
     sound::{Previous, Sound, ledger_error, words},
+    space::Space,
     trail::{Ending, Header, Link, Trail, TrailRead},
     values::{Found, Unpacker},
 };
@@ -58,6 +59,21 @@ pub(super) struct Recovered {
     pub(super) trail: Trail,
     pub(super) next: u64,
     pub(super) bytes_since_checkpoint: u64,
+}
+
+/// sled writes a segment and a snapshot when it is opened, and what it cannot write then may look like damage. Mending a month that is
+/// damaged takes more, as much as the month has.
+const OPENING_BYTES: u64 = 8 << 20;
+
+/// Before anything is touched: on a full disk nothing is opened, so that nothing is taken for damaged.
+pub(super) fn look_for_room(data: &Path, space: &Space) -> Result<(), OpenError> {
+    match space.free() {
+        Some(free) if free < OPENING_BYTES => {
+            let why = format!("the disk is full: {} MB are free and {} MB must be to open it", free >> 20, OPENING_BYTES >> 20);
+            Err(OpenError::Io { path: data.to_owned(), error: io::Error::new(io::ErrorKind::StorageFull, why) })
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn open<F: Fold>(data: &Path, clock: &SharedClock, fold: &mut F) -> Result<(Recovered, Opened), OpenError> {

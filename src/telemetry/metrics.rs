@@ -22,6 +22,7 @@ enum Name {
     QueueLater,
     InFlight,
     Overdue,
+    StoreFree,
     InletDocuments,
     InletUp,
     RelayPosts,
@@ -46,6 +47,7 @@ impl Name {
             Self::QueueLater => "lastmile_queue_later",
             Self::InFlight => "lastmile_in_flight",
             Self::Overdue => "lastmile_calls_waiting",
+            Self::StoreFree => "lastmile_store_free_bytes",
             Self::InletDocuments => "lastmile_inlet_documents_total",
             Self::InletUp => "lastmile_inlet_up",
             Self::RelayPosts => "lastmile_relay_posts_total",
@@ -120,6 +122,12 @@ pub fn in_flight(account: &str, messages: u32) {
 
 pub fn calls_waiting(calls: u32) {
     gauge!(Name::Overdue.text()).set(f64::from(calls));
+}
+
+/// What the disk of the data directory has left.
+pub fn store_free(bytes: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge of free space needs no more than 52 bits")]
+    gauge!(Name::StoreFree.text()).set(bytes as f64);
 }
 
 /// What became of a document that a way in has brought: `accepted`, `repeat`, `refused` or `put-off`; of a message that

@@ -56,6 +56,11 @@ impl Process {
         self.child.try_wait().expect("one's own child can be asked").map(|status| status.code())
     }
 
+    #[allow(dead_code, reason = "only the tests of faults look into /proc")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("kill runs");
         assert!(done.success(), "{} takes no {signal}", self.name);

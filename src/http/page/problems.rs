@@ -131,6 +131,14 @@ const WORDS: &[Words] = &[
         ["Not in this sender's name", "The alert is sound, but this key may not speak for its sender."],
     ),
     (
+        "storage-full",
+        ["磁盘空间不足", "没有保存、也没有承诺任何内容。请管理员清理数据目录所在磁盘；有空间后网关自动恢复，无须重启，请届时重新发送。"],
+        [
+            "The disk is full",
+            "Nothing was kept or promised. Make room on the disk of the data directory; the gateway goes on by itself. Then send it again.",
+        ],
+    ),
+    (
         "store-unavailable",
         ["暂时无法保存", "没有承诺任何内容，请重新发送。"],
         ["Cannot be stored now", "Nothing was promised. Send it again."],

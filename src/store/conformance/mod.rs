@@ -5,6 +5,7 @@
 mod backup;
 mod crash;
 mod damage;
+mod space;
 
 use std::{
     collections::BTreeMap,
@@ -78,7 +79,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn entry(number: u64, size: usize, trail: bool) -> Entry {
     let mut bytes = format!("{number}:").into_bytes();
     bytes.resize(bytes.len().max(size), b'.');
-    Entry { bytes, trail }
+    Entry { bytes, trail, claim: Claim::New }
 }
 
 /// The entries that a fresh opening folds.

@@ -1,0 +1,16 @@
+//! The built program on a machine that runs out of something: room on its disk, descriptors. It says so, keeps what it has promised,
+//! and goes on by itself when there is enough again.
+
+#![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
+
+mod descriptors;
+mod disk;
+mod failed_write;
+mod far_end;
+#[path = "../peers/process.rs"]
+mod process;
+#[path = "../peers/program.rs"]
+#[allow(dead_code, reason = "a program that is not ready is started by `running`")]
+mod program;
+mod running;
+mod tmpfs;

@@ -1,0 +1,179 @@
+//! Owns one gateway under test: its configuration, its keys, its process, and what it says of itself.
+//! Refuses to wait for readiness: these tests want to see a gateway that is not ready.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use lastmile::time::{Clock as _, SystemClock};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    far_end::FarEnd,
+    process::{Process, free_port, until},
+    program::{self, new_key, run},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lastmile");
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/alerts/rainstorm-red.json");
+/// A debug build on a busy machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// Messages that are at the far end at one time.
+pub(crate) const AT_ONCE: usize = 8;
+
+pub(crate) struct Running {
+    pub(crate) process: Process,
+    pub(crate) http: Client,
+    pub(crate) duty: String,
+    bureau: String,
+    url: String,
+    config: PathBuf,
+}
+
+impl Running {
+    /// A county of so many households whose data lie in `data`, and a gateway of it started by `shell`, in which `"$@"` is the program.
+    pub(crate) fn start(home: &Path, data: &Path, households: usize, far: &FarEnd, shell: &str) -> Self {
+        let port = free_port();
+        let config = configure(home, data, port, &far.url);
+        let data = data.to_str().unwrap();
+        run(&["registry", "generate", "--households", &households.to_string(), "--seed", "7", "--data", data], 0);
+        let (bureau, duty) = (new_key(&config, "met", "bureau", Some("met")), new_key(&config, "duty", "duty", None));
+        let process = serve(&config, shell);
+        Self { process, http: program::http(), duty, bureau, url: format!("http://127.0.0.1:{port}"), config }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// The same store in a new process.
+    pub(crate) fn start_again(&mut self) {
+        self.process = serve(&self.config, "exec \"$@\"");
+    }
+
+    pub(crate) async fn try_get(&self, path: &str) -> Option<Response> {
+        self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.duty).send().await.ok()
+    }
+
+    pub(crate) async fn text(&self, path: &str) -> (StatusCode, String) {
+        let answer = self.try_get(path).await.unwrap_or_else(|| panic!("no answer to {path}\n{}", self.process.tail()));
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let (status, text) = self.text(path).await;
+        assert_eq!(status, StatusCode::OK, "GET {path}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    pub(crate) async fn until_ready_says(&mut self, wanted: StatusCode) {
+        let (http, url) = (self.http.clone(), format!("{}/readyz", self.url));
+        let process = std::cell::RefCell::new(&mut self.process);
+        until(&format!("readyz says {wanted}"), DEADLINE, async || {
+            let ended = process.borrow_mut().exited();
+            assert!(ended.is_none(), "the gateway ended with {ended:?}\n{}", process.borrow().tail());
+            http.get(&url).send().await.is_ok_and(|answer| answer.status() == wanted)
+        })
+        .await;
+    }
+
+    pub(crate) async fn post(&self, number: u32) -> Response {
+        let request = self.http.post(format!("{}/v1/alerts", self.url)).bearer_auth(&self.bureau);
+        request.header("content-type", "application/json").body(alert(number)).send().await.unwrap()
+    }
+
+    /// Posts an alert that must be taken; its path.
+    pub(crate) async fn accepted(&self, number: u32) -> String {
+        let answer = self.post(number).await;
+        let (status, said) = (answer.status(), answer.json::<Value>().await.unwrap());
+        assert_eq!(status, StatusCode::ACCEPTED, "{said:#}");
+        format!("/v1/alerts/{}", said["id"].as_str().unwrap())
+    }
+
+    /// Records by hand that somebody answered, as any answer or receipt is kept.
+    pub(crate) async fn answered(&self, alert: &str, person: &str) -> StatusCode {
+        let request = self.http.post(format!("{}{alert}/calls/{person}", self.url)).bearer_auth(&self.duty);
+        request.body(json!({ "answered": true }).to_string()).send().await.unwrap().status()
+    }
+
+    /// Deliveries of an alert that have come to this state.
+    pub(crate) async fn progress(&self, alert: &str, state: &str) -> u64 {
+        self.json(&format!("{alert}/coverage")).await["progress"][state].as_u64().unwrap()
+    }
+
+    pub(crate) async fn until_told(&self, alert: &str) {
+        until("everyone is told", DEADLINE, async || {
+            let progress = self.json(&format!("{alert}/coverage")).await["progress"].clone();
+            progress["deliveries"].as_u64() > Some(0) && progress["accepted"] == progress["deliveries"]
+        })
+        .await;
+    }
+
+    pub(crate) async fn until_alarm(&self, word: &str) {
+        let counter = format!("lastmile_alarms_total{{what=\"{word}\"}}");
+        until(&format!("the alarm {word}"), DEADLINE, async || self.text("/metrics").await.1.contains(&counter)).await;
+    }
+
+    /// Ends it as an init system does, and reads everything that it has kept.
+    pub(crate) async fn stop_and_verify(mut self, data: &Path) {
+        self.process.signal("-TERM");
+        assert_eq!(self.process.wait(DEADLINE).await, Some(0), "SIGTERM drains and exits 0\n{}", self.process.tail());
+        let verdict = program::json(&["store", "verify", "--data", data.to_str().unwrap(), "--json"], 0);
+        assert_eq!(verdict["sound"], true, "{verdict:#}");
+    }
+}
+
+fn serve(config: &Path, shell: &str) -> Process {
+    let mut command = Command::new("bash");
+    command.args(["-c", shell, "bash", PROGRAM, "serve", "--config"]).arg(config).env("NO_COLOR", "1");
+    Process::start("lastmile serve", &mut command)
+}
+
+fn alert(number: u32) -> String {
+    let mut alert: Value = serde_json::from_str(&fs::read_to_string(FIXTURE).unwrap()).unwrap();
+    let now = SystemClock.now().whole_seconds();
+    let (sent, expires) = (now.to_seconds_string(), now.plus(Duration::from_secs(3_600)).to_seconds_string());
+    alert["identifier"] = json!(format!("51072641600000_{number:014}"));
+    alert["sent"] = json!(sent);
+    alert["effective"] = json!(sent);
+    alert["expires"] = json!(expires);
+    alert["areas"] = json!([{ "name": "北川羌族自治县", "codes": ["510726"] }]);
+    alert.to_string()
+}
+
+fn configure(home: &Path, data: &Path, port: u16, far: &str) -> PathBuf {
+    let text = format!(
+        r#"
+[server]
+listen = "127.0.0.1:{port}"
+public_url = "http://127.0.0.1:{port}"
+data_dir = {data:?}
+
+[[source]]
+name = "met"
+senders = ["51072641600000"]
+areas = ["510726"]
+
+[policy]
+file = "policy.toml"
+
+[channel.mas]
+kind = "sms"
+provider = "http"
+url = "{far}"
+body = '{{"id": {{{{ id|tojson }}}}, "to": {{{{ to|tojson }}}}, "text": {{{{ text|tojson }}}}}}'
+ok = {{ path = "/code", equals = ["OK"] }}
+concurrency = {AT_ONCE}
+timeout = "60s"
+retry = ["1s", "2s", "5s", "10s", "20s"]
+"#
+    );
+    fs::write(home.join("policy.toml"), "[[rule]]\nevents = [\"*\"]\nroles = [\"*\"]\nchannels = [\"sms\"]\n").unwrap();
+    let file = home.join("lastmile.toml");
+    fs::write(&file, text).unwrap();
+    file
+}
