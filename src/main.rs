@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// The system's allocator keeps what a plan of a million needed for minutes of its life; this one gives it back, and is quicker at small pieces.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // One TLS provider for everything that is not given its own.
     if rustls::crypto::ring::default_provider().install_default().is_err() {

@@ -18,6 +18,7 @@ use super::{
     route::Route,
 };
 use crate::{
+    alert::AlertNo,
     channel::Batching,
     delivery::event::{Event, Leased},
 };
@@ -25,7 +26,7 @@ use crate::{
 /// A lease is never larger: it is what a crash leaves in doubt, and what a red alert has to wait for.
 const LEASE_MAX: u32 = 2_048;
 /// A lease should be worked off in about this time; larger ones delay what is more urgent.
-const LEASE_TARGET: Duration = Duration::from_millis(60);
+const LEASE_TARGET: Duration = Duration::from_millis(12);
 /// Nobody waits for a bell longer: parked accounts, clock jumps and late refills are seen within it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -33,7 +34,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 pub(crate) struct Lease {
     pub(crate) route: Arc<Route>,
     pub(crate) urgency: Urgency,
-    pub(crate) work: Work,
+    pub(crate) alert: AlertNo,
+    /// Never empty; all of the one alert.
+    pub(crate) works: Vec<Work>,
+}
+
+impl Lease {
+    pub(crate) fn deliveries(&self) -> u32 {
+        self.works.iter().map(|work| work.count).sum()
+    }
 }
 
 /// How much is leased at once, learnt from how long the last leases took.
@@ -51,7 +60,7 @@ impl Appetite {
     /// A full lease that was gone quickly may grow, one that took long shrinks.
     pub(crate) fn learn(&self, leased: u32, took: Duration) {
         let current = self.now();
-        if took > LEASE_TARGET.saturating_mul(3) {
+        if took > LEASE_TARGET.saturating_mul(2) {
             self.0.store((current / 2).max(1), Ordering::Relaxed);
         } else if leased >= current && took < LEASE_TARGET {
             self.0.store((current * 2).min(LEASE_MAX), Ordering::Relaxed);
@@ -63,10 +72,19 @@ impl Appetite {
 pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<Appetite>, out: mpsc::Sender<Lease>) {
     let routes = inner.routes.of_account(&account);
     let whole = matches!(account.channel.batching(), Batching::WholeArea { .. });
+    let mut spare = 0;
     while !inner.stop.is_cancelled() {
         let Ok(place) = out.reserve().await else { return };
-        let Some(route) = wait_for_work(&inner, &account, &routes).await else { return };
-        let tokens = account.tokens(appetite.now()).await;
+        let route = match most_urgent(&inner, &account, &routes) {
+            Some(route) => route,
+            None => {
+                // Tokens that nobody wanted are not saved up: the far end would get them on top of what has come meanwhile.
+                spare = 0;
+                let Some(route) = wait_for_work(&inner, &account, &routes).await else { return };
+                route
+            }
+        };
+        let tokens = if spare > 0 { spare } else { account.tokens(appetite.now()).await };
         if inner.stop.is_cancelled() {
             return;
         }
@@ -74,12 +92,15 @@ pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<
         let best = most_urgent(&inner, &account, &routes).unwrap_or(route);
         let any = best.is_its_turn(&account, inner.clock.now());
         let taken = best.queue().take(account.number, any, tokens, whole);
-        let Some((urgency, work)) = taken else { continue };
-        let leased =
-            Leased { alert: work.alert, at: inner.clock.now(), account: account.name().to_owned(), ranges: vec![(work.first, work.count)] };
+        let Some((urgency, works)) = taken else { continue };
+        let Some(alert) = works.first().map(|work| work.alert) else { continue };
+        let lease = Lease { route: best, urgency, alert, works };
+        spare = tokens.saturating_sub(lease.deliveries());
+        let ranges = lease.works.iter().map(|work| (work.first, work.count)).collect();
+        let leased = Leased { alert, at: inner.clock.now(), account: account.name().to_owned(), ranges };
         // On a full disk this lease is held, and none is made behind it.
         match inner.append_held(&[Event::Leased(leased)], "a lease").await {
-            Ok(()) => place.send(Lease { route: best, urgency, work }),
+            Ok(()) => place.send(lease),
             // The store has failed or the engine stops: the next start takes the queue up from the journal.
             Err(_) => return,
         }

@@ -1,4 +1,4 @@
-//! Owns the order of what is to be sent by one route: lanes by urgency, round robin inside a lane, a heap of what is due later.
+//! Owns the order of what is to be sent by one route: lanes by urgency, alerts in turn inside a lane, a heap of what is due later.
 //! Refuses to know far ends, texts and storage: it holds `(alert, index)` and nothing else.
 //! Invariant: what is taken is the most urgent there is at that moment; a red alert overtakes a million queued blue deliveries at once.
 
@@ -37,7 +37,48 @@ impl For {
     pub(crate) const ANY: Self = Self(None);
 }
 
-type Lanes = BTreeMap<Urgency, VecDeque<Work>>;
+type Lanes = BTreeMap<Urgency, Turns>;
+
+/// What is of one urgency: alerts take turns, however much of each there is.
+#[derive(Debug, Default)]
+struct Turns(VecDeque<(AlertNo, VecDeque<Work>)>);
+
+impl Turns {
+    fn push(&mut self, work: Work) {
+        // A plan comes in many pieces one after the other: its alert is usually the last.
+        match self.0.iter_mut().rev().find(|(alert, _)| *alert == work.alert) {
+            Some((_, works)) => works.push_back(work),
+            None => self.0.push_back((work.alert, VecDeque::from([work]))),
+        }
+    }
+
+    /// Up to `most` deliveries of the alert whose turn it is, in as many runs as it takes; with `whole` no run is cut.
+    fn take(&mut self, most: u32, whole: bool) -> Vec<Work> {
+        let Some((alert, mut works)) = self.0.pop_front() else { return Vec::new() };
+        let (mut taken, mut room) = (Vec::new(), most.max(1));
+        while let Some(work) = works.front_mut().filter(|work| room > 0 && (!whole || taken.is_empty() || work.count <= room)) {
+            let count = if whole { work.count } else { work.count.min(room) };
+            taken.push(Work { count, ..*work });
+            room = room.saturating_sub(count);
+            work.first += count;
+            work.count -= count;
+            if work.count == 0 {
+                works.pop_front();
+            }
+        }
+        if !works.is_empty() {
+            self.0.push_back((alert, works));
+        }
+        taken
+    }
+
+    /// Drops an alert; answers how many deliveries went.
+    fn drop_alert(&mut self, alert: AlertNo) -> usize {
+        let place = self.0.iter().position(|(known, _)| *known == alert);
+        let works = place.and_then(|place| self.0.remove(place));
+        works.map_or(0, |(_, works)| works.iter().map(|work| work.count as usize).sum())
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -50,7 +91,7 @@ impl Queue {
     pub(crate) fn push(&mut self, urgency: Urgency, work: Work, to: For) {
         if work.count > 0 {
             self.ready += work.count as usize;
-            self.open.entry(to.0).or_default().entry(urgency).or_default().push_back(work);
+            self.open.entry(to.0).or_default().entry(urgency).or_default().push(work);
         }
     }
 
@@ -87,7 +128,7 @@ impl Queue {
 
     /// Takes up to `most` deliveries of one alert: the most urgent that this account may have.
     /// With `whole`, a run is never cut: devices of one area go together.
-    pub(crate) fn take(&mut self, account: u8, any: bool, most: u32, whole: bool) -> Option<(Urgency, Work)> {
+    pub(crate) fn take(&mut self, account: u8, any: bool, most: u32, whole: bool) -> Option<(Urgency, Vec<Work>)> {
         let (owner, urgency) = match (self.first(Some(account)), self.first(None).filter(|_| any)) {
             (Some(own), Some(any)) if own <= any => (Some(account), own),
             (Some(own), None) => (Some(account), own),
@@ -96,34 +137,20 @@ impl Queue {
         };
         let lanes = self.open.get_mut(&owner)?;
         let lane = lanes.get_mut(&urgency)?;
-        let mut work = lane.pop_front()?;
-        let taken = if whole { work.count } else { work.count.min(most.max(1)) };
-        let head = Work { count: taken, ..work };
-        work.first += taken;
-        work.count -= taken;
-        if work.count > 0 {
-            // To the back: alerts of one urgency share the account.
-            lane.push_back(work);
-        }
-        if lane.is_empty() {
+        let taken = lane.take(most, whole);
+        if lane.0.is_empty() {
             lanes.remove(&urgency);
         }
-        self.ready -= taken as usize;
-        Some((urgency, head))
+        self.ready -= taken.iter().map(|work| work.count as usize).sum::<usize>();
+        Some((urgency, taken))
     }
 
     /// Drops all of one alert (cancelled, expired): its debts are closed in the journal.
     pub(crate) fn drop_alert(&mut self, alert: AlertNo) {
         let mut dropped = 0;
         for lanes in self.open.values_mut() {
-            for works in lanes.values_mut() {
-                works.retain(|work| {
-                    let keep = work.alert != alert;
-                    dropped += if keep { 0 } else { work.count as usize };
-                    keep
-                });
-            }
-            lanes.retain(|_, works| !works.is_empty());
+            dropped += lanes.values_mut().map(|lane| lane.drop_alert(alert)).sum::<usize>();
+            lanes.retain(|_, lane| !lane.0.is_empty());
         }
         self.ready -= dropped;
         self.later.retain(|Reverse((_, _, work, _))| work.alert != alert);
@@ -151,9 +178,9 @@ mod tests {
         }
         queue.push(urgency(Level::Red, Lane::Public), work(2, 0, 10), For::ANY);
         queue.push(urgency(Level::Red, Lane::Act), work(2, 10, 1), For::ANY);
-        assert_eq!(queue.take(0, true, 100, false).map(|(_, work)| work), Some(work(2, 10, 1)), "people who must act go first");
-        assert_eq!(queue.take(0, true, 100, false).map(|(_, work)| work), Some(work(2, 0, 10)));
-        assert_eq!(queue.take(0, true, 100, false).map(|(_, work)| work), Some(work(1, 0, 100)));
+        assert_eq!(queue.take(0, true, 100, false).map(|(_, works)| works), Some(vec![work(2, 10, 1)]), "people who must act go first");
+        assert_eq!(queue.take(0, true, 100, false).map(|(_, works)| works), Some(vec![work(2, 0, 10)]));
+        assert_eq!(queue.take(0, true, 100, false).map(|(_, works)| works), Some(vec![work(1, 0, 100)]));
         assert_eq!(queue.depth(), (250 * 4_000 - 100 + 5, 0));
     }
 
@@ -163,8 +190,33 @@ mod tests {
         let blue = urgency(Level::Blue, Lane::Public);
         queue.push(blue, work(1, 0, 30), For::ANY);
         queue.push(blue, work(2, 0, 30), For::ANY);
-        let taken: Vec<u32> = (0..4).filter_map(|_| queue.take(0, true, 10, false)).map(|(_, work)| work.alert.0).collect();
+        let taken: Vec<u32> = (0..4).filter_map(|_| queue.take(0, true, 10, false)).map(|(_, works)| works[0].alert.0).collect();
         assert_eq!(taken, [1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn a_small_alert_does_not_wait_for_all_the_pieces_of_a_large_one() {
+        let mut queue = Queue::default();
+        let blue = urgency(Level::Blue, Lane::Public);
+        for leg in 0..250 {
+            queue.push(blue, work(1, leg * 4_000, 4_000), For::ANY);
+        }
+        queue.push(blue, work(2, 0, 5), For::ANY);
+        let taken: Vec<u32> = (0..3).filter_map(|_| queue.take(0, true, 100, false)).map(|(_, works)| works[0].alert.0).collect();
+        assert_eq!(taken, [1, 2, 1]);
+    }
+
+    #[test]
+    fn single_deliveries_of_one_alert_are_taken_together() {
+        let mut queue = Queue::default();
+        let red = urgency(Level::Red, Lane::Act);
+        for index in [3, 9, 12, 40] {
+            queue.push(red, work(1, index, 1), For::ANY);
+        }
+        queue.push(red, work(1, 50, 10), For::ANY);
+        let taken = queue.take(0, true, 6, false).map(|(_, works)| works);
+        assert_eq!(taken, Some(vec![work(1, 3, 1), work(1, 9, 1), work(1, 12, 1), work(1, 40, 1), work(1, 50, 2)]));
+        assert_eq!(queue.depth(), (8, 0));
     }
 
     #[test]
@@ -182,7 +234,7 @@ mod tests {
         queue.push_later(Timestamp::from_ms(50), red, work(1, 4, 1), For::ANY);
         queue.push_later(Timestamp::from_ms(20), red, work(2, 7, 1), For::ANY);
         assert_eq!(queue.ripen(Timestamp::from_ms(30)), Some(Timestamp::from_ms(50)));
-        assert_eq!(queue.take(0, true, 9, false).map(|(_, work)| work.alert), Some(AlertNo(2)));
+        assert_eq!(queue.take(0, true, 9, false).map(|(_, works)| works[0].alert), Some(AlertNo(2)));
         queue.drop_alert(AlertNo(1));
         assert_eq!((queue.ripen(Timestamp::from_ms(99)), queue.take(0, true, 9, false)), (None, None));
     }
@@ -190,7 +242,11 @@ mod tests {
     #[test]
     fn a_run_of_devices_is_never_cut() {
         let mut queue = Queue::default();
-        queue.push(urgency(Level::Red, Lane::Act), work(1, 0, 40), For::ANY);
-        assert_eq!(queue.take(0, true, 1, true).map(|(_, work)| work.count), Some(40));
+        for first in [0, 40, 50] {
+            queue.push(urgency(Level::Red, Lane::Act), work(1, first, if first == 0 { 40 } else { 10 }), For::ANY);
+        }
+        let mut counts = |most| queue.take(0, true, most, true).map(|(_, works)| works.iter().map(|work| work.count).collect::<Vec<_>>());
+        assert_eq!(counts(1), Some(vec![40]));
+        assert_eq!(counts(25), Some(vec![10, 10]));
     }
 }

@@ -1,7 +1,7 @@
 //! Owns the joint between plan, registry and message room: a delivery becomes a sealed message, or the reason why it cannot.
 //! Refuses to know far ends. Invariant: address and name are read when the message is made, so that a corrected number is used by the next try.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use super::{account::Account, gateway::Inner, planner::address_kind, route::Route, send::Ended};
 use crate::{
@@ -44,38 +44,38 @@ pub(crate) fn facts(inner: &Inner, shelf: &Shelf, rule: &Rule) -> Facts {
 /// Texts that several readers share: everyone of one village and role without a shelter or a link of their own.
 type Shared = HashMap<(AreaCode, String, Occasion, String), Rendered>;
 
-/// Messages of a run of deliveries of one alert, in order.
+/// Messages of some deliveries of one alert, in order.
 pub(crate) fn messages(
     inner: &Inner,
     account: &Account,
     route: &Route,
     no: AlertNo,
-    range: Range<u32>,
+    indices: &[u32],
 ) -> Vec<(u32, Result<Outgoing, Ended>)> {
     let Some(shelf) = inner.ledger.get(no) else { return Vec::new() };
     let running = inner.running(&shelf);
     let snapshot = inner.snapshot();
     let book = shelf.read();
-    let whole = whole_area(&book, &snapshot, route, &range);
+    let whole = whole_area(&book, &snapshot, route, indices);
     let maker =
         Maker { inner, shelf: &shelf, book: &book, snapshot: &snapshot, route, form: account.channel.form(), facts: &running.facts, whole };
     let mut shared = Shared::new();
-    range.map(|index| (index, maker.message(index, &mut shared))).collect()
+    indices.iter().map(|&index| (index, maker.message(index, &mut shared))).collect()
 }
 
-/// The area whose every device is in this run, each for the first time: one area-wide send then reaches them all, and nobody else.
-fn whole_area(book: &Book, snapshot: &Snapshot, route: &Route, range: &Range<u32>) -> Option<AreaCode> {
+/// The area whose every device is among these, each for the first time: one area-wide send then reaches them all, and nobody else.
+fn whole_area(book: &Book, snapshot: &Snapshot, route: &Route, indices: &[u32]) -> Option<AreaCode> {
     if route.reach != Reach::Speakers {
         return None;
     }
-    let first = &book.slots[range.start as usize];
+    let first = &book.slots[*indices.first()? as usize];
     let area = book.area_of(first.recipient);
     let all = snapshot.speakers_in(area).len();
-    let fresh = range.clone().all(|index| {
+    let fresh = indices.iter().all(|&index| {
         let slot = &book.slots[index as usize];
         slot.attempts() == 0 && book.area_of(slot.recipient) == area
     });
-    (fresh && range.len() == all).then_some(area)
+    (fresh && indices.len() == all).then_some(area)
 }
 
 struct Maker<'a> {

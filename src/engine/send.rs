@@ -12,7 +12,7 @@ use super::{
     account::Account,
     gateway::Inner,
     lease::{Appetite, Lease},
-    queue::Urgency,
+    queue::{Urgency, Work},
     render,
 };
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
 
 /// A driver that answers later than its own time-out by this much is taken for stuck; what it holds is in doubt.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// Messages made at a time, where each is a request: made in less than it takes to send what is in flight.
+const PIECE: usize = 64;
 
 /// What became of one delivery of a lease.
 #[derive(Debug)]
@@ -56,21 +58,22 @@ pub(crate) async fn run(
     let permits = Arc::new(Semaphore::new(account.common.concurrency.max(1)));
     while let Some(lease) = leases.recv().await {
         let begun = Instant::now();
-        let size = lease.work.count;
-        for group in compose(&inner, &account, &lease, &outcomes).await {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-            if let Some(end) = not_any_more(&inner, lease.work.alert) {
-                let indices: Vec<u32> = group.iter().map(|message| message.id.index).collect();
-                report(&outcomes, &lease, &account, indices, &end).await;
-                continue;
+        for piece in pieces(&lease.works, account.channel.batching()) {
+            for group in compose(&inner, &account, &lease, piece, &outcomes).await {
+                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+                if let Some(end) = not_any_more(&inner, lease.alert) {
+                    let indices: Vec<u32> = group.iter().map(|message| message.id.index).collect();
+                    report(&outcomes, &lease, &account, indices, &end).await;
+                    continue;
+                }
+                let (account, outcomes, lease_facts) = (Arc::clone(&account), outcomes.clone(), LeaseFacts::of(&lease));
+                inner.tasks.spawn(async move {
+                    hand_over(&account, &group, &lease_facts, &outcomes).await;
+                    drop(permit);
+                });
             }
-            let (account, outcomes, lease_facts) = (Arc::clone(&account), outcomes.clone(), LeaseFacts::of(&lease));
-            inner.tasks.spawn(async move {
-                hand_over(&account, &group, &lease_facts, &outcomes).await;
-                drop(permit);
-            });
         }
-        appetite.learn(size, begun.elapsed());
+        appetite.learn(lease.deliveries(), begun.elapsed());
     }
     // All permits back means that every batch has its verdicts.
     let all = u32::try_from(account.common.concurrency.max(1)).unwrap_or(u32::MAX);
@@ -87,19 +90,38 @@ struct LeaseFacts {
 
 impl LeaseFacts {
     fn of(lease: &Lease) -> Self {
-        Self { alert: lease.work.alert, urgency: lease.urgency, route: Arc::from(lease.route.word.as_str()) }
+        Self { alert: lease.alert, urgency: lease.urgency, route: Arc::from(lease.route.word.as_str()) }
     }
 }
 
-/// Messages of a lease in the groups that one `send` takes; what cannot be rendered has its outcome at once.
-async fn compose(inner: &Arc<Inner>, account: &Account, lease: &Lease, outcomes: &mpsc::Sender<Outcome>) -> Vec<Vec<Outgoing>> {
-    let mut messages = Vec::with_capacity(lease.work.count as usize);
-    let range = lease.work.first..lease.work.first + lease.work.count;
+/// A lease in pieces, so that the far end is kept busy with one while the next is made.
+fn pieces(works: &[Work], batching: Batching) -> Vec<Vec<u32>> {
+    let all = |work: &Work| work.first..work.first + work.count;
+    let most = match batching {
+        Batching::One => PIECE,
+        // A group is not made across pieces: a few of the largest fit into one.
+        Batching::SameText { max } => PIECE.max(max.saturating_mul(4)),
+        // Devices of one area share a publish only where all of them are seen, and nobody else.
+        Batching::WholeArea { .. } => return works.iter().map(|work| all(work).collect()).collect(),
+    };
+    let indices: Vec<u32> = works.iter().flat_map(all).collect();
+    indices.chunks(most).map(<[u32]>::to_vec).collect()
+}
+
+/// Messages of a piece in the groups that one `send` takes; what cannot be rendered has its outcome at once.
+async fn compose(
+    inner: &Arc<Inner>,
+    account: &Account,
+    lease: &Lease,
+    piece: Vec<u32>,
+    outcomes: &mpsc::Sender<Outcome>,
+) -> Vec<Vec<Outgoing>> {
+    let mut messages = Vec::with_capacity(piece.len());
     if inner.stop.is_cancelled() {
-        report(outcomes, lease, account, range, &Ended::PutBack).await;
+        report(outcomes, lease, account, piece, &Ended::PutBack).await;
         return Vec::new();
     }
-    let composed = render::messages(inner, account, &lease.route, lease.work.alert, range);
+    let composed = render::messages(inner, account, &lease.route, lease.alert, &piece);
     for (index, made) in composed {
         match made {
             Ok(message) => messages.push(message),
