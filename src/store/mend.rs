@@ -202,6 +202,11 @@ pub(super) fn trail(path: &Path, header: Header, ledger: &Ledger, now: Timestamp
     Ok(trail)
 }
 
+/// Moves a checkpoint aside that nothing can be restored from; the one before it, or the whole journal, stands in for it.
+pub(super) fn checkpoint(data: &Path, seq: u64, now: Timestamp) -> io::Result<()> {
+    move_aside(&super::checkpoint::path_of(data, seq), now)
+}
+
 fn move_aside(path: &Path, now: Timestamp) -> io::Result<()> {
     dir::rename(path, &aside_name(path, now))
 }

@@ -180,4 +180,9 @@ fn a_spoilt_checkpoint_is_passed_over_for_the_one_before() {
     let again = open_store(data.path());
     assert_eq!((again.opened.from_checkpoint, again.opened.replayed, again.opened.alarms.len()), (Some(Seq(60)), 1, 1));
     assert_eq!(again.kept.entries().len(), 61);
+    crash(again, data.path());
+    assert_eq!(stats(data.path()).expect("stats").moved_aside.len(), 1);
+    let report = verify(data.path()).expect("verified");
+    assert!(report.ok, "once told it is out of the way: {:?}", report.faults);
+    assert!(open_store(data.path()).opened.alarms.is_empty(), "told once");
 }
