@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
 
+mod corrupted;
 mod fickle;
 mod gateway;
 #[path = "../peers/process.rs"]

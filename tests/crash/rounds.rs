@@ -206,7 +206,7 @@ impl Run {
     }
 }
 
-fn alert(number: usize) -> Value {
+pub(crate) fn alert(number: usize) -> Value {
     let mut alert: Value = serde_json::from_str(&fs::read_to_string(FIXTURE).unwrap()).unwrap();
     let now = SystemClock.now().whole_seconds();
     let (sent, expires) = (now.to_seconds_string(), now.plus(Duration::from_secs(3 * 3_600)).to_seconds_string());
@@ -215,7 +215,7 @@ fn alert(number: usize) -> Value {
     alert
 }
 
-fn configure(dir: &Path, port: u16, far: &str) -> std::path::PathBuf {
+pub(crate) fn configure(dir: &Path, port: u16, far: &str) -> std::path::PathBuf {
     let file = crate::configure(dir, port, far);
     let text = fs::read_to_string(&file).unwrap();
     let text = text.replace(r#""text": "#, r#""notify": {{ callback_url|tojson }}, "text": "#);

@@ -112,6 +112,12 @@ impl Gateway {
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
+    /// What it has logged since it was started.
+    #[allow(dead_code, reason = "only the crash tests look for what was told at start")]
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.process.lines()
+    }
+
     /// SIGTERM, as an init system ends it.
     pub(crate) async fn stop(&mut self, within: Duration) -> Option<i32> {
         self.process.signal("-TERM");
