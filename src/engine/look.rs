@@ -15,6 +15,7 @@ use crate::{
         coverage::{self, Coverage, PeopleView, Progress, View},
         ledger::Shelf,
         plan::RecipientKind,
+        slot::{Phase, Slot},
         timeliness::{self, Timeliness},
     },
     message::DeliveryId,
@@ -338,6 +339,17 @@ fn fits(book: &Book, index: u32, filter: &Filter) -> bool {
         && filter.role.as_ref().is_none_or(|role| role == book.role_of(slot.recipient))
 }
 
+/// Why it was put off or closed. What ends with its alert carries no word of its own: a million slots are closed by one event.
+fn reason_of<'book>(book: &'book Book, slot: &Slot) -> &'book str {
+    match (book.word(slot.word), slot.phase) {
+        ("", Phase::Cancelled) => "alert-cancelled",
+        ("", Phase::Suppressed) => "alert-superseded",
+        ("", Phase::Expired) => "alert-expired",
+        ("", Phase::Unproven) => "no-report",
+        (word, _) => word,
+    }
+}
+
 fn row(shelf: &Shelf, book: &Book, snapshot: &Snapshot, index: u32, whole_phones: bool) -> DeliveryRow {
     let slot = &book.slots[index as usize];
     let is_device = book.place_of(slot.recipient).kind == RecipientKind::Speaker;
@@ -353,7 +365,7 @@ fn row(shelf: &Shelf, book: &Book, snapshot: &Snapshot, index: u32, whole_phones
         state: slot.furthest(is_device).name(),
         open: slot.phase.is_open(),
         attempts: slot.attempts(),
-        reason: known(book.word(slot.word)),
+        reason: known(reason_of(book, slot)),
         due_at: book.time_of(slot.due()),
         accepted_at: book.time_of(slot.accepted),
         delivered_at: book.time_of(slot.delivered()),

@@ -212,16 +212,15 @@ fn newer(a: Marks, b: Marks) -> Marks {
     Marks { generation: a.generation.max(b.generation), next_keys }
 }
 
-/// Makes a directory and has its name on disk.
+/// Makes a directory and those above it, and has each name on disk: one that is not takes everything below it along in a power cut.
 fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_dir(parent)?;
     fs::create_dir_all(dir)?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => sync_dir(Path::new(".")),
-    }
+    sync_dir(parent)
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {

@@ -23,7 +23,7 @@ const GENERATIONS: usize = 2;
 /// A county's open deliveries are tens of megabytes; more than this is no checkpoint of ours.
 const BYTES_MAX: u64 = 2 << 30;
 
-fn path_of(data: &Path, seq: u64) -> PathBuf {
+pub(super) fn path_of(data: &Path, seq: u64) -> PathBuf {
     // Twenty digits sort as numbers do.
     data.join(FOLDER).join(format!("{seq:020}{ENDING}"))
 }

@@ -202,6 +202,29 @@ pub(super) fn trail(path: &Path, header: Header, ledger: &Ledger, now: Timestamp
     Ok(trail)
 }
 
+/// Moves everything of a database but its log into a folder beside it, whose name is told; `None` where there is no log.
+/// sled makes its snapshots and settings again from the log, and one changed byte in them would cost all that stands in it.
+pub(super) fn without_shortcuts(path: &Path, now: Timestamp) -> io::Result<Option<PathBuf>> {
+    if !path.join("db").is_file() {
+        return Ok(None);
+    }
+    let aside = aside_name(path, now);
+    dir::make(&aside)?;
+    for item in fs::read_dir(path)? {
+        let item = item?;
+        let name = item.file_name();
+        if item.file_type()?.is_file() && name != "db" {
+            dir::rename(&item.path(), &aside.join(name))?;
+        }
+    }
+    Ok(Some(aside))
+}
+
+/// Moves a checkpoint aside that nothing can be restored from; the one before it, or the whole journal, stands in for it.
+pub(super) fn checkpoint(data: &Path, seq: u64, now: Timestamp) -> io::Result<()> {
+    move_aside(&super::checkpoint::path_of(data, seq), now)
+}
+
 fn move_aside(path: &Path, now: Timestamp) -> io::Result<()> {
     dir::rename(path, &aside_name(path, now))
 }

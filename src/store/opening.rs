@@ -134,13 +134,16 @@ impl Opening<'_> {
     fn restore_checkpoint<F: Fold>(&mut self, fold: &mut F) -> io::Result<u64> {
         for seq in checkpoint::list(self.data)? {
             let restored = checkpoint::read(self.data, seq).map_err(|error| error.to_string());
-            match restored.and_then(|state| fold.restore(&state).map_err(|error| error.to_string())) {
-                Ok(()) => {
-                    self.opened.from_checkpoint = Some(Seq(seq));
-                    return Ok(seq);
-                }
-                Err(why) => self.opened.alarms.push(format!("checkpoint at entry {seq} was passed over: {why}")),
-            }
+            let Err(why) = restored.and_then(|state| fold.restore(&state).map_err(|error| error.to_string())) else {
+                self.opened.from_checkpoint = Some(Seq(seq));
+                return Ok(seq);
+            };
+            // Left in its place it would be an alarm at every start, and no check would find the store sound again.
+            let place = match mend::checkpoint(self.data, seq, self.now) {
+                Ok(()) => "moved aside".to_owned(),
+                Err(error) => format!("could not be moved aside ({error})"),
+            };
+            self.opened.alarms.push(format!("checkpoint at entry {seq} was passed over and {place}: {why}"));
         }
         Ok(0)
     }

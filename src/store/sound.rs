@@ -59,7 +59,11 @@ impl Opening<'_> {
         let path = month.journal_path(self.data);
         let mut trail_faults = Faults::default();
         let trail = self.read_trail(month, &mut trail_faults)?;
-        let FoundLedger { ledger, start: begun, damage } = open_ledger(&path)?;
+        let mut found = open_ledger(&path)?;
+        if found.ledger.is_none() && matches!(found.damage, Some(LedgerDamage::Other(_))) {
+            self.leave_shortcuts(month, &mut found)?;
+        }
+        let FoundLedger { ledger, start: begun, damage } = found;
         let framed = trail.as_ref().map(|trail| trail.header);
         let start = begun.or(framed.map(|header| header.start)).or(previous.map(|previous| previous.next)).unwrap_or(1);
         let before = framed.map(|header| header.before).or(previous.map(|previous| previous.link.hash)).unwrap_or(Link::NONE.hash);
@@ -99,6 +103,24 @@ impl Opening<'_> {
             }
             _ => self.mend(patient),
         }
+    }
+
+    /// A database that does not open may have a whole log: what stands beside it can be made again from it, so it is tried without.
+    fn leave_shortcuts(&mut self, month: Month, found: &mut FoundLedger) -> Result<(), OpenError> {
+        let path = month.journal_path(self.data);
+        let Some(log) = mend::without_shortcuts(&path, self.now).map_err(|error| OpenError::Io { path: path.clone(), error })? else {
+            return Ok(());
+        };
+        let again = open_ledger(&path)?;
+        if again.ledger.is_some() {
+            let why = found.damage.as_ref().map(ToString::to_string).unwrap_or_default();
+            let aside = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.opened
+                .alarms
+                .push(format!("journal/{month} did not open ({why}); it was opened from its log alone, the rest is in {aside}"));
+            *found = again;
+        }
+        Ok(())
     }
 
     /// Rewriting cannot make a broken chain whole, so it is only told.

@@ -264,7 +264,7 @@ fn months(data: &Path) -> Result<Vec<Month>, ReadError> {
 
 fn moved_aside(data: &Path) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
-    for folder in [super::month::JOURNAL, super::month::TRAIL] {
+    for folder in [super::month::JOURNAL, super::month::TRAIL, checkpoint::FOLDER] {
         for item in fs::read_dir(data.join(folder)).into_iter().flatten() {
             let name = item?.file_name().to_string_lossy().into_owned();
             if name.contains(".damaged-") {

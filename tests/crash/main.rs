@@ -3,12 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
 
+mod corrupted;
+mod fickle;
 mod gateway;
 #[path = "../peers/process.rs"]
 mod process;
 #[path = "../peers/program.rs"]
 mod program;
 mod relay;
+mod rounds;
 
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 

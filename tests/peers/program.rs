@@ -66,11 +66,17 @@ impl Gateway {
     /// After `kill`: the same store, a new process.
     #[allow(dead_code, reason = "only the crash tests start again")]
     pub(crate) async fn start_again(&mut self) {
-        self.process = serve(&self.config);
+        self.begin_again();
         self.ready().await;
     }
 
-    async fn ready(&mut self) {
+    /// As `start_again`, without waiting until it is ready.
+    #[allow(dead_code, reason = "only the crash tests start again")]
+    pub(crate) fn begin_again(&mut self) {
+        self.process = serve(&self.config);
+    }
+
+    pub(crate) async fn ready(&mut self) {
         let (http, url) = (self.http.clone(), format!("{}/readyz", self.url));
         let process = std::cell::RefCell::new(&mut self.process);
         until("the gateway is ready", READY, async || {
@@ -104,6 +110,12 @@ impl Gateway {
         let answer = request.send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// What it has logged since it was started.
+    #[allow(dead_code, reason = "only the crash tests look for what was told at start")]
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.process.lines()
     }
 
     /// SIGTERM, as an init system ends it.

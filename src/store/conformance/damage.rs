@@ -180,4 +180,33 @@ fn a_spoilt_checkpoint_is_passed_over_for_the_one_before() {
     let again = open_store(data.path());
     assert_eq!((again.opened.from_checkpoint, again.opened.replayed, again.opened.alarms.len()), (Some(Seq(60)), 1, 1));
     assert_eq!(again.kept.entries().len(), 61);
+    crash(again, data.path());
+    assert_eq!(stats(data.path()).expect("stats").moved_aside.len(), 1);
+    let report = verify(data.path()).expect("verified");
+    assert!(report.ok, "once told it is out of the way: {:?}", report.faults);
+    assert!(open_store(data.path()).opened.alarms.is_empty(), "told once");
+}
+
+#[test]
+fn a_spoilt_snapshot_or_setting_of_the_database_costs_no_entry() {
+    let data = tempfile::tempdir().expect("temporary directory");
+    let entries = closed_store(data.path());
+    let folder = data.path().join("journal");
+    for beginning in ["snap.", "conf"] {
+        let month = fs::read_dir(&folder).expect("listed").map(|item| item.expect("an item").path());
+        let month =
+            month.filter(|path| path.join("db").is_file()).find(|path| !path.to_string_lossy().contains("damaged")).expect("a month");
+        let files = fs::read_dir(&month).expect("listed").map(|item| item.expect("an item"));
+        let mut files = files.filter(|item| item.file_name().to_string_lossy().starts_with(beginning));
+        let file = files.next().expect("a file").path();
+        fs::write(&file, b"this was something else").expect("written");
+        fs::remove_dir_all(data.path().join("checkpoint")).expect("the state must come from the journal alone");
+        let again = open_store(data.path());
+        assert_eq!(again.opened.alarms.len(), 1, "{:?}", again.opened.alarms);
+        assert!(again.opened.alarms[0].contains("from its log alone"), "{:?}", again.opened.alarms);
+        assert_eq!(again.kept.entries(), entries, "{beginning}");
+        runtime().block_on(again.journal.close()).expect("closed");
+        drop(again);
+        assert!(verify(data.path()).expect("verified").ok);
+    }
 }

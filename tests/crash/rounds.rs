@@ -1,0 +1,230 @@
+//! The built program killed again and again at moments chosen by a seed, against a far end with moods, on one store:
+//! after every round what was promised is there, nothing is counted wrongly, and nothing comes twice without a reason.
+
+mod judge;
+
+use std::{fs, path::Path, time::Duration};
+
+use lastmile::time::{Clock as _, SystemClock};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::{
+    DEADLINE, FIXTURE, SENDER, STOP,
+    fickle::Fickle,
+    number,
+    process::{free_port, until},
+    program::{self, Gateway, new_key, run},
+    seed,
+};
+use judge::{Doubled, Told};
+
+/// As many as two busy cores do in half a minute.
+const ROUNDS: usize = 8;
+const HOUSEHOLDS: usize = 400;
+const TOKEN: &str = "callback-of-the-rounds";
+
+/// Where in its work the program is killed.
+#[derive(Clone, Copy, Debug)]
+enum Point {
+    RightAfterTheAnswer,
+    /// So many milliseconds after the answer.
+    Planning(u64),
+    /// When so many messages more were taken.
+    Sending(usize),
+    /// When so many reports more were answered 200.
+    Reports(u64),
+    /// So many milliseconds after a start, mostly before it is ready.
+    Starting(u64),
+}
+
+struct Run {
+    rng: StdRng,
+    far: Fickle,
+    gateway: Gateway,
+    bureau: String,
+    duty: String,
+    told: Vec<Told>,
+    kills: Vec<i64>,
+    slowest_start: Duration,
+    number: usize,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_kills_lose_nothing_that_was_promised() {
+    let (seed, rounds) = (seed(), rounds("LASTMILE_CRASH_ROUNDS", ROUNDS));
+    eprintln!("seed {seed}: set LASTMILE_CRASH_SEED to it to run the same again");
+    let (dir, port, far) = (TempDir::new().unwrap(), free_port(), Fickle::start(seed).await);
+    let config = configure(dir.path(), port, &far.url);
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    run(&["registry", "generate", "--households", &HOUSEHOLDS.to_string(), "--seed", "7", "--data", data], 0);
+    let (bureau, duty) = (new_key(&config, "met", "bureau", Some("met")), new_key(&config, "duty", "duty", None));
+    let gateway = Gateway::start(&config, port).await;
+    let rng = StdRng::seed_from_u64(seed);
+    let (told, kills, slowest_start) = (Vec::new(), Vec::new(), Duration::ZERO);
+    let mut run = Run { rng, far, gateway, bureau, duty, told, kills, slowest_start, number: 0 };
+    let mut doubled = Doubled::default();
+    for round in 0..rounds {
+        let from = run.told.len();
+        run.round().await;
+        run.settle(from).await;
+        doubled += run.judge(from).await;
+        if round % 20 == 19 {
+            eprintln!("round {}: {} kills, {} messages, {} doubled", round + 1, run.kills.len(), run.far.messages(), doubled.all);
+        }
+    }
+    // What later kills may have done to earlier alerts.
+    run.judge(0).await;
+    let (messages, reports) = (run.far.messages(), run.far.reports());
+    assert_eq!(run.gateway.stop(STOP).await, Some(0), "SIGTERM drains and exits 0");
+    let verdict = program::json(&["store", "verify", "--data", data, "--json"], 0);
+    assert_eq!(verdict["sound"], true, "{verdict:#}");
+    eprintln!(
+        "{rounds} rounds, {} kills, {} alerts, {messages} messages, {reports} reports: 0 lost, {} doubled ({} by kills), slowest start {:?}",
+        run.kills.len(),
+        run.told.len(),
+        doubled.all,
+        doubled.by_kill,
+        run.slowest_start,
+    );
+}
+
+pub(crate) fn rounds(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+impl Run {
+    async fn round(&mut self) {
+        let (messages, reports) = (self.far.messages(), self.far.reports());
+        self.post(None).await;
+        if self.rng.random_bool(0.3) {
+            self.post(None).await;
+        }
+        for _ in 0..self.rng.random_range(1..=2) {
+            let point = self.point(messages, reports);
+            self.come_to(point).await;
+            self.kill_and_start(point).await;
+        }
+        match self.rng.random_range(0..6) {
+            0 => self.post(Some("Cancel")).await,
+            1 => self.post(Some("Update")).await,
+            _ => return,
+        }
+        if self.rng.random_bool(0.7) {
+            let point = self.point(self.far.messages(), self.far.reports());
+            self.come_to(point).await;
+            self.kill_and_start(point).await;
+        }
+    }
+
+    fn point(&mut self, messages: usize, reports: u64) -> Point {
+        match self.rng.random_range(0..8) {
+            0 => Point::RightAfterTheAnswer,
+            1 => Point::Planning(self.rng.random_range(1..40)),
+            2..5 => Point::Sending(messages + self.rng.random_range(1..HOUSEHOLDS)),
+            5..7 => Point::Reports(reports + self.rng.random_range(1..HOUSEHOLDS as u64 / 2)),
+            _ => Point::Starting(self.rng.random_range(1..900)),
+        }
+    }
+
+    /// Waits for the moment; one that does not come because all is done is as good as any other.
+    async fn come_to(&self, point: Point) {
+        let patience = Duration::from_secs(3);
+        let coming = async {
+            match point {
+                Point::RightAfterTheAnswer | Point::Starting(_) => {}
+                Point::Planning(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                Point::Sending(messages) => {
+                    while self.far.messages() < messages {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+                Point::Reports(reports) => {
+                    while self.far.reports() < reports {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            }
+        };
+        // Either the moment or the end of patience.
+        drop(tokio::time::timeout(patience, coming).await);
+    }
+
+    async fn kill_and_start(&mut self, point: Point) {
+        self.kill().await;
+        if let Point::Starting(ms) = point {
+            self.gateway.begin_again();
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            self.kill().await;
+        }
+        let begun = Instant::now();
+        self.gateway.start_again().await;
+        self.slowest_start = self.slowest_start.max(begun.elapsed());
+    }
+
+    async fn kill(&mut self) {
+        self.gateway.kill().await;
+        self.kills.push(SystemClock.now().as_ms());
+        self.far.next_life();
+    }
+
+    /// Posts an alert, or what ends or changes the last one.
+    async fn post(&mut self, change: Option<&str>) {
+        self.number += 1;
+        let mut alert = alert(self.number);
+        if let Some(kind) = change {
+            let last = &self.told.last().unwrap().document;
+            alert["references"] = json!([{ "sender": last["sender"], "identifier": last["identifier"], "sent": last["sent"] }]);
+            alert["msgType"] = kind.into();
+        }
+        let (status, said) = self.gateway.post(&self.bureau, "/v1/alerts", "application/json", alert.to_string()).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{said:#}");
+        if change.is_some() {
+            self.told.last_mut().unwrap().ended_ms = Some(SystemClock.now().as_ms());
+        }
+        let id = said["id"].as_str().unwrap().to_owned();
+        self.told.push(Told { id, document: alert, ended_ms: None });
+    }
+
+    /// Until nothing is owed any more, and the far end has no report left to bring.
+    async fn settle(&self, from: usize) {
+        for told in &self.told[from..] {
+            let path = format!("/v1/alerts/{}", told.id);
+            until("all deliveries are settled", DEADLINE, async || {
+                let Some(view) = self.gateway.try_get(&self.duty, &path).await else { return false };
+                let progress = &view["progress"];
+                let is_planned = number(progress, "deliveries") > 0 || told.document["msgType"] != "Alert" || told.ended_ms.is_some();
+                is_planned && number(progress, "queued") == 0 && number(progress, "in_flight") == 0
+            })
+            .await;
+        }
+        until("all reports are brought", DEADLINE, async || self.far.is_done()).await;
+    }
+}
+
+pub(crate) fn alert(number: usize) -> Value {
+    let mut alert: Value = serde_json::from_str(&fs::read_to_string(FIXTURE).unwrap()).unwrap();
+    let now = SystemClock.now().whole_seconds();
+    let (sent, expires) = (now.to_seconds_string(), now.plus(Duration::from_secs(3 * 3_600)).to_seconds_string());
+    (alert["sent"], alert["effective"], alert["expires"]) = (json!(sent), json!(sent), json!(expires));
+    alert["identifier"] = json!(format!("{SENDER}_{number:014}"));
+    alert
+}
+
+pub(crate) fn configure(dir: &Path, port: u16, far: &str) -> std::path::PathBuf {
+    let file = crate::configure(dir, port, far);
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace(r#""text": "#, r#""notify": {{ callback_url|tojson }}, "text": "#);
+    let more = format!(
+        r#"timeout = "500ms"
+callback_token = "{TOKEN}"
+receipt = {{ id = "/id", status = "/status", delivered = ["DELIVRD"], failed = {{ UNDELIV = "reject" }} }}
+"#
+    );
+    fs::write(&file, text + &more).unwrap();
+    file
+}
