@@ -160,13 +160,14 @@ impl<'a, R: Stored> Roll<'a, R> {
 
     fn keep_others(&mut self, context: &Context<'a>, faults: &mut RowFaults) {
         let all_go = context.replaces(R::KIND);
-        let removed: Vec<&str> = context.import.removed.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, id)| &**id).collect();
+        let of_kind = context.import.removed.iter().filter(|(kind, _)| *kind == R::KIND);
+        let removed: RoaringBitmap = of_kind.filter_map(|(_, id)| self.old.find(id)).collect();
         let redrafted: RoaringBitmap = self.before.iter().flatten().collect();
         // Rows come sorted by area, so each area is looked up once.
         let mut last: Option<(u32, Option<u32>)> = None;
         for position in (0..self.old.len()).filter(|&position| !redrafted.contains(position)) {
             let row = self.old.row(position);
-            if all_go || removed.contains(&self.old.id(position)) {
+            if all_go || removed.contains(position) {
                 let retired = Retired { key: row.key, opted_out: R::opted_out(row.facts) };
                 self.book.retired.insert(self.old.id(position).into(), retired);
                 self.gone.insert(row.key);

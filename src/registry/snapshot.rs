@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::{
+    columns::Kind,
     endpoint::{Endpoint, EndpointFacts},
     file::Marks,
     ground::Ground,
@@ -14,7 +15,7 @@ use super::{
     place::Place,
     speaker::{Speaker, SpeakerFacts},
     subscriber::{ADDRESS_TEXTS, Subscriber, SubscriberFacts},
-    table::{Facts, Table, hash, same_hash, slice, sorted_by_hash},
+    table::{Facts, KeyBook, Retired, Table, hash, same_hash, slice, sorted_by_hash},
     tree::AreaTree,
 };
 use crate::area::AreaCode;
@@ -284,6 +285,46 @@ impl Snapshot {
             let facts = self.subscribers.row(position).facts;
             self.subscribers.set_facts(position, SubscriberFacts { opted_out, ..facts });
         }
+    }
+
+    /// Key of an id of one kind; areas have none.
+    pub(crate) fn find(&self, kind: Kind, id: &str) -> Option<u32> {
+        fn key<F: Facts>(table: &Table<F>, id: &str) -> Option<u32> {
+            table.find(id).map(|position| table.row(position).key)
+        }
+        match kind {
+            Kind::Areas => None,
+            Kind::HazardPoints => key(&self.hazard_points, id),
+            Kind::Subscribers => key(&self.subscribers, id),
+            Kind::Speakers => key(&self.speakers, id),
+            Kind::Endpoints => key(&self.endpoints, id),
+        }
+    }
+
+    pub(crate) fn key_book(&self, kind: Kind) -> Option<&KeyBook> {
+        match kind {
+            Kind::Areas => None,
+            Kind::HazardPoints => Some(self.hazard_points.keys()),
+            Kind::Subscribers => Some(self.subscribers.keys()),
+            Kind::Speakers => Some(self.speakers.keys()),
+            Kind::Endpoints => Some(self.endpoints.keys()),
+        }
+    }
+
+    /// Keeps the key of an id that is not there for its coming back.
+    pub(crate) fn retire(&mut self, kind: Kind, id: &str, key: u32, opted_out: bool) {
+        let retired = Retired { key, opted_out };
+        match kind {
+            Kind::Areas => {}
+            Kind::HazardPoints => self.hazard_points.retire(id, retired),
+            Kind::Subscribers => self.subscribers.retire(id, retired),
+            Kind::Speakers => self.speakers.retire(id, retired),
+            Kind::Endpoints => self.endpoints.retire(id, retired),
+        }
+    }
+
+    pub(crate) fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
     }
 
     /// Goes on behind the marks of a state that was lost: its generation and its keys are not used again.

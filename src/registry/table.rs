@@ -227,6 +227,10 @@ impl<F: Facts> Table<F> {
         self.rows[position as usize].facts = facts;
     }
 
+    pub(crate) fn retire(&mut self, id: &str, retired: Retired) {
+        self.keys.retired.insert(id.into(), retired);
+    }
+
     /// Leaves out keys that were given away in a state that is lost.
     pub(crate) fn skip_keys(&mut self, next: u32) {
         self.keys.next = self.keys.next.max(next);
