@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{area::AreaCode, datum::Datum};
 
-/// A million subscribers take about 100 MB as CSV.
-pub const FILE_BYTES_MAX: usize = 512 << 20;
+/// A million subscribers take about 100 MB as CSV, five million with every cell filled less than a gigabyte.
+pub const FILE_BYTES_MAX: usize = 1 << 30;
 /// One of each kind, for each of a few townships that send their own.
 pub const FILES_MAX: usize = 64;
 

@@ -117,10 +117,6 @@ impl<'a, R: Stored> Roll<'a, R> {
             book: old.keys().clone(),
             moved: Vec::with_capacity(drafts.len()),
         };
-        if drafts.len() + old.len() as usize > ROWS_MAX {
-            faults.add("", "too-many-rows", format!("more than {ROWS_MAX} {}", R::KIND.name()));
-            return roll;
-        }
         let id_column = R::KIND.columns()[0].name;
         for (at, placed) in (0..).zip(drafts) {
             let id = placed.record.id_text();
@@ -131,6 +127,9 @@ impl<'a, R: Stored> Roll<'a, R> {
             roll.take_draft(context, at, placed, faults);
         }
         roll.keep_others(context, faults);
+        if roll.entries.len() > ROWS_MAX {
+            faults.add("", "too-many-rows", format!("more than {ROWS_MAX} {}", R::KIND.name()));
+        }
         roll
     }
 

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, ops::Range};
 
 use super::{place::Place, tree::as_usize};
 
-/// Rows of one kind; five times the largest county, and far from the ends of `u32`.
-pub(crate) const ROWS_MAX: usize = 5_000_000;
+/// Rows of one kind: five million households with everybody on duty beside them, and far from the ends of `u32`.
+pub(crate) const ROWS_MAX: usize = 6_000_000;
 
 /// `by_key` of a key whose record is gone.
 const GONE: u32 = u32::MAX;
