@@ -14,6 +14,7 @@ pub mod fixture;
 mod gaps;
 mod generate;
 mod ground;
+mod hashed;
 mod hazard_point;
 mod import;
 #[cfg(test)]

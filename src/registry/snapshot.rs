@@ -9,13 +9,14 @@ use super::{
     endpoint::{Endpoint, EndpointFacts},
     file::Marks,
     ground::Ground,
+    hashed::{Moves, hash, same_hash},
     hazard_point::{HazardFacts, HazardPoint},
     key::{EndpointKey, HazardKey, SpeakerKey, SubscriberKey},
     phone::PhoneNumber,
     place::Place,
     speaker::{Speaker, SpeakerFacts},
     subscriber::{ADDRESS_TEXTS, Subscriber, SubscriberFacts},
-    table::{Facts, KeyBook, Retired, Table, hash, same_hash, slice, sorted_by_hash},
+    table::{Facts, KeyBook, Retired, Table, slice},
     tree::AreaTree,
 };
 use crate::area::AreaCode;
@@ -56,11 +57,9 @@ pub(crate) struct Parts {
 const PHONE_TEXT: usize = ADDRESS_TEXTS[0];
 
 impl Snapshot {
-    /// Sorts the telephone index; `with_index` takes a stored one.
-    pub(crate) fn new(parts: Parts) -> Self {
-        let table = &parts.subscribers;
-        let with_phone = (0..table.len()).filter(|&position| !table.field(position, PHONE_TEXT).is_empty());
-        let by_phone = sorted_by_hash(with_phone, |position| table.field(position, PHONE_TEXT));
+    /// Made from the state before, whose subscribers have moved; `with_index` takes a stored telephone index.
+    pub(crate) fn following(old: &Self, parts: Parts, moves: &Moves) -> Self {
+        let by_phone = moves.index(&old.by_phone, |position| parts.subscribers.field(position, PHONE_TEXT));
         Self::with_index(parts, by_phone)
     }
 
