@@ -16,7 +16,7 @@ use super::{
     columns::Kind,
     edit::{Change, edited},
     file::FileError,
-    import::{ImportFile, ImportOptions, read_files},
+    import::{ImportFile, ImportOptions, Progress, read_files},
     log::ChangeLog,
     merge::{Counts, Import, Merged, Mode, merge},
     opening::{self, Found},
@@ -122,15 +122,35 @@ impl Registry {
 
     /// Takes in files, all or nothing. Blocking; a million rows take seconds.
     pub fn import(&self, files: &[ImportFile<'_>], options: ImportOptions) -> Result<ImportReport, RegistryError> {
+        self.import_watched(files, options, &|_| {})
+    }
+
+    /// The same, telling how far it is.
+    pub fn import_watched(
+        &self,
+        files: &[ImportFile<'_>],
+        options: ImportOptions,
+        watch: &dyn Fn(Progress),
+    ) -> Result<ImportReport, RegistryError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (import, merged) = self.read(files, options)?;
+        let (import, merged) = self.read(files, options, watch)?;
+        watch(Progress::Writing);
         let snapshot = self.keep(&mut writing.log, merged.snapshot)?;
         Ok(report(&import, merged.counts, merged.warnings, snapshot, false))
     }
 
     /// What `import` would do, without doing it.
     pub fn dry_run(&self, files: &[ImportFile<'_>], options: ImportOptions) -> Result<ImportReport, RegistryError> {
-        let (import, merged) = self.read(files, options)?;
+        self.dry_run_watched(files, options, &|_| {})
+    }
+
+    pub fn dry_run_watched(
+        &self,
+        files: &[ImportFile<'_>],
+        options: ImportOptions,
+        watch: &dyn Fn(Progress),
+    ) -> Result<ImportReport, RegistryError> {
+        let (import, merged) = self.read(files, options, watch)?;
         Ok(report(&import, merged.counts, merged.warnings, Arc::new(merged.snapshot), true))
     }
 
@@ -177,9 +197,10 @@ impl Registry {
         }
     }
 
-    fn read(&self, files: &[ImportFile<'_>], options: ImportOptions) -> Result<(Import, Merged), RegistryError> {
+    fn read(&self, files: &[ImportFile<'_>], options: ImportOptions, watch: &dyn Fn(Progress)) -> Result<(Import, Merged), RegistryError> {
         let current = self.current();
-        let (import, faults) = read_files(files, options, &current);
+        let (import, faults) = read_files(files, options, &current, watch);
+        watch(Progress::Merging);
         let merged = merge(&current, &import, options.mode);
         let mut list = faults.into_list();
         match merged {
