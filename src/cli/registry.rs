@@ -3,9 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Method, multipart};
 use serde_json::Value;
 
@@ -16,7 +19,7 @@ use super::{
 use crate::{
     area::AreaCode,
     datum::Datum,
-    registry::{self, ImportFile, ImportOptions, Mode, Registry as Store, RegistryError},
+    registry::{self, ImportFile, ImportOptions, Mode, Progress, Registry as Store, RegistryError},
 };
 
 /// The fixture county is generated with this many households when nothing else is said.
@@ -64,14 +67,20 @@ pub(super) enum Registry {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Fill a stopped gateway's registry with a made-up county, for drills and measurements.
+    /// Make up a county, for drills and measurements: into a stopped gateway's registry, or as files.
     Generate {
         #[arg(long, default_value_t = HOUSEHOLDS)]
         households: u32,
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Its towns and villages, a file as `import` reads it; else the registry's own, else the fixture county's.
         #[arg(long)]
-        data: PathBuf,
+        areas: Option<PathBuf>,
+        /// Write files that `import` reads, and leave the registry alone.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[arg(long, required_unless_present = "out")]
+        data: Option<PathBuf>,
     },
 }
 
@@ -102,24 +111,25 @@ impl Registry {
                     output::json(&remote.get(&format!("/v1/registry/gaps{query}")).await?)
                 }),
             },
-            Self::Generate { households, seed, data } => {
-                let store = open(&data)?;
-                let current = store.current();
-                // An empty registry has no villages to put people into: it takes the fixture county with its areas.
-                let import = if current.areas().is_empty() {
-                    registry::fixture::beichuan(households, seed)
-                } else {
-                    registry::generate(&areas_of(&current), households, seed)
-                };
-                let report = store.import_records(&import, Mode::Upsert).map_err(refused)?;
-                output::json(&report)
+            Self::Generate { households, seed, areas, out, data } => {
+                generate(households, seed, areas.as_deref(), out.as_deref(), data.as_deref())
             }
         }
     }
 }
 
-fn areas_of(snapshot: &registry::Snapshot) -> Vec<registry::AreaRecord> {
-    snapshot.areas().iter().map(registry::AreaRecord::of).collect()
+fn generate(households: u32, seed: u64, areas: Option<&Path>, out: Option<&Path>, data: Option<&Path>) -> Result<(), Failure> {
+    let areas = areas.map(read).transpose()?;
+    let areas = areas.as_ref().map(|(name, bytes)| ImportFile { name, bytes });
+    let store = data.map(open).transpose()?;
+    let kept = store.as_ref().map_or_else(Arc::default, Store::current);
+    let import = registry::county(areas.as_ref(), &kept, households, seed).map_err(|faults| refused(RegistryError::Refused(faults)))?;
+    if let Some(out) = out {
+        registry::write_county(&import, out).map_err(|faults| refused(RegistryError::Refused(faults)))??;
+        return output::line(&format!("written to {}", out.display()));
+    }
+    let store = store.ok_or_else(|| Failure::usage("generate needs --data or --out"))?;
+    output::json(&store.import_records(&import, Mode::Upsert).map_err(refused)?)
 }
 
 fn open(data: &Path) -> Result<Store, Failure> {
@@ -145,21 +155,39 @@ fn refused(error: RegistryError) -> Failure {
 }
 
 fn import(files: &[PathBuf], dry_run: bool, replace: bool, gcj02: bool, data: Option<&Path>, remote: &Remote) -> Result<(), Failure> {
-    let mut read = Vec::with_capacity(files.len());
-    for file in files {
-        let name = file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
-        read.push((name, fs::read(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?));
-    }
+    let read = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
     let Some(data) = data else { return block_on(send(read, dry_run, replace, gcj02, remote)) };
     let store = open(data)?;
     let files: Vec<ImportFile<'_>> = read.iter().map(|(name, bytes)| ImportFile { name, bytes }).collect();
     let options =
         ImportOptions { mode: if replace { Mode::Replace } else { Mode::Upsert }, datum: if gcj02 { Datum::Gcj02 } else { Datum::Wgs84 } };
-    let bar = indicatif::ProgressBar::new_spinner().with_message("importing");
-    bar.enable_steady_tick(std::time::Duration::from_millis(100));
-    let done = if dry_run { store.dry_run(&files, options) } else { store.import(&files, options) };
+    let bar = import_bar()?;
+    let watch = |progress| match progress {
+        Progress::Read { bytes, of } => {
+            bar.set_length(of);
+            bar.set_position(bytes);
+        }
+        Progress::Merging => bar.set_message("comparing"),
+        Progress::Writing => bar.set_message("writing"),
+    };
+    let done = if dry_run { store.dry_run_watched(&files, options, &watch) } else { store.import_watched(&files, options, &watch) };
     bar.finish_and_clear();
     output::json(&done.map_err(refused)?)
+}
+
+/// On stderr, and only where that is a terminal.
+fn import_bar() -> Result<ProgressBar, Failure> {
+    let style = ProgressStyle::with_template("{msg:10} {bar:40} {bytes}/{total_bytes} {elapsed}")?;
+    let bar = ProgressBar::new(0).with_style(style).with_message("reading");
+    bar.enable_steady_tick(Duration::from_millis(100));
+    Ok(bar)
+}
+
+/// A file with its name.
+fn read(file: &Path) -> Result<(String, Vec<u8>), Failure> {
+    let name = file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let bytes = fs::read(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+    Ok((name, bytes))
 }
 
 async fn send(files: Vec<(String, Vec<u8>)>, dry_run: bool, replace: bool, gcj02: bool, remote: &Remote) -> Result<(), Failure> {

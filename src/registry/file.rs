@@ -25,6 +25,10 @@ pub enum FileError {
     Checksum { section: u32 },
     #[error("section {section} does not hang together")]
     Inconsistent { section: u32 },
+    #[error("change {frame} of the log is not what was written")]
+    Frame { frame: usize },
+    #[error("the changes of the log do not fit the generation they were made to: {0}")]
+    Unfit(String),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -46,6 +50,13 @@ impl Marks {
             snapshot.endpoint_table().keys().next,
         ];
         Self { generation: snapshot.generation(), next_keys }
+    }
+
+    /// The farther of both, each number for itself.
+    pub(crate) fn newer(self, other: Self) -> Self {
+        let mut next_keys = self.next_keys;
+        next_keys.iter_mut().zip(other.next_keys).for_each(|(key, other)| *key = other.max(*key));
+        Self { generation: self.generation.max(other.generation), next_keys }
     }
 }
 

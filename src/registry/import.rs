@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{area::AreaCode, datum::Datum};
 
-/// A million subscribers take about 100 MB as CSV.
-pub const FILE_BYTES_MAX: usize = 512 << 20;
+/// A million subscribers take about 100 MB as CSV, five million with every cell filled less than a gigabyte.
+pub const FILE_BYTES_MAX: usize = 1 << 30;
 /// One of each kind, for each of a few townships that send their own.
 pub const FILES_MAX: usize = 64;
 
@@ -39,8 +39,27 @@ pub struct ImportOptions {
     pub datum: Datum,
 }
 
+/// How far an import is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of all files; a workbook counts when it is done.
+    Read { bytes: u64, of: u64 },
+    /// Records are held against each other and put in order.
+    Merging,
+    /// The new generation goes to disk.
+    Writing,
+}
+
+/// Rows between two reports of progress: some hundred a second.
+const REPORT_ROWS: u32 = 4_096;
+
 /// The records of all files, and everything that is wrong with single rows.
-pub(crate) fn read_files(files: &[ImportFile<'_>], options: ImportOptions, kept: &Snapshot) -> (Import, RowFaults) {
+pub(crate) fn read_files(
+    files: &[ImportFile<'_>],
+    options: ImportOptions,
+    kept: &Snapshot,
+    watch: &dyn Fn(Progress),
+) -> (Import, RowFaults) {
     let mut reading = Reading { import: Import::default(), faults: RowFaults::default(), options, kept };
     if files.is_empty() {
         reading.faults.add("", "no-files", "there is no file to import");
@@ -49,8 +68,12 @@ pub(crate) fn read_files(files: &[ImportFile<'_>], options: ImportOptions, kept:
         reading.faults.add("", "too-many-files", format!("more than {FILES_MAX} files in one import"));
         return (reading.import, reading.faults);
     }
+    let of = files.iter().map(|file| file.bytes.len() as u64).sum();
+    let mut before = 0;
     for file in files {
-        reading.read_file(file);
+        reading.read_file(file, &|bytes| watch(Progress::Read { bytes: before + bytes, of }));
+        before += file.bytes.len() as u64;
+        watch(Progress::Read { bytes: before, of });
     }
     (reading.import, reading.faults)
 }
@@ -90,7 +113,7 @@ struct Layout {
 }
 
 impl Reading<'_> {
-    fn read_file(&mut self, file: &ImportFile<'_>) {
+    fn read_file(&mut self, file: &ImportFile<'_>, at_byte: &dyn Fn(u64)) {
         let name = file.name.rsplit(['/', '\\']).next().unwrap_or(file.name).to_owned();
         if file.bytes.len() > FILE_BYTES_MAX {
             return self.faults.add(name, "too-large", format!("larger than {} MB", FILE_BYTES_MAX >> 20));
@@ -104,12 +127,15 @@ impl Reading<'_> {
         let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
         let mut row = csv::StringRecord::new();
         let mut sheet = Sheet::named(name);
-        loop {
+        for nth in 1_u32.. {
             match rows.read_record(&mut row) {
                 Ok(false) => break,
                 Ok(true) => self.take_row(&mut sheet, line_of(&row), &row),
                 // The text is UTF-8 and rows may differ in length, so only a broken reader is left.
                 Err(error) => return self.faults.add(sheet.name, "bad-csv", error.to_string()),
+            }
+            if nth.is_multiple_of(REPORT_ROWS) {
+                at_byte(rows.position().byte());
             }
         }
         self.end_sheet(&sheet);

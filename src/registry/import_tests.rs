@@ -265,7 +265,13 @@ fn a_reopened_registry_is_the_one_that_was_left_with_the_same_keys() {
         assert_eq!((a.key(), a.id(), a.opted_out()), (b.key(), b.id(), b.opted_out()));
         assert!(a.phone().is_none_or(|phone| reopened.snapshot.subscribers_by_phone(&phone).any(|owner| owner.key() == a.key())));
     }
-    assert_eq!(registry_files(&dir.path().join("registry")).len(), 3, "three generations are kept");
+    let dir = dir.path().join("registry");
+    assert_eq!(registry_files(&dir), ["registry-000000000001.bin", "registry-000000000001.log"], "changes go into the log");
+    for _ in 0..3 {
+        reopened.registry.import(&[file("s.csv", "id,area,role\n")], ImportOptions::default()).expect("sound");
+    }
+    let kept = [6, 7, 8].map(|generation| format!("registry-{generation:012}.bin"));
+    assert_eq!(registry_files(&dir), kept, "three generations are kept, and no log of an older one");
 }
 
 #[test]

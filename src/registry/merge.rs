@@ -118,12 +118,12 @@ pub fn merge(old: &Snapshot, import: &Import, mode: Mode) -> Result<Merged, Vec<
     let endpoint_facts = vec![EndpointFacts; import.endpoints.len()];
     let nodes = areas.len();
     let too_much = |error: TooMuchText| vec![Fault::new("", "too-much-text", error.to_string())];
-    let (hazard_points, hazard_counts) = hazards.build(nodes, &hazard_facts).map_err(too_much)?;
-    let (subscribers, subscriber_counts) = subscribers.build(nodes, &subscriber_facts).map_err(too_much)?;
-    let (speakers, speaker_counts) = speakers.build(nodes, &speaker_facts).map_err(too_much)?;
-    let (endpoints, endpoint_counts) = endpoints.build(nodes, &endpoint_facts).map_err(too_much)?;
+    let (hazard_points, hazard_counts, _) = hazards.build(nodes, &hazard_facts).map_err(too_much)?;
+    let (subscribers, subscriber_counts, moves) = subscribers.build(nodes, &subscriber_facts).map_err(too_much)?;
+    let (speakers, speaker_counts, _) = speakers.build(nodes, &speaker_facts).map_err(too_much)?;
+    let (endpoints, endpoint_counts, _) = endpoints.build(nodes, &endpoint_facts).map_err(too_much)?;
     let parts = Parts { generation: old.generation() + 1, areas, subscribers, speakers, hazard_points, endpoints, words };
-    let snapshot = Snapshot::new(parts);
+    let snapshot = Snapshot::following(old, parts, &moves);
     warn_of_cycles(&snapshot, &mut warnings);
     let counts = BTreeMap::from([
         (Kind::Areas, area_counts),

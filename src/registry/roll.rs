@@ -2,13 +2,12 @@
 //! Refuses to know references between kinds: the merge links them with the keys given here.
 //! Invariant: an id keeps its key, also after it was away.
 
-use std::collections::HashMap;
-
 use roaring::RoaringBitmap;
 
 use super::{
     columns::Kind,
     endpoint::{EndpointFacts, EndpointRecord},
+    hashed::{Moves, hash, same_hash, sorted_by_hash},
     hazard_point::{HazardFacts, HazardPointRecord},
     merge::{Counts, Import, Mode, Placed},
     place::Place,
@@ -92,8 +91,8 @@ pub(crate) struct Roll<'a, R: Stored> {
     old: &'a Table<R::Facts>,
     drafts: &'a [Placed<R>],
     entries: Vec<Entry>,
-    /// Draft by id.
-    named: HashMap<&'a str, u32>,
+    /// Drafts by the hash of their id: a map of a million takes as much again as their texts.
+    named: Vec<u32>,
     /// Per draft: the key, and the old position of the same id.
     keys: Vec<u32>,
     before: Vec<Option<u32>>,
@@ -110,28 +109,40 @@ impl<'a, R: Stored> Roll<'a, R> {
             old,
             drafts,
             entries: Vec::with_capacity(old.len() as usize + drafts.len()),
-            named: HashMap::with_capacity(drafts.len()),
+            named: sorted_by_hash((0..).take(drafts.len()), |at| drafts[at as usize].record.id_text()),
             keys: Vec::with_capacity(drafts.len()),
             before: Vec::with_capacity(drafts.len()),
             gone: RoaringBitmap::new(),
             book: old.keys().clone(),
             moved: Vec::with_capacity(drafts.len()),
         };
-        if drafts.len() + old.len() as usize > ROWS_MAX {
-            faults.add("", "too-many-rows", format!("more than {ROWS_MAX} {}", R::KIND.name()));
-            return roll;
-        }
-        let id_column = R::KIND.columns()[0].name;
+        roll.name_doubles(context, faults);
         for (at, placed) in (0..).zip(drafts) {
-            let id = placed.record.id_text();
-            if let Some(first) = roll.named.insert(id, at) {
-                let line = drafts[first as usize].line;
-                faults.add(context.import.place(placed, id_column), "duplicate-id", format!("{id:?} stands already in line {line}"));
-            }
             roll.take_draft(context, at, placed, faults);
         }
         roll.keep_others(context, faults);
+        if roll.entries.len() > ROWS_MAX {
+            faults.add("", "too-many-rows", format!("more than {ROWS_MAX} {}", R::KIND.name()));
+        }
         roll
+    }
+
+    /// Every draft whose id an earlier one has, in the order of the file.
+    fn name_doubles(&self, context: &Context<'a>, faults: &mut RowFaults) {
+        let id = |at: u32| self.drafts[at as usize].record.id_text();
+        let id_column = R::KIND.columns()[0].name;
+        let mut doubles = Vec::new();
+        for (nth, &at) in self.named.iter().enumerate() {
+            let wanted = hash(id(at));
+            let mut before = self.named[..nth].iter().rev().copied().take_while(|&first| hash(id(first)) == wanted);
+            doubles.extend(before.find(|&first| id(first) == id(at)).map(|first| (at, first)));
+        }
+        doubles.sort_unstable();
+        for (at, first) in doubles {
+            let line = self.drafts[first as usize].line;
+            let place = context.import.place(&self.drafts[at as usize], id_column);
+            faults.add(place, "duplicate-id", format!("{:?} stands already in line {line}", id(at)));
+        }
     }
 
     fn take_draft(&mut self, context: &Context<'a>, at: u32, placed: &Placed<R>, faults: &mut RowFaults) {
@@ -160,13 +171,18 @@ impl<'a, R: Stored> Roll<'a, R> {
 
     fn keep_others(&mut self, context: &Context<'a>, faults: &mut RowFaults) {
         let all_go = context.replaces(R::KIND);
-        let removed: Vec<&str> = context.import.removed.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, id)| &**id).collect();
+        let of_kind = context.import.removed.iter().filter(|(kind, _)| *kind == R::KIND);
+        let removed: RoaringBitmap = of_kind.filter_map(|(_, id)| self.old.find(id)).collect();
         let redrafted: RoaringBitmap = self.before.iter().flatten().collect();
+        let mut redrafted = redrafted.iter().peekable();
         // Rows come sorted by area, so each area is looked up once.
         let mut last: Option<(u32, Option<u32>)> = None;
-        for position in (0..self.old.len()).filter(|&position| !redrafted.contains(position)) {
+        for position in 0..self.old.len() {
+            if redrafted.next_if_eq(&position).is_some() {
+                continue;
+            }
             let row = self.old.row(position);
-            if all_go || removed.contains(&self.old.id(position)) {
+            if all_go || (!removed.is_empty() && removed.contains(position)) {
                 let retired = Retired { key: row.key, opted_out: R::opted_out(row.facts) };
                 self.book.retired.insert(self.old.id(position).into(), retired);
                 self.gone.insert(row.key);
@@ -197,7 +213,9 @@ impl<'a, R: Stored> Roll<'a, R> {
 
     /// The key of an id in the state to come.
     pub(crate) fn key_of(&self, id: &str) -> Option<u32> {
-        let drafted = self.named.get(id).map(|&at| self.keys[at as usize]);
+        let draft_id = |at: u32| self.drafts[at as usize].record.id_text();
+        let mut same = same_hash(&self.named, hash(id), draft_id).filter(|&at| draft_id(at) == id);
+        let drafted = same.next().map(|at| self.keys[at as usize]);
         drafted.or_else(|| self.old.find(id).map(|position| self.old.row(position).key).filter(|&key| !self.is_gone(key)))
     }
 
@@ -227,7 +245,7 @@ impl<'a, R: Stored> Roll<'a, R> {
     }
 
     /// The table to come, and what has become different; `facts` are the drafts' numbers.
-    pub(crate) fn build(self, nodes: usize, facts: &[R::Facts]) -> Result<(Table<R::Facts>, Counts), TooMuchText> {
+    pub(crate) fn build(self, nodes: usize, facts: &[R::Facts]) -> Result<(Table<R::Facts>, Counts, Moves), TooMuchText> {
         let mut counts = Counts { removed: count(usize::try_from(self.gone.len()).unwrap_or(usize::MAX)), ..Counts::default() };
         let mut scratch = String::new();
         for (at, placed) in self.drafts.iter().enumerate() {
@@ -245,12 +263,12 @@ impl<'a, R: Stored> Roll<'a, R> {
         }
         counts.unchanged += count(self.kept().count());
         let drafts = self.drafts;
-        let table = Table::build(self.old, self.entries, nodes, self.book, |at, text| {
+        let (table, moves) = Table::build(self.old, self.entries, nodes, self.book, |at, text| {
             let record = &drafts[at as usize].record;
             record.put(text);
             (record.place().unwrap_or(Place::NOWHERE), facts[at as usize])
         })?;
-        Ok((table, counts))
+        Ok((table, counts, moves))
     }
 }
 

@@ -5,16 +5,18 @@
 use std::ops::Range;
 
 use super::{
+    columns::Kind,
     endpoint::{Endpoint, EndpointFacts},
     file::Marks,
     ground::Ground,
+    hashed::{Moves, hash, same_hash},
     hazard_point::{HazardFacts, HazardPoint},
     key::{EndpointKey, HazardKey, SpeakerKey, SubscriberKey},
     phone::PhoneNumber,
     place::Place,
     speaker::{Speaker, SpeakerFacts},
     subscriber::{ADDRESS_TEXTS, Subscriber, SubscriberFacts},
-    table::{Facts, Table, hash, same_hash, slice, sorted_by_hash},
+    table::{Facts, KeyBook, Retired, Table, slice},
     tree::AreaTree,
 };
 use crate::area::AreaCode;
@@ -55,11 +57,9 @@ pub(crate) struct Parts {
 const PHONE_TEXT: usize = ADDRESS_TEXTS[0];
 
 impl Snapshot {
-    /// Sorts the telephone index; `with_index` takes a stored one.
-    pub(crate) fn new(parts: Parts) -> Self {
-        let table = &parts.subscribers;
-        let with_phone = (0..table.len()).filter(|&position| !table.field(position, PHONE_TEXT).is_empty());
-        let by_phone = sorted_by_hash(with_phone, |position| table.field(position, PHONE_TEXT));
+    /// Made from the state before, whose subscribers have moved; `with_index` takes a stored telephone index.
+    pub(crate) fn following(old: &Self, parts: Parts, moves: &Moves) -> Self {
+        let by_phone = moves.index(&old.by_phone, |position| parts.subscribers.field(position, PHONE_TEXT));
         Self::with_index(parts, by_phone)
     }
 
@@ -284,6 +284,46 @@ impl Snapshot {
             let facts = self.subscribers.row(position).facts;
             self.subscribers.set_facts(position, SubscriberFacts { opted_out, ..facts });
         }
+    }
+
+    /// Key of an id of one kind; areas have none.
+    pub(crate) fn find(&self, kind: Kind, id: &str) -> Option<u32> {
+        fn key<F: Facts>(table: &Table<F>, id: &str) -> Option<u32> {
+            table.find(id).map(|position| table.row(position).key)
+        }
+        match kind {
+            Kind::Areas => None,
+            Kind::HazardPoints => key(&self.hazard_points, id),
+            Kind::Subscribers => key(&self.subscribers, id),
+            Kind::Speakers => key(&self.speakers, id),
+            Kind::Endpoints => key(&self.endpoints, id),
+        }
+    }
+
+    pub(crate) fn key_book(&self, kind: Kind) -> Option<&KeyBook> {
+        match kind {
+            Kind::Areas => None,
+            Kind::HazardPoints => Some(self.hazard_points.keys()),
+            Kind::Subscribers => Some(self.subscribers.keys()),
+            Kind::Speakers => Some(self.speakers.keys()),
+            Kind::Endpoints => Some(self.endpoints.keys()),
+        }
+    }
+
+    /// Keeps the key of an id that is not there for its coming back.
+    pub(crate) fn retire(&mut self, kind: Kind, id: &str, key: u32, opted_out: bool) {
+        let retired = Retired { key, opted_out };
+        match kind {
+            Kind::Areas => {}
+            Kind::HazardPoints => self.hazard_points.retire(id, retired),
+            Kind::Subscribers => self.subscribers.retire(id, retired),
+            Kind::Speakers => self.speakers.retire(id, retired),
+            Kind::Endpoints => self.endpoints.retire(id, retired),
+        }
+    }
+
+    pub(crate) fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
     }
 
     /// Goes on behind the marks of a state that was lost: its generation and its keys are not used again.

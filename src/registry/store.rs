@@ -1,10 +1,10 @@
-//! Owns the registry on disk: one file per generation, the newest sound one is the registry.
+//! Owns the registry on disk: the newest sound generation and the changes logged since are the registry.
 //! Refuses to know HTTP, keys and who may change what.
 //! Invariant: a change is on disk, whole and fsynced, before anybody sees its snapshot; a power cut leaves the one before or the one after.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::{self, BufReader, BufWriter, Write},
+    fs::File,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -15,25 +15,40 @@ use serde::Serialize;
 use super::{
     columns::Kind,
     edit::{Change, edited},
-    file::{self, FileError, Marks},
-    import::{ImportFile, ImportOptions, read_files},
+    file::FileError,
+    import::{ImportFile, ImportOptions, Progress, read_files},
+    log::ChangeLog,
     merge::{Counts, Import, Merged, Mode, merge},
+    opening::{self, Found},
+    replay,
+    shelf::{drop_old, generation_path, log_path, write_file},
     snapshot::Snapshot,
 };
 use crate::fault::Fault;
-
-/// Generations kept: the newest, and two to fall back on.
-const GENERATIONS_KEPT: usize = 3;
-/// Two processes that both write would lose each other's changes.
-const LOCK_NAME: &str = "registry.lock";
 
 /// The registry of one gateway. Writers wait for each other; readers never wait.
 #[derive(Debug)]
 pub struct Registry {
     dir: PathBuf,
     current: ArcSwap<Snapshot>,
-    /// Holds the lock on the directory as long as the registry is open.
-    writing: Mutex<File>,
+    writing: Mutex<Writing>,
+}
+
+#[derive(Debug)]
+struct Writing {
+    /// Held as long as the registry is open.
+    _lock: File,
+    log: Log,
+}
+
+/// Where the next edit goes.
+#[derive(Debug)]
+pub(super) enum Log {
+    /// Into a log that is still to be made, beside the generation that is current.
+    Unmade,
+    Open(ChangeLog),
+    /// What is on disk is not known, or is not the current state: into a whole generation.
+    Unusable,
 }
 
 /// A registry that has been opened, and what was found damaged on the way: worth an alarm.
@@ -92,44 +107,12 @@ pub struct KindCounts {
 }
 
 impl Registry {
-    /// Opens the newest sound generation under `dir`, which is made if need be.
+    /// Opens the newest sound generation under `dir`, which is made if need be, with the changes logged since.
     pub fn open(dir: &Path) -> Result<Opened, OpenError> {
-        let at_dir = |source| OpenError::Directory { dir: dir.to_owned(), source };
-        make_dir(dir).map_err(at_dir)?;
-        let lock = File::create(dir.join(LOCK_NAME)).map_err(at_dir)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::InUse { dir: dir.to_owned() },
-            TryLockError::Error(source) => at_dir(source),
-        })?;
-        let files = generations(dir).map_err(at_dir)?;
-        let mut damaged: Vec<Damaged> = Vec::new();
-        let mut lost = Marks::default();
-        let mut found: Option<Snapshot> = None;
-        for path in files.iter().rev() {
-            match read_file(path) {
-                Ok(snapshot) => {
-                    found = Some(snapshot);
-                    break;
-                }
-                Err(error) => {
-                    lost = read_file_marks(path).map_or(lost, |marks| newer(lost, marks));
-                    damaged.push(Damaged { file: path.clone(), error });
-                }
-            }
-        }
-        if found.is_none() && !damaged.is_empty() {
-            return Err(OpenError::AllDamaged { dir: dir.to_owned(), count: damaged.len(), newest: damaged.swap_remove(0).error });
-        }
-        for Damaged { file, .. } in &mut damaged {
-            let aside = file.with_extension("damaged");
-            fs::rename(&*file, &aside).map_err(at_dir)?;
-            *file = aside;
-        }
-        let mut snapshot = found.unwrap_or_default();
-        // Keys given away in a lost generation may stand in plans: they are not given again.
-        snapshot.skip_to(lost);
+        let Found { lock, snapshot, log, damaged } = opening::open(dir)?;
         let snapshot = Arc::new(snapshot);
-        let registry = Self { dir: dir.to_owned(), current: ArcSwap::new(Arc::clone(&snapshot)), writing: Mutex::new(lock) };
+        let writing = Mutex::new(Writing { _lock: lock, log });
+        let registry = Self { dir: dir.to_owned(), current: ArcSwap::new(Arc::clone(&snapshot)), writing };
         Ok(Opened { registry, snapshot, damaged })
     }
 
@@ -139,36 +122,85 @@ impl Registry {
 
     /// Takes in files, all or nothing. Blocking; a million rows take seconds.
     pub fn import(&self, files: &[ImportFile<'_>], options: ImportOptions) -> Result<ImportReport, RegistryError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (import, merged) = self.read(files, options)?;
-        let snapshot = self.keep(merged.snapshot)?;
+        self.import_watched(files, options, &|_| {})
+    }
+
+    /// The same, telling how far it is.
+    pub fn import_watched(
+        &self,
+        files: &[ImportFile<'_>],
+        options: ImportOptions,
+        watch: &dyn Fn(Progress),
+    ) -> Result<ImportReport, RegistryError> {
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (import, merged) = self.read(files, options, watch)?;
+        watch(Progress::Writing);
+        let snapshot = self.keep(&mut writing.log, merged.snapshot)?;
         Ok(report(&import, merged.counts, merged.warnings, snapshot, false))
     }
 
     /// What `import` would do, without doing it.
     pub fn dry_run(&self, files: &[ImportFile<'_>], options: ImportOptions) -> Result<ImportReport, RegistryError> {
-        let (import, merged) = self.read(files, options)?;
+        self.dry_run_watched(files, options, &|_| {})
+    }
+
+    pub fn dry_run_watched(
+        &self,
+        files: &[ImportFile<'_>],
+        options: ImportOptions,
+        watch: &dyn Fn(Progress),
+    ) -> Result<ImportReport, RegistryError> {
+        let (import, merged) = self.read(files, options, watch)?;
         Ok(report(&import, merged.counts, merged.warnings, Arc::new(merged.snapshot), true))
     }
 
     /// Takes in records that are there already: a generated county.
     pub fn import_records(&self, import: &Import, mode: Mode) -> Result<ImportReport, RegistryError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let merged = merge(&self.current(), import, mode).map_err(RegistryError::Refused)?;
-        let snapshot = self.keep(merged.snapshot)?;
+        let snapshot = self.keep(&mut writing.log, merged.snapshot)?;
         Ok(report(import, merged.counts, merged.warnings, snapshot, false))
     }
 
-    /// Makes single changes, all or nothing. Blocking: the whole registry is written.
+    /// Makes single changes, all or nothing. Blocking: they are on disk when it returns, and no reader waits meanwhile.
     pub fn edit(&self, changes: &[Change]) -> Result<Arc<Snapshot>, RegistryError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = edited(&self.current(), changes).map_err(RegistryError::Refused)?;
-        self.keep(next)
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
+        let next = edited(&current, changes).map_err(RegistryError::Refused)?;
+        let Some(edit) = replay::edit_of(&current, changes, &next) else { return self.keep(&mut writing.log, next) };
+        if matches!(writing.log, Log::Unmade) {
+            let path = log_path(&self.dir, current.generation());
+            writing.log = Log::Open(ChangeLog::create(&path, current.generation()).map_err(|source| write_error(&path, source))?);
+        }
+        let Log::Open(log) = &mut writing.log else { return self.keep(&mut writing.log, next) };
+        if log.is_overgrown() {
+            return self.keep(&mut writing.log, next);
+        }
+        if let Err(source) = log.append(&edit) {
+            writing.log = Log::Unusable;
+            return Err(RegistryError::Write { file: self.dir.clone(), source });
+        }
+        let next = Arc::new(next);
+        self.current.store(Arc::clone(&next));
+        if log.is_full() {
+            self.take_up(&mut writing.log, &next);
+        }
+        Ok(next)
     }
 
-    fn read(&self, files: &[ImportFile<'_>], options: ImportOptions) -> Result<(Import, Merged), RegistryError> {
+    /// Writes the state that a full log has come to as a whole generation; the log stays, should that file be lost.
+    fn take_up(&self, log: &mut Log, state: &Snapshot) {
+        match self.write(state) {
+            Ok(()) => *log = Log::Unmade,
+            // The changes are on disk, in the log; the next edit tries again.
+            Err(error) => tracing::warn!(%error, "the registry's change log is full, and no whole generation can be written"),
+        }
+    }
+
+    fn read(&self, files: &[ImportFile<'_>], options: ImportOptions, watch: &dyn Fn(Progress)) -> Result<(Import, Merged), RegistryError> {
         let current = self.current();
-        let (import, faults) = read_files(files, options, &current);
+        let (import, faults) = read_files(files, options, &current, watch);
+        watch(Progress::Merging);
         let merged = merge(&current, &import, options.mode);
         let mut list = faults.into_list();
         match merged {
@@ -182,16 +214,26 @@ impl Registry {
     }
 
     /// Writes a state and only then lets it be seen.
-    fn keep(&self, next: Snapshot) -> Result<Arc<Snapshot>, RegistryError> {
-        let path = self.dir.join(format!("registry-{:012}.bin", next.generation()));
-        write_file(&self.dir, &path, &next).map_err(|source| RegistryError::Write { file: path.clone(), source })?;
+    fn keep(&self, log: &mut Log, next: Snapshot) -> Result<Arc<Snapshot>, RegistryError> {
+        self.write(&next)?;
+        *log = Log::Unmade;
         let next = Arc::new(next);
         self.current.store(Arc::clone(&next));
+        Ok(next)
+    }
+
+    fn write(&self, state: &Snapshot) -> Result<(), RegistryError> {
+        let path = generation_path(&self.dir, state.generation());
+        write_file(&self.dir, &path, state).map_err(|source| write_error(&path, source))?;
         if let Err(error) = drop_old(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "old registry generations could not be removed");
         }
-        Ok(next)
+        Ok(())
     }
+}
+
+fn write_error(file: &Path, source: io::Error) -> RegistryError {
+    RegistryError::Write { file: file.to_owned(), source }
 }
 
 fn report(
@@ -204,69 +246,4 @@ fn report(
     let named = counts.into_iter().filter(|(kind, _)| import.kinds.contains(kind));
     let counts = named.map(|(kind, counts)| KindCounts { kind: kind.name(), counts }).collect();
     ImportReport { dry_run, generation: snapshot.generation(), counts, warnings, snapshot }
-}
-
-fn newer(a: Marks, b: Marks) -> Marks {
-    let mut next_keys = a.next_keys;
-    next_keys.iter_mut().zip(b.next_keys).for_each(|(key, other)| *key = other.max(*key));
-    Marks { generation: a.generation.max(b.generation), next_keys }
-}
-
-/// Makes a directory and those above it, and has each name on disk: one that is not takes everything below it along in a power cut.
-fn make_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_dir(parent)?;
-    fs::create_dir_all(dir)?;
-    sync_dir(parent)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// The registry files of a directory, oldest first.
-fn generations(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-        if name.starts_with("registry-") && name.ends_with(".bin") {
-            files.push(path);
-        }
-    }
-    // Numbers are padded, so names sort as generations do.
-    files.sort();
-    Ok(files)
-}
-
-fn read_file(path: &Path) -> Result<Snapshot, FileError> {
-    let input = File::open(path)?;
-    let bytes_total = input.metadata()?.len();
-    file::read(&mut BufReader::new(input), bytes_total)
-}
-
-fn read_file_marks(path: &Path) -> Result<Marks, FileError> {
-    let input = File::open(path)?;
-    let bytes_total = input.metadata()?.len();
-    file::read_marks(&mut BufReader::new(input), bytes_total)
-}
-
-/// Under another name first, so that a file of the right name is always whole.
-fn write_file(dir: &Path, path: &Path, snapshot: &Snapshot) -> io::Result<()> {
-    let unfinished = path.with_extension("unfinished");
-    let mut out = BufWriter::new(File::create(&unfinished)?);
-    file::write(snapshot, &mut out)?;
-    out.flush()?;
-    out.get_ref().sync_all()?;
-    fs::rename(&unfinished, path)?;
-    sync_dir(dir)
-}
-
-fn drop_old(dir: &Path) -> io::Result<()> {
-    let files = generations(dir)?;
-    let spare = files.len().saturating_sub(GENERATIONS_KEPT);
-    files[..spare].iter().try_for_each(fs::remove_file)
 }

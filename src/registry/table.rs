@@ -4,13 +4,17 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::{place::Place, tree::as_usize};
+use super::{
+    hashed::{Moves, hash, same_hash},
+    place::Place,
+    tree::as_usize,
+};
 
-/// Rows of one kind; five times the largest county, and far from the ends of `u32`.
-pub(crate) const ROWS_MAX: usize = 5_000_000;
+/// Rows of one kind: five million households with everybody on duty beside them, and far from the ends of `u32`.
+pub(crate) const ROWS_MAX: usize = 6_000_000;
 
-/// `by_key` of a key whose record is gone.
-const GONE: u32 = u32::MAX;
+/// Position of what is gone.
+pub(crate) const GONE: u32 = u32::MAX;
 
 /// The numbers of one kind's rows, of fixed width on disk.
 pub(crate) trait Facts: Copy + PartialEq {
@@ -100,8 +104,10 @@ impl<F: Facts> Table<F> {
         nodes: usize,
         keys: KeyBook,
         mut draft: impl FnMut(u32, &mut String) -> (Place, F),
-    ) -> Result<Self, TooMuchText> {
-        entries.sort_unstable_by_key(|entry| (entry.node, entry.key));
+    ) -> Result<(Self, Moves), TooMuchText> {
+        // Kept rows come in order and few others with them: the stable sort finds that out.
+        entries.sort_by_key(|entry| (entry.node, entry.key));
+        let mut moves = Moves { to: vec![GONE; old.rows.len()], new: Vec::new() };
         let mut rows = Vec::with_capacity(entries.len());
         let mut places = Vec::with_capacity(entries.len());
         let mut text = String::with_capacity(old.text.len());
@@ -109,19 +115,23 @@ impl<F: Facts> Table<F> {
             let text_at = u32::try_from(text.len()).map_err(|_| TooMuchText)?;
             let (place, facts) = match source {
                 Source::Kept(position) => {
+                    moves.to[position as usize] = count(rows.len());
                     text.push_str(old.blob(position));
                     (old.places[position as usize], old.rows[position as usize].facts)
                 }
-                Source::Draft(at) => draft(at, &mut text),
+                Source::Draft(at) => {
+                    moves.new.push(count(rows.len()));
+                    draft(at, &mut text)
+                }
             };
             rows.push(Row { key, node, text_at, facts });
             places.push(place);
         }
         text.shrink_to_fit();
         let mut table = Self { rows, places, text, by_id: Vec::new(), by_key: Vec::new(), starts: Vec::new(), keys };
-        table.by_id = sorted_by_hash(0..count(table.rows.len()), |position| table.id(position));
+        table.by_id = moves.index(&old.by_id, |position| table.id(position));
         table.index(nodes);
-        Ok(table)
+        Ok((table, moves))
     }
 
     /// From what a file held; `None` when it does not hang together.
@@ -134,10 +144,15 @@ impl<F: Facts> Table<F> {
         nodes: usize,
     ) -> Option<Self> {
         let sorted = rows.is_sorted_by_key(|row| (row.node, row.key));
-        let in_bounds =
-            |row: &Row<F>| row.key < keys.next && (row.node as usize) < nodes && whole_blob(&text, row.text_at as usize, F::TEXTS);
+        // The texts of a row end where those of the next begin.
+        let mut text_at = Some(0);
+        let mut in_bounds = |row: &Row<F>| {
+            let follows = text_at == Some(row.text_at as usize);
+            text_at = whole_blob(&text, row.text_at as usize, F::TEXTS);
+            follows && row.key < keys.next && (row.node as usize) < nodes && text_at.is_some()
+        };
         let indexed = by_id.len() == rows.len() && by_id.iter().all(|&position| (position as usize) < rows.len());
-        let sound = sorted && indexed && places.len() == rows.len() && rows.len() <= ROWS_MAX && rows.iter().all(in_bounds);
+        let sound = sorted && indexed && places.len() == rows.len() && rows.len() <= ROWS_MAX && rows.iter().all(&mut in_bounds);
         if !sound || keys.retired.values().any(|retired| retired.key >= keys.next) {
             return None;
         }
@@ -207,7 +222,7 @@ impl<F: Facts> Table<F> {
     /// All texts of a row, as they stand in the arena.
     pub(crate) fn blob(&self, position: u32) -> &str {
         let start = self.rows[position as usize].text_at as usize;
-        let end = (0..F::TEXTS).fold(start, |at, _| field_range(&self.text, at).end);
+        let end = self.rows.get(position as usize + 1).map_or(self.text.len(), |next| next.text_at as usize);
         &self.text[start..end]
     }
 
@@ -225,6 +240,10 @@ impl<F: Facts> Table<F> {
 
     pub(crate) fn set_facts(&mut self, position: u32, facts: F) {
         self.rows[position as usize].facts = facts;
+    }
+
+    pub(crate) fn retire(&mut self, id: &str, retired: Retired) {
+        self.keys.retired.insert(id.into(), retired);
     }
 
     /// Leaves out keys that were given away in a state that is lost.
@@ -275,38 +294,18 @@ fn field_range(text: &str, at: usize) -> Range<usize> {
     start..start + len
 }
 
-/// Whether `texts` whole texts stand at `at`: the check that lets reading trust a file that has passed its checksum.
-fn whole_blob(text: &str, mut at: usize, texts: usize) -> bool {
+/// Where `texts` whole texts that stand at `at` end: the check that lets reading trust a file that has passed its checksum.
+fn whole_blob(text: &str, mut at: usize, texts: usize) -> Option<usize> {
     for _ in 0..texts {
         let header_bytes = if text.as_bytes().get(at) == Some(&LONG) { 3 } else { 1 };
         if at + header_bytes > text.len() {
-            return false;
+            return None;
         }
         let range = field_range(text, at);
-        if text.get(range.clone()).is_none() {
-            return false;
-        }
+        text.get(range.clone())?;
         at = range.end;
     }
-    true
-}
-
-/// FNV-1a: small, and the same on every machine, as the sorted index is stored.
-pub(crate) fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Positions in the order of their text's hash.
-pub(crate) fn sorted_by_hash<'a>(positions: impl Iterator<Item = u32>, text: impl Fn(u32) -> &'a str) -> Vec<u32> {
-    let mut hashed: Vec<(u64, u32)> = positions.map(|position| (hash(text(position)), position)).collect();
-    hashed.sort_unstable();
-    hashed.into_iter().map(|(_, position)| position).collect()
-}
-
-/// The run of an index made by `sorted_by_hash` that has one hash; the caller compares the texts.
-pub(crate) fn same_hash<'t>(index: &[u32], wanted: u64, text: impl Fn(u32) -> &'t str) -> impl Iterator<Item = u32> {
-    let start = index.partition_point(|&position| hash(text(position)) < wanted);
-    index[start..].iter().copied().take_while(move |&position| hash(text(position)) == wanted)
+    Some(at)
 }
 
 pub(crate) fn count(rows: usize) -> u32 {

@@ -1,0 +1,97 @@
+//! Owns the names of the registry's files in its directory, and how one of them comes there whole.
+//! Refuses to know what they hold.
+//! Invariant: a generation's file of the right name is whole; the log beside it goes no sooner than it does.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    file::{self, FileError, Marks},
+    snapshot::Snapshot,
+};
+
+/// Generations kept: the newest, and two to fall back on.
+const GENERATIONS_KEPT: usize = 3;
+
+pub(super) fn generation_path(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("registry-{generation:012}.bin"))
+}
+
+/// The log of the changes made to a generation.
+pub(super) fn log_path(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("registry-{generation:012}.log"))
+}
+
+/// Makes a directory and those above it, and has each name on disk: one that is not takes everything below it along in a power cut.
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_dir(parent)?;
+    fs::create_dir_all(dir)?;
+    sync_dir(parent)
+}
+
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// The whole generations of a directory, oldest first.
+pub(super) fn generations(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    numbered(dir, ".bin")
+}
+
+/// The change logs, by the generation they belong to.
+pub(super) fn logs(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    numbered(dir, ".log")
+}
+
+fn numbered(dir: &Path, ending: &str) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        let number = name.strip_prefix("registry-").and_then(|name| name.strip_suffix(ending));
+        if let Some(number) = number.and_then(|number| number.parse().ok()) {
+            files.push((number, path));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+pub(super) fn read_file(path: &Path) -> Result<Snapshot, FileError> {
+    let input = File::open(path)?;
+    let bytes_total = input.metadata()?.len();
+    file::read(&mut BufReader::new(input), bytes_total)
+}
+
+pub(super) fn read_file_marks(path: &Path) -> Result<Marks, FileError> {
+    let input = File::open(path)?;
+    let bytes_total = input.metadata()?.len();
+    file::read_marks(&mut BufReader::new(input), bytes_total)
+}
+
+/// Under another name first, so that a file of the right name is always whole.
+pub(super) fn write_file(dir: &Path, path: &Path, snapshot: &Snapshot) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    let mut out = BufWriter::new(File::create(&unfinished)?);
+    file::write(snapshot, &mut out)?;
+    out.flush()?;
+    out.get_ref().sync_all()?;
+    fs::rename(&unfinished, path)?;
+    sync_dir(dir)
+}
+
+/// Removes generations beyond those kept, and the logs that belong to no kept one.
+pub(super) fn drop_old(dir: &Path) -> io::Result<()> {
+    let files = generations(dir)?;
+    let spare = files.len().saturating_sub(GENERATIONS_KEPT);
+    files[..spare].iter().try_for_each(|(_, file)| fs::remove_file(file))?;
+    let oldest = if spare > 0 { files[spare].0 } else { 0 };
+    logs(dir)?.iter().filter(|(generation, _)| *generation < oldest).try_for_each(|(_, log)| fs::remove_file(log))
+}
