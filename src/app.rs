@@ -19,7 +19,7 @@ use crate::{
     config::{Checked, ConfigFault, Judges, Layers, SignatureSettings, SourceSettings},
     engine::{Approval, Gateway, Setup, Source},
     fault::Fault,
-    http::{self, Edge, Settings, Tls, TlsFiles},
+    http::{self, Settings, Tls, TlsFiles},
     inlet,
     message::token::AnswerTokens,
     policy::Policy,
@@ -167,7 +167,7 @@ impl App {
         gateway.start().await?;
         let stop_http = CancellationToken::new();
         let ways = Ways::start(config.inlets, config.relays, &gateway, &proofs, &config.server.data_dir, &config.base_dir)?;
-        let edge = Edge {
+        let parts = http::Parts {
             gateway: gateway.clone(),
             access: Arc::clone(&access),
             proofs: Arc::clone(&proofs),
@@ -181,7 +181,7 @@ impl App {
             }),
             shutdown: stop_http.clone(),
         };
-        let http = tokio::spawn(http::serve(listener, http::router(edge), tls.clone(), stop_http.clone(), config.server.shutdown_grace));
+        let http = tokio::spawn(http::serve(listener, http::router(parts), tls.clone(), stop_http.clone(), config.server.shutdown_grace));
         tracing::info!(%address, replayed = opened.replayed, "the gateway is ready");
         let grace = config.server.shutdown_grace;
         Ok(Self {

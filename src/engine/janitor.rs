@@ -20,6 +20,7 @@ use crate::{
         ledger::Shelf,
         slot::Phase,
     },
+    telemetry::metrics as meter,
     time::Timestamp,
 };
 
@@ -37,6 +38,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             () = inner.stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        meter::tidy();
         // Also the look that raises the alarm of a full disk when nobody posts anything, and takes note of its end.
         let has_room = inner.journal.space().is_ok();
         if has_room && !had_room {
