@@ -7,6 +7,9 @@ mod descriptors;
 mod disk;
 mod failed_write;
 mod far_end;
+#[path = "../forgetful/mod.rs"]
+mod forgetful;
+mod power;
 #[path = "../peers/process.rs"]
 mod process;
 #[path = "../peers/program.rs"]
