@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
 
+mod broken_disk;
 mod descriptors;
 mod disk;
 mod failed_write;

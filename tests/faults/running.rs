@@ -82,8 +82,12 @@ impl Running {
     }
 
     pub(crate) async fn post(&self, number: u32) -> Response {
+        self.try_post(number).await.unwrap()
+    }
+
+    pub(crate) async fn try_post(&self, number: u32) -> reqwest::Result<Response> {
         let request = self.http.post(format!("{}/v1/alerts", self.url)).bearer_auth(&self.bureau);
-        request.header("content-type", "application/json").body(alert(number)).send().await.unwrap()
+        request.header("content-type", "application/json").body(alert(number)).send().await
     }
 
     /// Posts an alert that must be taken; its path.
