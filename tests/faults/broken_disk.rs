@@ -65,6 +65,20 @@ async fn fails_in_mid_work(trouble: Trouble) {
         for alert in known["items"].as_array().unwrap() {
             gateway.until_told(&format!("/v1/alerts/{}", alert["id"].as_str().unwrap())).await;
         }
+        // What the broken disk never took, and the process after it could still read, must be safe by now.
+        gateway.process.signal("-KILL");
+        assert_eq!(gateway.process.wait(DEADLINE).await, None, "a killed process has no exit code");
+        disk.cut(None);
+        gateway.start_again();
+        gateway.until_ready_says(StatusCode::OK).await;
+        let said = gateway.process.tail();
+        assert!(!said.contains("was mended at start"), "a cut of the power is no damage: {said}");
+        let after = gateway.json("/v1/alerts").await;
+        let ids = |list: &serde_json::Value| list["items"].as_array().unwrap().iter().map(|alert| alert["id"].clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&after), ids(&known));
+        for alert in known["items"].as_array().unwrap() {
+            gateway.until_told(&format!("/v1/alerts/{}", alert["id"].as_str().unwrap())).await;
+        }
         let twice = far.came().values().filter(|times| **times > 1).count();
         // What was at the far end when the store failed, and one lease at most that was on its way there.
         assert!(twice <= 2 * AT_ONCE, "{twice} were told twice");

@@ -9,6 +9,7 @@ mod disk;
 mod failed_write;
 mod far_end;
 #[path = "../forgetful/mod.rs"]
+#[allow(dead_code, reason = "only the crash tests cut the power at a beat")]
 mod forgetful;
 mod power;
 #[path = "../peers/process.rs"]

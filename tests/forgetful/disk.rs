@@ -148,6 +148,13 @@ impl Disk {
         Ok(())
     }
 
+    /// A sync that failed: as Linux does it, what it was to make safe counts as written and is never tried again.
+    pub(crate) fn fail_sync(&mut self, number: Number) {
+        if let Some(Node { thing: Thing::File(content), .. }) = self.nodes.get_mut(&number) {
+            content.touched.clear();
+        }
+    }
+
     /// Bytes that a cut would take.
     pub(crate) fn unsafe_bytes(&self) -> usize {
         let of = |node: &Node| match &node.thing {

@@ -56,7 +56,10 @@ impl State {
 
     fn asked_to_sync(&mut self, number: Number, reply: ReplyEmpty) {
         match self.trouble {
-            Some(Trouble::SyncFails) => reply.error(Errno::EIO),
+            Some(Trouble::SyncFails) => {
+                self.disk.fail_sync(number);
+                reply.error(Errno::EIO);
+            }
             Some(Trouble::SyncHangs) => self.waiting.push((number, reply)),
             Some(Trouble::WriteFails) | None => self.sync(number, reply),
         }
