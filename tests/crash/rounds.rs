@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::{
     DEADLINE, FIXTURE, SENDER, STOP,
     corrupted::MENDED,
-    fickle::Fickle,
+    fickle::{Fickle, TIMEOUT},
     forgetful::Forgetful,
     number,
     process::{free_port, until},
@@ -312,10 +312,11 @@ pub(crate) fn configure(dir: &Path, data: &Path, port: u16, far: &str) -> PathBu
     let text = fs::read_to_string(&file).unwrap();
     let text = text.replace(r#""text": "#, r#""notify": {{ callback_url|tojson }}, "text": "#);
     let more = format!(
-        r#"timeout = "500ms"
+        r#"timeout = "{timeout}ms"
 callback_token = "{TOKEN}"
 receipt = {{ id = "/id", status = "/status", delivered = ["DELIVRD"], failed = {{ UNDELIV = "reject" }} }}
-"#
+"#,
+        timeout = TIMEOUT.as_millis(),
     );
     fs::write(&file, text + &more).unwrap();
     file

@@ -8,13 +8,12 @@ use crate::{
     far_end::FarEnd,
     forgetful::{Forgetful, Trouble},
     process::until,
-    running::{AT_ONCE, DEADLINE, Running},
+    running::{AT_ONCE, DEADLINE, PLAIN, Running},
 };
 
 const HOUSEHOLDS: usize = 100;
 /// Exit code of a command that could not be carried out.
 const NOT_DONE: i32 = 3;
-const PLAIN: &str = "exec \"$@\"";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_fails_ends_the_process_and_loses_nothing() {

@@ -18,4 +18,5 @@ mod process;
 #[allow(dead_code, reason = "a program that is not ready is started by `running`")]
 mod program;
 mod running;
+mod sigterm;
 mod tmpfs;
