@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use rand::RngExt as _;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -234,11 +235,13 @@ impl App {
         Some(format!("the store in {data} cannot be written: {why}; a new start checks and mends it when the disk is well"))
     }
 
-    /// Intake closed, no new leases, what is in flight ends within the grace, the store is closed last.
+    /// Intake closed, no new leases, what is in flight ends, the store is closed last: all within one grace.
     pub async fn stop(self) -> anyhow::Result<()> {
+        let end = Instant::now() + self.grace;
         self.stop_http.cancel();
-        self.ways.stop(self.grace).await;
-        self.gateway.stop(self.grace).await?;
+        // What comes in is posted in a moment; the rest of the grace is for what goes out.
+        self.ways.stop(self.grace / 2).await;
+        self.gateway.stop(end.saturating_duration_since(Instant::now())).await?;
         self.http.await??;
         if let Some(broker) = self.broker_task {
             broker.stop().await;

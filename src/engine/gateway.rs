@@ -10,7 +10,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -49,6 +52,8 @@ use crate::{
 const OUTCOMES_WAITING: usize = 16_384;
 /// Reports of one connected far end that may wait; beyond it the far end does.
 const REPORTS_WAITING: usize = 4_096;
+/// This part of the grace is kept for leaving far ends in order and for the last outcomes.
+const GOODBYES: u32 = 5;
 
 /// Everything the engine is made of, checked and opened.
 pub struct Setup {
@@ -247,22 +252,23 @@ impl Gateway {
         Ok(())
     }
 
-    /// No new leases, wait for what is in flight, disconnect, commit. `Ok` when all of it was done within the grace.
+    /// No new leases, wait for what is in flight, disconnect, commit: all of it within the grace, or what is left counts as unknown.
     pub async fn stop(&self, grace: Duration) -> Result<(), Unavailable> {
+        let end = Instant::now() + grace;
         self.ready.send_replace(false);
         self.stop.cancel();
         self.senders.close();
         self.tasks.close();
-        let in_time = tokio::time::timeout(grace, self.senders.wait()).await;
-        if in_time.is_err() {
+        if tokio::time::timeout_at(end - grace / GOODBYES, self.senders.wait()).await.is_err() {
             tracing::warn!(grace_s = grace.as_secs(), "some messages were still in flight at the end of the grace; they count as unknown");
         }
-        for account in self.routes.accounts() {
-            if tokio::time::timeout(grace, account.channel.stop()).await.is_err() {
+        let goodbyes = self.routes.accounts().iter().map(|account| async move {
+            if tokio::time::timeout_at(end, account.channel.stop()).await.is_err() {
                 tracing::warn!(account = account.name(), "channel did not close in time");
             }
-        }
-        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+        });
+        futures::future::join_all(goodbyes).await;
+        if tokio::time::timeout_at(end, self.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
         Ok(self.journal.close().await?)

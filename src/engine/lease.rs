@@ -84,10 +84,11 @@ pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<
                 route
             }
         };
-        let tokens = if spare > 0 { spare } else { account.tokens(appetite.now()).await };
-        if inner.stop.is_cancelled() {
-            return;
-        }
+        let tokens = tokio::select! {
+            // A slow rate must not hold up the end.
+            () = inner.stop.cancelled() => return,
+            tokens = async { if spare > 0 { spare } else { account.tokens(appetite.now()).await } } => tokens,
+        };
         // Chosen only now: what came while we waited for the token may be more urgent.
         let best = most_urgent(&inner, &account, &routes).unwrap_or(route);
         let any = best.is_its_turn(&account, inner.clock.now());

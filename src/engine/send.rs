@@ -60,12 +60,19 @@ pub(crate) async fn run(
         let begun = Instant::now();
         for piece in pieces(&lease.works, account.channel.batching()) {
             for group in compose(&inner, &account, &lease, piece, &outcomes).await {
-                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                if let Some(end) = not_any_more(&inner, lease.alert) {
+                // Who stops does not wait for a far end that answers nobody.
+                let permit = tokio::select! {
+                    biased;
+                    permit = Arc::clone(&permits).acquire_owned() => permit.ok(),
+                    () = inner.stop.cancelled() => None,
+                };
+                let end = not_any_more(&inner, lease.alert);
+                let Some(permit) = permit.filter(|_| end.is_none()) else {
+                    let end = end.unwrap_or(Ended::PutBack);
                     let indices: Vec<u32> = group.iter().map(|message| message.id.index).collect();
                     report(&outcomes, &lease, &account, indices, &end).await;
                     continue;
-                }
+                };
                 let (account, outcomes, lease_facts) = (Arc::clone(&account), outcomes.clone(), LeaseFacts::of(&lease));
                 inner.tasks.spawn(async move {
                     hand_over(&account, &group, &lease_facts, &outcomes).await;

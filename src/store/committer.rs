@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::time::SharedClock;
 
 use super::{
-    AppendError, Claim, Durable, Entry, Fold, Month, Opened, Options, Seq, checkpoint,
+    AppendError, Claim, Durable, Entry, Fold, Month, Opened, Options, Seq, checkpoint, doubt,
     journal::{Answer, Request, State},
     ledger::{Disk, Ledger, LedgerError},
     lock::DirLock,
@@ -218,6 +218,7 @@ impl<F: Fold> Committer<F> {
 
     fn refuse(&self, waiters: impl IntoIterator<Item = Waiter>, error: &CommitError) {
         let why = error.to_string();
+        doubt::mark(&self.data);
         mark_failed(&self.state, &why);
         for waiter in waiters {
             // Whoever does not wait any more asked for nothing.
@@ -308,7 +309,7 @@ impl<F: Fold> Committer<F> {
 
     fn close(mut self, answer: tokio::sync::oneshot::Sender<Result<(), AppendError>>, mut waiting: mpsc::Receiver<Request>) {
         waiting.close();
-        let result = self.last_writes(&mut waiting);
+        let result = self.last_writes(&mut waiting).inspect_err(|_| doubt::mark(&self.data));
         let state = Arc::clone(&self.state);
         // Files and the lock are given back before the answer, so that the caller may open the store again.
         drop(self);

@@ -18,7 +18,7 @@ use crate::time::SharedClock;
 use super::{
     BackupError, BackupReport, Durable, ENTRY_BYTES_MAX, Entry, Fold, Health, NoSpace, OpenError, Opened, Options, Seq, backup,
     committer::{Committer, Snapshot},
-    opening,
+    doubt, opening,
     space::Space,
 };
 
@@ -81,7 +81,11 @@ impl Journal {
     pub fn open<F: Fold>(dir: &Path, options: Options, clock: SharedClock, mut fold: F) -> Result<(Self, Opened), OpenError> {
         let space = Space::new(dir, options.free_space.clone(), options.reserve_bytes);
         opening::look_for_room(dir, &space)?;
-        let (recovered, opened) = opening::open(dir, &clock, &mut fold)?;
+        let (recovered, opened) = opening::open(dir, &clock, &mut fold).inspect_err(|error| {
+            if matches!(error, OpenError::Io { .. }) {
+                doubt::mark(dir);
+            }
+        })?;
         let state = Arc::new(State { failed: OnceLock::new(), end: AtomicU64::new(opened.end.0), space });
         let (requests, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
         let committer = Committer::new(dir.to_owned(), options, clock, fold, recovered, &opened, Arc::clone(&state));

@@ -12,6 +12,7 @@ mod committer;
 mod conformance;
 pub mod dir;
 pub mod documents;
+mod doubt;
 mod inspect;
 mod journal;
 mod ledger;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    Fold, FoldError, Month, Seq, checkpoint,
+    Fold, FoldError, Month, Seq, checkpoint, doubt,
     inspect::open_trail,
     ledger::{Disk, Ledger, LedgerError},
     lock::{DirLock, LockError},
@@ -80,8 +80,12 @@ pub(super) fn open<F: Fold>(data: &Path, clock: &SharedClock, fold: &mut F) -> R
     let lock = DirLock::take(data)?;
     let io = |error| OpenError::Io { path: data.to_owned(), error };
     probe(data).map_err(io)?;
+    let written_again = doubt::settle(data).map_err(io)?;
     mend::finish_interrupted(data).map_err(io)?;
     let mut opening = Opening { data, now: clock.now(), opened: Opened::default(), bytes: 0 };
+    if let Some(bytes) = written_again {
+        opening.opened.notes.push(format!("the disk had failed: {bytes} bytes that may have stood in memory alone were written again"));
+    }
     let known = opening.restore_checkpoint(fold).map_err(io)?;
     let months = Month::all(data).map_err(io)?;
     if months.is_empty() && known > 0 {

@@ -25,7 +25,7 @@ const ROUNDS: usize = 6;
 const HOUSEHOLDS: usize = 50;
 /// One township: a plan, receipts and outcomes, but not a long round.
 const TOWNSHIP: &str = "510726100";
-const MENDED: &str = "the store was mended at start";
+pub(crate) const MENDED: &str = "the store was mended at start";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_files_are_set_aside_rebuilt_and_told() {
@@ -99,8 +99,8 @@ async fn one(place: Place, seed: u64) -> After {
 
 async fn site(seed: u64) -> Site {
     let (dir, port, far) = (TempDir::new().unwrap(), free_port(), Fickle::start(seed).await);
-    let config = configure(dir.path(), port, &far.url);
     let data = dir.path().join("data");
+    let config = configure(dir.path(), &data, port, &far.url(0));
     run(&["registry", "generate", "--households", &HOUSEHOLDS.to_string(), "--seed", "7", "--data", data.to_str().unwrap()], 0);
     let (bureau, duty) = (new_key(&config, "met", "bureau", Some("met")), new_key(&config, "duty", "duty", None));
     let gateway = Gateway::start(&config, port).await;

@@ -5,7 +5,11 @@
 
 mod corrupted;
 mod fickle;
+#[path = "../forgetful/mod.rs"]
+#[allow(dead_code, reason = "only the tests of faults make a disk fail")]
+mod forgetful;
 mod gateway;
+mod power;
 #[path = "../peers/process.rs"]
 mod process;
 #[path = "../peers/program.rs"]
@@ -42,8 +46,8 @@ async fn a_program_killed_in_the_middle_of_its_work_forgets_nobody() {
     eprintln!("seed {seed}: set LASTMILE_CRASH_SEED to it to run the same again");
     let mut rng = StdRng::seed_from_u64(seed);
     let (dir, port, far) = (TempDir::new().unwrap(), free_port(), SmsGateway::start(seed).await);
-    let config = configure(dir.path(), port, &far.url);
     let data = dir.path().join("data");
+    let config = configure(dir.path(), &data, port, &far.url);
     let [households, registry_seed] = [HOUSEHOLDS.to_string(), (seed % 1_000).to_string()];
     let data = data.to_str().unwrap();
     run(&["registry", "generate", "--households", &households, "--seed", &registry_seed, "--data", data], 0);
@@ -155,7 +159,7 @@ fn alert() -> String {
     alert.to_string()
 }
 
-fn configure(dir: &Path, port: u16, far: &str) -> std::path::PathBuf {
+fn configure(dir: &Path, data: &Path, port: u16, far: &str) -> std::path::PathBuf {
     let policy = "[[rule]]\nevents = [\"*\"]\nroles = [\"*\"]\nchannels = [\"sms\"]\n";
     let text = format!(
         r#"
@@ -181,8 +185,7 @@ ok = {{ path = "/code", equals = ["OK"] }}
 error = {{ classes = {{ NO_SUCH_NUMBER = "reject" }} }}
 concurrency = 32
 retry = ["200ms", "500ms", "1s"]
-"#,
-        data = dir.join("data"),
+"#
     );
     fs::write(dir.join("policy.toml"), policy).unwrap();
     let file = dir.join("lastmile.toml");

@@ -3,7 +3,11 @@
 
 mod judge;
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lastmile::time::{Clock as _, SystemClock};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -14,7 +18,9 @@ use tokio::time::Instant;
 
 use crate::{
     DEADLINE, FIXTURE, SENDER, STOP,
-    fickle::Fickle,
+    corrupted::MENDED,
+    fickle::{Fickle, TIMEOUT},
+    forgetful::Forgetful,
     number,
     process::{free_port, until},
     program::{self, Gateway, new_key, run},
@@ -41,63 +47,140 @@ enum Point {
     Starting(u64),
 }
 
-struct Run {
+/// What goes away with the process.
+pub(crate) enum Loss {
+    /// Nothing else: what it has written is there.
+    Nothing,
+    /// The power: what was not synced is gone, or with `torn` half of it.
+    Power {
+        disk: Forgetful,
+        torn: bool,
+        /// Bytes that were not safe when it was cut.
+        took: usize,
+    },
+}
+
+/// A county whose gateway is killed again and again.
+pub(crate) struct Run {
     rng: StdRng,
     far: Fickle,
     gateway: Gateway,
     bureau: String,
     duty: String,
+    config: PathBuf,
+    data: PathBuf,
+    loss: Loss,
+    households: usize,
     told: Vec<Told>,
     kills: Vec<i64>,
     slowest_start: Duration,
     number: usize,
+    doubled: Doubled,
+    _home: TempDir,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_kills_lose_nothing_that_was_promised() {
     let (seed, rounds) = (seed(), rounds("LASTMILE_CRASH_ROUNDS", ROUNDS));
     eprintln!("seed {seed}: set LASTMILE_CRASH_SEED to it to run the same again");
-    let (dir, port, far) = (TempDir::new().unwrap(), free_port(), Fickle::start(seed).await);
-    let config = configure(dir.path(), port, &far.url);
-    let data = dir.path().join("data");
-    let data = data.to_str().unwrap();
-    run(&["registry", "generate", "--households", &HOUSEHOLDS.to_string(), "--seed", "7", "--data", data], 0);
-    let (bureau, duty) = (new_key(&config, "met", "bureau", Some("met")), new_key(&config, "duty", "duty", None));
-    let gateway = Gateway::start(&config, port).await;
-    let rng = StdRng::seed_from_u64(seed);
-    let (told, kills, slowest_start) = (Vec::new(), Vec::new(), Duration::ZERO);
-    let mut run = Run { rng, far, gateway, bureau, duty, told, kills, slowest_start, number: 0 };
-    let mut doubled = Doubled::default();
+    let mut run = Run::start(seed, HOUSEHOLDS, Loss::Nothing).await;
     for round in 0..rounds {
-        let from = run.told.len();
-        run.round().await;
-        run.settle(from).await;
-        doubled += run.judge(from).await;
+        run.round_and_judge().await;
         if round % 20 == 19 {
-            eprintln!("round {}: {} kills, {} messages, {} doubled", round + 1, run.kills.len(), run.far.messages(), doubled.all);
+            run.tell();
         }
     }
-    // What later kills may have done to earlier alerts.
-    run.judge(0).await;
-    let (messages, reports) = (run.far.messages(), run.far.reports());
-    assert_eq!(run.gateway.stop(STOP).await, Some(0), "SIGTERM drains and exits 0");
-    let verdict = program::json(&["store", "verify", "--data", data, "--json"], 0);
-    assert_eq!(verdict["sound"], true, "{verdict:#}");
-    eprintln!(
-        "{rounds} rounds, {} kills, {} alerts, {messages} messages, {reports} reports: 0 lost, {} doubled ({} by kills), slowest start {:?}",
-        run.kills.len(),
-        run.told.len(),
-        doubled.all,
-        doubled.by_kill,
-        run.slowest_start,
-    );
+    run.end().await;
 }
 
 pub(crate) fn rounds(name: &str, otherwise: usize) -> usize {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
+impl Loss {
+    fn strike(&mut self, rng: &mut StdRng) {
+        if let Self::Power { disk, torn, took } = self {
+            *took += disk.counts().0;
+            disk.cut(torn.then(|| rng.random()));
+        }
+    }
+}
+
 impl Run {
+    pub(crate) async fn start(seed: u64, households: usize, mut loss: Loss) -> Self {
+        let (home, port, far) = (TempDir::new().unwrap(), free_port(), Fickle::start(seed).await);
+        let data = match &loss {
+            Loss::Nothing => home.path().join("data"),
+            Loss::Power { disk, .. } => disk.data(),
+        };
+        let config = configure(home.path(), &data, port, &far.url(0));
+        let text = data.to_str().unwrap();
+        run(&["registry", "generate", "--households", &households.to_string(), "--seed", "7", "--data", text], 0);
+        let (bureau, duty) = (new_key(&config, "met", "bureau", Some("met")), new_key(&config, "duty", "duty", None));
+        let mut rng = StdRng::seed_from_u64(seed);
+        // What these commands have ended with is promised too.
+        loss.strike(&mut rng);
+        let gateway = Gateway::start(&config, port).await;
+        let (told, kills, slowest_start, doubled) = (Vec::new(), Vec::new(), Duration::ZERO, Doubled::default());
+        Self {
+            rng,
+            far,
+            gateway,
+            bureau,
+            duty,
+            config,
+            data,
+            loss,
+            households,
+            told,
+            kills,
+            slowest_start,
+            number: 0,
+            doubled,
+            _home: home,
+        }
+    }
+
+    pub(crate) async fn round_and_judge(&mut self) {
+        let from = self.told.len();
+        self.round().await;
+        self.settle(from).await;
+        self.doubled += self.judge(from).await;
+    }
+
+    pub(crate) fn tell(&self) {
+        let (kills, messages, reports) = (self.kills.len(), self.far.messages(), self.far.reports());
+        let Doubled { all, by_kill } = self.doubled;
+        eprintln!(
+            "{kills} kills, {} alerts, {messages} messages, {reports} reports: 0 lost, {all} doubled ({by_kill} by kills), slowest start {:?}",
+            self.told.len(),
+            self.slowest_start,
+        );
+        if let Loss::Power { took, .. } = &self.loss {
+            eprintln!("the cuts found {took} bytes that were not safe");
+        }
+    }
+
+    /// What later kills may have done to earlier alerts, and whether all that was kept is sound.
+    pub(crate) async fn end(mut self) {
+        self.judge(0).await;
+        self.tell();
+        self.stop_and_verify().await;
+    }
+
+    async fn stop_and_verify(&mut self) {
+        assert_eq!(self.gateway.stop(STOP).await, Some(0), "SIGTERM drains and exits 0");
+        let verdict = program::json(&["store", "verify", "--data", self.data.to_str().unwrap(), "--json"], 0);
+        assert_eq!(verdict["sound"], true, "{verdict:#}");
+    }
+
+    /// As `end`, and on with the same store.
+    pub(crate) async fn verify_and_go_on(&mut self) {
+        self.stop_and_verify().await;
+        self.life_ended();
+        self.gateway.start_again().await;
+    }
+
     async fn round(&mut self) {
         let (messages, reports) = (self.far.messages(), self.far.reports());
         self.post(None).await;
@@ -125,8 +208,8 @@ impl Run {
         match self.rng.random_range(0..8) {
             0 => Point::RightAfterTheAnswer,
             1 => Point::Planning(self.rng.random_range(1..40)),
-            2..5 => Point::Sending(messages + self.rng.random_range(1..HOUSEHOLDS)),
-            5..7 => Point::Reports(reports + self.rng.random_range(1..HOUSEHOLDS as u64 / 2)),
+            2..5 => Point::Sending(messages + self.rng.random_range(1..self.households)),
+            5..7 => Point::Reports(reports + self.rng.random_range(1..self.households as u64 / 2)),
             _ => Point::Starting(self.rng.random_range(1..900)),
         }
     }
@@ -164,12 +247,21 @@ impl Run {
         let begun = Instant::now();
         self.gateway.start_again().await;
         self.slowest_start = self.slowest_start.max(begun.elapsed());
+        let mended: Vec<_> = self.gateway.lines().into_iter().filter(|line| line.contains(MENDED)).collect();
+        assert!(mended.is_empty(), "a kill is no damage, but the store was mended: {mended:#?}");
     }
 
     async fn kill(&mut self) {
         self.gateway.kill().await;
+        self.loss.strike(&mut self.rng);
+        self.life_ended();
+    }
+
+    fn life_ended(&mut self) {
+        let (before, after) = (self.far.url(self.kills.len()), self.far.url(self.kills.len() + 1));
         self.kills.push(SystemClock.now().as_ms());
-        self.far.next_life();
+        let text = fs::read_to_string(&self.config).unwrap();
+        fs::write(&self.config, text.replace(&format!("{before}\""), &format!("{after}\""))).unwrap();
     }
 
     /// Posts an alert, or what ends or changes the last one.
@@ -215,15 +307,16 @@ pub(crate) fn alert(number: usize) -> Value {
     alert
 }
 
-pub(crate) fn configure(dir: &Path, port: u16, far: &str) -> std::path::PathBuf {
-    let file = crate::configure(dir, port, far);
+pub(crate) fn configure(dir: &Path, data: &Path, port: u16, far: &str) -> PathBuf {
+    let file = crate::configure(dir, data, port, far);
     let text = fs::read_to_string(&file).unwrap();
     let text = text.replace(r#""text": "#, r#""notify": {{ callback_url|tojson }}, "text": "#);
     let more = format!(
-        r#"timeout = "500ms"
+        r#"timeout = "{timeout}ms"
 callback_token = "{TOKEN}"
 receipt = {{ id = "/id", status = "/status", delivered = ["DELIVRD"], failed = {{ UNDELIV = "reject" }} }}
-"#
+"#,
+        timeout = TIMEOUT.as_millis(),
     );
     fs::write(&file, text + &more).unwrap();
     file

@@ -17,7 +17,7 @@ use crate::{
     failed_write::Kept,
     far_end::FarEnd,
     process::until,
-    running::{AT_ONCE, DEADLINE, Running},
+    running::{AT_ONCE, DEADLINE, PLAIN, Running},
     tmpfs::{Disk, MB},
 };
 
@@ -33,7 +33,6 @@ const MANY_HOUSEHOLDS: usize = 20_000;
 const INODES: u64 = 100;
 /// Exit code of a store that cannot be opened.
 const NOT_OPENED: i32 = 3;
-const PLAIN: &str = "exec \"$@\"";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_told_and_survived_without_a_restart() {

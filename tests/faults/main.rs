@@ -3,14 +3,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
 
+mod broken_disk;
 mod descriptors;
 mod disk;
 mod failed_write;
 mod far_end;
+#[path = "../forgetful/mod.rs"]
+#[allow(dead_code, reason = "only the crash tests cut the power at a beat")]
+mod forgetful;
+mod power;
 #[path = "../peers/process.rs"]
 mod process;
 #[path = "../peers/program.rs"]
 #[allow(dead_code, reason = "a program that is not ready is started by `running`")]
 mod program;
 mod running;
+mod sigterm;
 mod tmpfs;

@@ -34,15 +34,33 @@ pub(crate) struct Running {
     config: PathBuf,
 }
 
+/// What a test may want otherwise than the rest.
+pub(crate) struct Setting<'a> {
+    pub(crate) households: usize,
+    /// Further lines of `[server]`.
+    pub(crate) server: &'a str,
+    /// The `[channel.NAME]` tables.
+    pub(crate) channels: String,
+    /// In which `"$@"` is the program.
+    pub(crate) shell: &'a str,
+}
+
+pub(crate) const PLAIN: &str = "exec \"$@\"";
+
 impl Running {
     /// A county of so many households whose data lie in `data`, and a gateway of it started by `shell`, in which `"$@"` is the program.
     pub(crate) fn start(home: &Path, data: &Path, households: usize, far: &FarEnd, shell: &str) -> Self {
+        let channels = gateway_table("mas", &far.url, &format!("concurrency = {AT_ONCE}\ntimeout = \"60s\"\n"));
+        Self::start_as(home, data, &Setting { households, server: "", channels, shell })
+    }
+
+    pub(crate) fn start_as(home: &Path, data: &Path, setting: &Setting<'_>) -> Self {
         let port = free_port();
-        let config = configure(home, data, port, &far.url);
+        let config = configure(home, data, port, setting);
         let data = data.to_str().unwrap();
-        run(&["registry", "generate", "--households", &households.to_string(), "--seed", "7", "--data", data], 0);
+        run(&["registry", "generate", "--households", &setting.households.to_string(), "--seed", "7", "--data", data], 0);
         let (bureau, duty) = (new_key(&config, "met", "bureau", Some("met")), new_key(&config, "duty", "duty", None));
-        let process = serve(&config, shell);
+        let process = serve(&config, setting.shell);
         Self { process, http: program::http(), duty, bureau, url: format!("http://127.0.0.1:{port}"), config }
     }
 
@@ -52,7 +70,7 @@ impl Running {
 
     /// The same store in a new process.
     pub(crate) fn start_again(&mut self) {
-        self.process = serve(&self.config, "exec \"$@\"");
+        self.process = serve(&self.config, PLAIN);
     }
 
     pub(crate) async fn try_get(&self, path: &str) -> Option<Response> {
@@ -82,8 +100,12 @@ impl Running {
     }
 
     pub(crate) async fn post(&self, number: u32) -> Response {
+        self.try_post(number).await.unwrap()
+    }
+
+    pub(crate) async fn try_post(&self, number: u32) -> reqwest::Result<Response> {
         let request = self.http.post(format!("{}/v1/alerts", self.url)).bearer_auth(&self.bureau);
-        request.header("content-type", "application/json").body(alert(number)).send().await.unwrap()
+        request.header("content-type", "application/json").body(alert(number)).send().await
     }
 
     /// Posts an alert that must be taken; its path.
@@ -145,13 +167,30 @@ fn alert(number: u32) -> String {
     alert.to_string()
 }
 
-fn configure(home: &Path, data: &Path, port: u16, far: &str) -> PathBuf {
+/// An account at an SMS gateway, with further keys.
+pub(crate) fn gateway_table(name: &str, url: &str, more: &str) -> String {
+    format!(
+        r#"
+[channel.{name}]
+kind = "sms"
+provider = "http"
+url = "{url}"
+body = '{{"id": {{{{ id|tojson }}}}, "to": {{{{ to|tojson }}}}, "text": {{{{ text|tojson }}}}}}'
+ok = {{ path = "/code", equals = ["OK"] }}
+retry = ["1s", "2s", "5s", "10s", "20s"]
+{more}"#
+    )
+}
+
+fn configure(home: &Path, data: &Path, port: u16, setting: &Setting<'_>) -> PathBuf {
+    let Setting { server, channels, .. } = setting;
     let text = format!(
         r#"
 [server]
 listen = "127.0.0.1:{port}"
 public_url = "http://127.0.0.1:{port}"
 data_dir = {data:?}
+{server}
 
 [[source]]
 name = "met"
@@ -160,17 +199,7 @@ areas = ["510726"]
 
 [policy]
 file = "policy.toml"
-
-[channel.mas]
-kind = "sms"
-provider = "http"
-url = "{far}"
-body = '{{"id": {{{{ id|tojson }}}}, "to": {{{{ to|tojson }}}}, "text": {{{{ text|tojson }}}}}}'
-ok = {{ path = "/code", equals = ["OK"] }}
-concurrency = {AT_ONCE}
-timeout = "60s"
-retry = ["1s", "2s", "5s", "10s", "20s"]
-"#
+{channels}"#
     );
     fs::write(home.join("policy.toml"), "[[rule]]\nevents = [\"*\"]\nroles = [\"*\"]\nchannels = [\"sms\"]\n").unwrap();
     let file = home.join("lastmile.toml");

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
 
+mod broker_gone;
 mod cap_out;
 mod county;
 mod drive;

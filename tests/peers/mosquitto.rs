@@ -10,23 +10,41 @@ use crate::{
 };
 
 const START: Duration = Duration::from_secs(10);
+const CONFIG: &str = "mosquitto.conf";
 
 pub(crate) struct Mosquitto {
     pub(crate) port: u16,
-    _broker: Process,
-    _dir: TempDir,
+    broker: Process,
+    dir: TempDir,
 }
 
 impl Mosquitto {
     pub(crate) async fn start() -> Self {
+        Self::start_as(false).await
+    }
+
+    /// One that finds its sessions and messages again after a restart, if it remembers.
+    pub(crate) async fn start_as(remembers: bool) -> Self {
         require("/usr/sbin/mosquitto", "mosquitto");
         require("/usr/bin/mosquitto_pub", "mosquitto-clients");
         let (dir, port) = (TempDir::new().unwrap(), free_port());
-        let file = dir.path().join("mosquitto.conf");
-        fs::write(&file, format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stderr\n")).unwrap();
-        let broker = Process::start("mosquitto", Command::new("/usr/sbin/mosquitto").arg("-c").arg(&file));
-        until("mosquitto listens", START, async || is_open(port)).await;
-        Self { port, _broker: broker, _dir: dir }
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence {remembers}\npersistence_location {}/\nuser root\nlog_dest stderr\n",
+            dir.path().display()
+        );
+        fs::write(dir.path().join(CONFIG), text).unwrap();
+        let broker = broker(&dir, port).await;
+        Self { port, broker, dir }
+    }
+
+    /// Ends it in order, or as a machine that loses its power does.
+    pub(crate) async fn stop(&mut self, in_order: bool) {
+        self.broker.signal(if in_order { "-TERM" } else { "-KILL" });
+        self.broker.wait(START).await;
+    }
+
+    pub(crate) async fn start_again(&mut self) {
+        self.broker = broker(&self.dir, self.port).await;
     }
 
     /// Hears everything below `topic`; each line is `topic payload`.
@@ -49,6 +67,12 @@ impl Mosquitto {
         let code = Process::start("mosquitto_pub", &mut command).wait(START).await;
         assert_eq!(code, Some(0), "mosquitto_pub to {topic}");
     }
+}
+
+async fn broker(dir: &TempDir, port: u16) -> Process {
+    let broker = Process::start("mosquitto", Command::new("/usr/sbin/mosquitto").arg("-c").arg(dir.path().join(CONFIG)));
+    until("mosquitto listens", START, async || is_open(port)).await;
+    broker
 }
 
 #[tokio::test]

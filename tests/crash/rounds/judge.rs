@@ -97,7 +97,7 @@ impl Run {
         if !first.is_plain {
             return false;
         }
-        assert_ne!(first.life, second.life, "sent again although it was plainly taken: {row:#}");
+        assert_ne!(first.life, second.life, "sent again although it was plainly taken: {row:#} {first:?} {second:?}");
         let killed = self.kills[first.life as usize];
         let before = killed - first.at_ms;
         assert!(before <= UNKNOWN_MS, "taken {before} ms before the kill, and sent again after it: {row:#}");
