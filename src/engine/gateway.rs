@@ -279,6 +279,11 @@ impl Gateway {
         Ok(())
     }
 
+    /// Whether the disk has room for new work.
+    pub fn room(&self) -> Result<(), Unavailable> {
+        self.journal.space().map_err(Unavailable::NoSpace)
+    }
+
     /// Why the store takes nothing any more, if so.
     pub fn store_failure(&self) -> Option<String> {
         match self.journal.health() {
