@@ -2,7 +2,6 @@
 //! Invariant: a token is taken before work is leased, so nobody sleeps holding work; a misconfigured account burns no delivery.
 
 use std::{
-    num::NonZeroU32,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
@@ -10,12 +9,10 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::time::Instant;
 
-use crate::{
-    channel::{Channel, Class, Common, Kind, Reach},
-    time::Timestamp,
-};
+use super::pace::Pace;
+use crate::channel::{Channel, Class, Common, Kind, Reach};
 
 /// Failures in a row after which an account is taken for down.
 const BREAKER_FAILURES: u32 = 5;
@@ -28,7 +25,7 @@ pub(crate) struct Account {
     pub(crate) number: u8,
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
-    limits: Vec<DefaultDirectRateLimiter>,
+    pace: Mutex<Pace>,
     health: Mutex<Health>,
     in_flight: AtomicU32,
 }
@@ -37,39 +34,40 @@ pub(crate) struct Account {
 pub(crate) struct Health {
     failures_in_a_row: u32,
     pauses: u32,
-    /// Until when nothing is handed to it.
-    pub(crate) parked_until: Option<Timestamp>,
+    /// Until when nothing is handed to it, by a clock that does not jump.
+    parked: Option<Instant>,
     /// Why, for the page and the metrics.
     pub(crate) trouble: Option<String>,
 }
 
 impl Account {
     pub(crate) fn new(number: u8, channel: Arc<dyn Channel>, common: Common) -> Self {
-        let burst = common.burst.and_then(NonZeroU32::new);
-        // Without a stated burst a second's worth may go at once, or one message where the far end counts by the minute.
-        let per_second = common.per_second.and_then(NonZeroU32::new).map(|rate| Quota::per_second(rate).allow_burst(burst.unwrap_or(rate)));
-        let per_minute = common.per_minute.and_then(NonZeroU32::new).map(|rate| Quota::per_minute(rate).allow_burst(burst.unwrap_or(rate)));
-        let limits = per_second.into_iter().chain(per_minute).map(RateLimiter::direct).collect();
-        Self { number, channel, common, limits, health: Mutex::default(), in_flight: AtomicU32::new(0) }
+        let pace = Mutex::new(Pace::new(&common, Instant::now()));
+        Self { number, channel, common, pace, health: Mutex::default(), in_flight: AtomicU32::new(0) }
     }
 
     pub(crate) fn name(&self) -> &str {
         self.channel.name()
     }
 
-    /// Waits for one token of every limit, then takes as many more as there are, up to `most`.
+    /// Waits until one message may go; answers how many may at once, up to `most`.
     pub(crate) async fn tokens(&self, most: u32) -> u32 {
-        if self.limits.is_empty() {
-            return most;
+        loop {
+            let taken = self.paced().take(most, Instant::now());
+            match taken {
+                Ok(tokens) => return tokens,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
         }
-        for limit in &self.limits {
-            limit.until_ready().await;
-        }
-        let mut taken = 1;
-        while taken < most && self.limits.iter().all(|limit| limit.check().is_ok()) {
-            taken += 1;
-        }
-        taken
+    }
+
+    /// Tokens that found no work: the far end would otherwise get less than it may, or later more.
+    pub(crate) fn give_back(&self, tokens: u32) {
+        self.paced().give_back(tokens);
+    }
+
+    fn paced(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().expect("no code panics while it holds an account's pace")
     }
 
     pub(crate) fn begin(&self, messages: u32) {
@@ -88,9 +86,10 @@ impl Account {
         self.locked().clone()
     }
 
-    /// Whether work may be handed to it now; otherwise when to look again.
-    pub(crate) fn parked_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.locked().parked_until.filter(|&until| until > now)
+    /// How long nothing may be handed to it yet.
+    pub(crate) fn parked_for(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.locked().parked.filter(|&until| until > now).map(|until| until - now)
     }
 
     pub(crate) fn went_well(&self) {
@@ -101,12 +100,13 @@ impl Account {
     }
 
     /// Takes note of a failure; `true` when the account has just been parked, which is worth an alarm.
-    pub(crate) fn went_wrong(&self, class: Class, reason: &str, now: Timestamp) -> bool {
+    pub(crate) fn went_wrong(&self, class: Class, reason: &str) -> bool {
+        let now = Instant::now();
         let mut health = self.locked();
-        let already = health.parked_until.is_some_and(|until| until > now);
+        let already = health.parked.is_some_and(|until| until > now);
         match class {
             Class::Misconfigured => {
-                health.parked_until = Some(now.plus(crate::delivery::retry::PARKED));
+                health.parked = Some(now + crate::delivery::retry::PARKED);
                 health.trouble = Some(format!("misconfigured: {reason}"));
                 !already
             }
@@ -119,7 +119,7 @@ impl Account {
                 health.pauses += 1;
                 // After the pause one failure is enough to open it again.
                 health.failures_in_a_row = BREAKER_FAILURES - 1;
-                health.parked_until = Some(now.plus(pause));
+                health.parked = Some(now + pause);
                 health.trouble = Some(format!("down: {reason}"));
                 true
             }

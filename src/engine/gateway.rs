@@ -206,7 +206,7 @@ impl Gateway {
         self.tasks.spawn(receipts::run(Arc::clone(&self.0), account.name().to_owned(), incoming));
         if let Err(failure) = account.channel.start(reports).await {
             // The debt stays: the account is parked and asked again, and the page shows why.
-            account.went_wrong(failure.class, failure.reason, self.clock.now());
+            account.went_wrong(failure.class, failure.reason);
             meter::alarm("account-start");
             tracing::error!(account = account.name(), %failure, "channel did not start");
         }
@@ -283,6 +283,11 @@ impl Gateway {
             return Err("the engine is starting or stopping".into());
         }
         Ok(())
+    }
+
+    /// Whether the disk has room for new work.
+    pub fn room(&self) -> Result<(), Unavailable> {
+        self.journal.space().map_err(Unavailable::NoSpace)
     }
 
     /// Why the store takes nothing any more, if so.
@@ -397,7 +402,7 @@ impl Inner {
             let mut queue = route.queue();
             for (work, due) in pending_runs(&book, leg.first, leg.count, shelf.no) {
                 match due.filter(|&due| due > now) {
-                    Some(due) => queue.push_later(due, urgency, work, For::ANY),
+                    Some(due) => queue.push_later(Instant::now() + due.since(now), urgency, work, For::ANY),
                     None => queue.push(urgency, work, For::ANY),
                 }
             }
@@ -408,7 +413,8 @@ impl Inner {
 
     pub(crate) fn requeue(&self, requeue: &Requeue) {
         if let Some(route) = self.routes.get(&requeue.route) {
-            route.queue().push_later(requeue.due, requeue.urgency, requeue.work, requeue.to);
+            let due = Instant::now() + requeue.due.since(self.clock.now());
+            route.queue().push_later(due, requeue.urgency, requeue.work, requeue.to);
             route.bell.notify_waiters();
         }
     }

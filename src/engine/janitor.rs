@@ -4,9 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use rand::{SeedableRng, rngs::StdRng};
+use tokio::time::Instant;
 
 use super::{
-    Unavailable, approvals, escalator,
+    Unavailable, approvals,
+    clock_watch::ClockWatch,
+    escalator,
     gateway::{Gateway, Inner},
     planner::{self, Basis},
     queue::Work,
@@ -33,12 +36,17 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut had_room = true;
+    let mut clocks = ClockWatch::begin(inner.clock.now(), Instant::now());
     loop {
         tokio::select! {
             () = inner.stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
         meter::tidy();
+        if let Some(jumped_ms) = clocks.look(inner.clock.now(), Instant::now()) {
+            meter::alarm("clock-jumped");
+            tracing::error!(jumped_ms, "the machine's clock was set: alerts end, and answers are overdue, by the new time");
+        }
         // Also the look that raises the alarm of a full disk when nobody posts anything, and takes note of its end.
         let has_room = inner.journal.space().is_ok();
         if has_room && !had_room {

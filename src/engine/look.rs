@@ -237,7 +237,7 @@ impl Gateway {
                 kind: account.channel.kind().name(),
                 in_flight: account.in_flight(),
                 trouble: health.trouble,
-                parked_until: account.parked_until(self.clock.now()),
+                parked_until: account.parked_for().map(|rest| self.clock.now().plus(rest)),
                 queued: depths.iter().map(|(ready, _)| ready).sum(),
                 later: depths.iter().map(|(_, later)| later).sum(),
             }

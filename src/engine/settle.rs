@@ -138,7 +138,7 @@ fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome
         }
         Ended::Verdict(Verdict::Failed(failure)) => {
             meter::delivery(account.channel.kind().name(), failure.reason);
-            if failure.concerns_account() && account.went_wrong(failure.class, failure.reason, now) {
+            if failure.concerns_account() && account.went_wrong(failure.class, failure.reason) {
                 meter::alarm("account-parked");
                 tracing::error!(account = account.name(), reason = failure.reason, detail = %failure.detail, "account is parked");
             }
@@ -173,7 +173,7 @@ pub(crate) fn after_failure(
     if !is_open {
         return None;
     }
-    let next_account = route.next_account(account, now);
+    let next_account = route.next_account(account);
     let schedule = inner.routes.account(account).map_or(&[][..], |account| &account.common.retry);
     let terms = Terms { schedule, stop_at: running.stop_at, has_next_account: next_account.is_some(), persist: running.persist };
     match retry::next(terms, failure, attempts, now, rng) {

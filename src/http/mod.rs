@@ -92,6 +92,7 @@ pub fn router(parts: Parts) -> Router {
     let registry = Router::new()
         .route("/v1/registry/import", post(registry::import).layer(DefaultBodyLimit::max(registry::IMPORT_BYTES_MAX)))
         .route("/v1/registry/gaps", get(registry::gaps))
+        .route("/v1/registry/check", get(registry::check))
         .route("/v1/{kind}", get(registry::list))
         .route("/v1/{kind}/{id}", get(registry::one).put(registry::put).delete(registry::delete));
     let people = Router::new()

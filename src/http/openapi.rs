@@ -88,6 +88,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[(200, "counts"), (422, "every bad row")],
     ),
     ("get", "/v1/registry/gaps", "viewer", "People, villages and hazard points that no channel reaches", &[(200, "gaps")]),
+    ("get", "/v1/registry/check", "viewer", "What in the registry contradicts itself", &[(200, "what is odd")]),
     (
         "get",
         "/v1/{kind}",
