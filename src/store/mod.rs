@@ -12,6 +12,7 @@ mod committer;
 mod conformance;
 pub mod dir;
 pub mod documents;
+pub mod filed;
 mod inspect;
 mod journal;
 mod ledger;
@@ -33,7 +34,7 @@ pub use month::Month;
 pub use opening::{OpenError, Opened};
 pub use restore::restore;
 pub use space::{FreeSpace, NoSpace, RESERVE_BYTES};
-pub use verify::{ReadError, Stats, VerifyReport, read_all, stats, verify};
+pub use verify::{FiledReport, ReadError, Stats, VerifyReport, read_all, stats, verify};
 
 /// Place of an entry in the journal; the first is 1, and no number is given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
