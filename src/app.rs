@@ -155,6 +155,7 @@ impl App {
             tokens: AnswerTokens::new(tokens_key),
             drill_households: config.drill_households,
             seed,
+            keep_open: config.store.keep_open,
             journal: Options { reserve_bytes: config.server.disk_reserve, ..Options::default() },
         };
         let (gateway, opened) = Gateway::open(setup).context("the store cannot be opened")?;
@@ -375,6 +376,7 @@ pub fn open_stopped(data: &Path) -> anyhow::Result<Gateway> {
         tokens: AnswerTokens::new([0; 32]),
         drill_households: false,
         seed: 0,
+        keep_open: std::time::Duration::MAX,
         journal: Options::default(),
     };
     Ok(Gateway::open(setup)?.0)

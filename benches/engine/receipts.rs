@@ -27,7 +27,7 @@ failed = {{ "*" = "reject" }}
     let house = House::new(sizes.messages, 0, &sms_account(&sink, &receipt), BY_SMS)?;
     let app = house.open().await?;
     let shelf = shelf(&app, submit(&app, &alert(1, "red", "")?).await?)?;
-    let progress = || app.gateway.coverage(&shelf, None, None).progress;
+    let progress = || app.gateway.view(&shelf, false).progress;
     until("all to be accepted", || shelf.read().timeline.planned.is_some() && progress().queued == 0 && progress().in_flight == 0).await?;
     let deliveries = progress().deliveries;
     let share = deliveries as usize / CONNECTIONS.len();

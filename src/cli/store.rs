@@ -15,7 +15,7 @@ use super::{
     output::{self, Failure},
     remote::Remote,
 };
-use crate::{delivery::ledger::Ledger, store};
+use crate::{delivery::ledger::Ledger, engine::filed, store};
 
 #[derive(Args)]
 pub(super) struct Data {
@@ -108,6 +108,12 @@ fn verify(data: &Data, as_json: bool) -> Result<(), Failure> {
             .newest_first()
             .iter()
             .flat_map(|shelf| shelf.read().violations().into_iter().map(|what| format!("alert {}: {what}", shelf.id))),
+    );
+    folding.extend(
+        ledger
+            .newest_first()
+            .iter()
+            .flat_map(|shelf| filed::violations(&data.data, shelf).into_iter().map(|what| format!("alert {}: {what}", shelf.id))),
     );
     let sound = report.ok && folding.is_empty();
     if as_json {

@@ -10,6 +10,7 @@ use super::{
     call::{Answer, Call, End, TRIES_MAX, Try},
     counters::{AreaCounters, Share, Standing},
     event::{Accepted, Choice, Fact, FactKind, Facts, Leased, Refs},
+    filed::Filed,
     plan::{CallsDue, Hazard, LEG_DELIVERIES_MAX, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
     slot::{Moment, Phase, Slot},
     wire::Damaged,
@@ -147,6 +148,8 @@ pub struct Book {
     pub repeated: u32,
     /// Rises with every event, so that watchers see a change.
     pub version: u64,
+    /// The book lies in a file; what is here is its head alone, without recipients, deliveries and calls.
+    pub filed: Option<Box<Filed>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -198,6 +201,7 @@ impl Book {
             open: 0,
             repeated: 0,
             version: 0,
+            filed: None,
         }
     }
 
@@ -322,6 +326,10 @@ impl Book {
 impl Book {
     pub fn apply_plan(&mut self, part: PlanPart) -> Result<(), Damaged> {
         self.version += 1;
+        if self.filed.is_some() {
+            // From before the filing, in a replay that began with the head.
+            return Ok(());
+        }
         match part {
             PlanPart::Open { number, at, purpose } => self.staging = vec![StagedPlan { number, at, purpose, parts: Vec::new() }],
             PlanPart::Seal { number, recipients, deliveries } => {
@@ -453,6 +461,9 @@ impl Book {
 
     pub fn apply_lease(&mut self, leased: &Leased) {
         self.version += 1;
+        if self.filed.is_some() {
+            return;
+        }
         let account = self.account_number(&leased.account);
         for &(first, count) in &leased.ranges {
             for index in first..first.saturating_add(count).min(u32::try_from(self.slots.len()).unwrap_or(u32::MAX)) {
@@ -468,6 +479,9 @@ impl Book {
 
     pub fn apply_facts(&mut self, facts: &Facts) {
         self.version += 1;
+        if self.filed.is_some() {
+            return;
+        }
         let words: Vec<u8> = facts.words.iter().map(|word| intern(&mut self.words, word, WORDS_MAX)).collect();
         let shift = facts.base.as_ms() - self.base().as_ms();
         for fact in &facts.list {
@@ -495,6 +509,10 @@ impl Book {
     }
 
     pub fn apply_refs(&mut self, refs: &Refs) {
+        self.version += 1;
+        if self.filed.is_some() {
+            return;
+        }
         let account = self.account_number(&refs.account);
         for (index, provider_ref) in &refs.list {
             self.refs.insert(ref_key(account, provider_ref), *index);

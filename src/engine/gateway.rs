@@ -21,6 +21,7 @@ use super::{
     account::Account,
     authority::Source,
     devices::Devices,
+    filed::Cabinet,
     fold::LedgerFold,
     janitor, lease,
     lease::Appetite,
@@ -74,6 +75,8 @@ pub struct Setup {
     /// Drills also go to households.
     pub drill_households: bool,
     pub seed: u64,
+    /// An alert that has been over for so long is filed.
+    pub keep_open: Duration,
     pub journal: Options,
 }
 
@@ -106,6 +109,8 @@ pub struct Inner {
     pub(crate) tokens: AnswerTokens,
     pub(crate) drill_households: bool,
     pub(crate) seed: u64,
+    pub(crate) keep_open: Duration,
+    pub(crate) cabinet: Cabinet,
     pub(crate) devices: Devices,
     pub(crate) early: Early,
     running: Mutex<HashMap<AlertNo, Arc<Running>>>,
@@ -163,6 +168,8 @@ impl Gateway {
             tokens: setup.tokens,
             drill_households: setup.drill_households,
             seed: setup.seed,
+            keep_open: setup.keep_open,
+            cabinet: Cabinet::default(),
             devices: Devices::default(),
             early: Early::default(),
             running: Mutex::default(),
@@ -308,11 +315,6 @@ impl Gateway {
         self.journal.backup(file).await
     }
 
-    /// Where the store lies.
-    pub fn data_dir(&self) -> &Path {
-        &self.data_dir
-    }
-
     pub fn clock(&self) -> &SharedClock {
         &self.clock
     }
@@ -342,6 +344,16 @@ impl Inner {
 
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Where the store lies.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Nothing is sent of this alert any more.
+    pub(super) fn forget_running(&self, alert: AlertNo) {
+        self.running.lock().expect("no code panics while it holds the running alerts").remove(&alert);
     }
 
     pub(crate) fn running(&self, shelf: &Shelf) -> Arc<Running> {

@@ -1,4 +1,5 @@
-//! Owns what happens by the clock alone, in one round over all alerts: proofs that did not come, overdue calls, second-choice channels, expiry, completion.
+//! Owns what happens by the clock alone, in one round over all alerts: proofs that did not come, overdue calls, second-choice channels, expiry,
+//! completion, filing.
 //! Refuses to know far ends. Invariant: every open delivery of an alert is closed at the latest when the alert ends (I2).
 
 use std::{sync::Arc, time::Duration};
@@ -60,6 +61,15 @@ pub(crate) async fn run(inner: Arc<Inner>) {
                 Err(Unavailable::NoSpace(lack)) => tracing::debug!(alert = %shelf.id, %lack, "an alert waits for room on the disk"),
                 Err(why) => {
                     tracing::error!(alert = %shelf.id, %why, "an alert could not be looked after");
+                    return;
+                }
+            }
+        }
+        if has_room {
+            match inner.file_closed().await {
+                Ok(()) | Err(Unavailable::NoSpace(_)) => {}
+                Err(why) => {
+                    tracing::error!(%why, "closed alerts cannot be filed");
                     return;
                 }
             }

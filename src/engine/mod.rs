@@ -10,6 +10,7 @@ pub mod decide;
 pub mod devices;
 mod early_alerts;
 mod escalator;
+pub mod filed;
 mod fold;
 pub mod gateway;
 pub mod intake;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Unavailable,
+    filed::Details,
     gateway::Gateway,
     planner::{self, Basis, Plan, Told as ToldBefore},
 };
@@ -69,10 +70,11 @@ impl Gateway {
         if shelf.read().timeline.planned.is_some() {
             return Ok(());
         }
+        let told = self.told_before(shelf).await?;
         let gateway = self.clone();
         let (planned_shelf, rule) = (Arc::clone(shelf), running.rule.clone());
         // A county's plan is tens of milliseconds of work: not on a thread that serves requests.
-        let plan = tokio::task::spawn_blocking(move || gateway.make_plan(&planned_shelf, &rule, &audience)).await;
+        let plan = tokio::task::spawn_blocking(move || gateway.make_plan(&planned_shelf, &rule, &audience, told.as_ref())).await;
         let plan = plan.map_err(|error| Unavailable::Failed(format!("planning failed: {error}")))?;
         let (recipients, deliveries, unreachable) = (plan.recipients, plan.deliveries, plan.unreachable);
         let events = plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)).collect();
@@ -82,10 +84,21 @@ impl Gateway {
         Ok(())
     }
 
-    fn make_plan(&self, shelf: &Shelf, rule: &crate::policy::Rule, audience: &matching::Audience) -> Plan {
-        let snapshot = self.snapshot();
+    /// The book of the alert that this one changes or ends, read from its file where it was filed. Where it cannot be read, an Update goes
+    /// out as to people who have heard nothing, and an alarm was raised; an all-clear waits, because nobody knows whom it is for.
+    async fn told_before(&self, shelf: &Shelf) -> Result<Option<Details>, Unavailable> {
         let target = { shelf.read().accepted.target }.and_then(|no| self.ledger.get(no));
-        let told = target.map_or_else(ToldBefore::default, |target| ToldBefore::of(&target.read()));
+        let Some(target) = target else { return Ok(None) };
+        match self.details(&target).await {
+            Ok(details) => Ok(Some(details)),
+            Err(_) if shelf.alert.msg_type != MsgType::Cancel => Ok(None),
+            Err(unreadable) => Err(unreadable.into()),
+        }
+    }
+
+    fn make_plan(&self, shelf: &Shelf, rule: &crate::policy::Rule, audience: &matching::Audience, told: Option<&Details>) -> Plan {
+        let snapshot = self.snapshot();
+        let told = told.map_or_else(ToldBefore::default, |target| ToldBefore::of(&target.read()));
         let basis =
             Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households: self.with_households(shelf) };
         match shelf.alert.msg_type {

@@ -144,12 +144,12 @@ impl Gathering {
             News::Played => batch.add(index, FactKind::Played, "", at),
             News::Failed(failure) => self.failure(inner, account, shelf, index, failure, now),
             News::Reply(text) => {
-                let (recipient, kind) = {
+                let whose = {
                     let book = shelf.read();
-                    (book.slots[index as usize].recipient, book.kinds[usize::from(book.route_of(index).kind)].clone())
+                    book.slots.get(index as usize).map(|slot| (slot.recipient, book.kinds[usize::from(book.route_of(index).kind)].clone()))
                 };
-                match choice_of(text) {
-                    Some(choice) => self.answer(shelf, recipient, choice, &kind, text, at),
+                match choice_of(text).zip(whose) {
+                    Some((choice, (recipient, kind))) => self.answer(shelf, recipient, choice, &kind, text, at),
                     None => self.stray(account, report, now),
                 }
             }
@@ -162,10 +162,12 @@ impl Gathering {
 
     fn failure(&mut self, inner: &Arc<Inner>, account: &str, shelf: &Shelf, index: u32, failure: &Failure, now: Timestamp) {
         let Some(batch) = self.batches.get_mut(&shelf.no) else { return };
-        let (route, phase) = {
+        let found = {
             let book = shelf.read();
-            (book.route_of(index).word.clone(), book.slots[index as usize].phase)
+            book.slots.get(index as usize).map(|slot| (book.route_of(index).word.clone(), slot.phase))
         };
+        // Filed at this moment: over for days.
+        let Some((route, phase)) = found else { return };
         // A doubled failure of something already put off or closed changes nothing.
         if !matches!(phase, Phase::AwaitingProof | Phase::InFlight) {
             return;

@@ -165,7 +165,8 @@ pub(crate) fn after_failure(
     let running = inner.running(shelf);
     let (attempts, is_open) = {
         let book = shelf.read();
-        let slot = &book.slots[index as usize];
+        // Of a filed alert there is nothing to send again.
+        let slot = book.slots.get(index as usize)?;
         // What a far end had taken is already counted as the attempt that failed now.
         let taken = u8::from(slot.phase == Phase::AwaitingProof);
         (slot.attempts().saturating_sub(taken), slot.phase.is_open())

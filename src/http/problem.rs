@@ -16,6 +16,7 @@ use crate::{
         Unavailable,
         answer::{AnswerError, CallbackError},
         decide::DecideError,
+        filed::Unreadable,
         intake::SubmitError,
     },
     fault::Fault,
@@ -244,6 +245,7 @@ impl From<DecideError> for Problem {
             DecideError::NothingToCancel(_) => Self::new(StatusCode::CONFLICT, "nothing-to-cancel", "Nothing to cancel", detail),
             DecideError::SamePerson => Self::new(StatusCode::FORBIDDEN, "same-person", "A second person is needed", detail),
             DecideError::Expired => Self::new(StatusCode::CONFLICT, "expired", "The alert has expired", detail),
+            DecideError::Unreadable(error) => error.into(),
             DecideError::Unavailable(error) => error.into(),
         }
     }
@@ -253,8 +255,22 @@ impl From<AnswerError> for Problem {
     fn from(error: AnswerError) -> Self {
         match error {
             AnswerError::BadToken | AnswerError::NoSuchAlert | AnswerError::NotTold(_) => Self::not_found(error.to_string()),
+            AnswerError::Over => Self::new(
+                StatusCode::GONE,
+                "alert-over",
+                "The warning is over",
+                "the warning has long been over; the answer was kept, but nobody acts on it any more: in need call 110, 119 or 120",
+            ),
+            AnswerError::Filed => Self::new(StatusCode::CONFLICT, "alert-filed", "The alert is filed", error.to_string()),
+            AnswerError::Unreadable(error) => error.into(),
             AnswerError::Unavailable(error) => error.into(),
         }
+    }
+}
+
+impl From<Unreadable> for Problem {
+    fn from(error: Unreadable) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "filed-unreadable", "What is filed cannot be read", error.to_string())
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     BackupError, BackupReport, Durable, ENTRY_BYTES_MAX, Entry, Fold, Health, NoSpace, OpenError, Opened, Options, Seq, backup,
     committer::{Committer, Snapshot},
     doubt, opening,
-    space::Space,
+    space::{Space, has_room_for},
 };
 
 /// Appends that wait; each is a request or task that already waits elsewhere.
@@ -125,6 +125,11 @@ impl Journal {
     /// Whether the disk has room for new work, as of now; asks the system, so an outage is seen to begin and to end without any append.
     pub fn space(&self) -> Result<(), NoSpace> {
         self.shared.state.space.look()
+    }
+
+    /// Whether a file of so many bytes may be written beside the journal.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        has_room_for(&self.shared.state.space, bytes)
     }
 
     /// Bytes that are free for the store; `None` where the file system does not say.

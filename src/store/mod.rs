@@ -13,6 +13,7 @@ mod conformance;
 pub mod dir;
 pub mod documents;
 mod doubt;
+pub mod filed;
 mod inspect;
 mod journal;
 mod ledger;
@@ -34,7 +35,7 @@ pub use month::Month;
 pub use opening::{OpenError, Opened};
 pub use restore::restore;
 pub use space::{FreeSpace, NoSpace, RESERVE_BYTES};
-pub use verify::{ReadError, Stats, VerifyReport, read_all, stats, verify};
+pub use verify::{FiledReport, ReadError, Stats, VerifyReport, read_all, stats, verify};
 
 /// Place of an entry in the journal; the first is 1, and no number is given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::fault::{Fault, Faults};
 
 use super::{
-    Month, Seq, checkpoint,
+    Month, Seq, checkpoint, filed,
     inspect::{inspect, open_trail},
     ledger::{Ledger, LedgerError},
     lock::{DirLock, LockError},
@@ -45,6 +45,15 @@ pub struct MonthReport {
     pub holes: u64,
 }
 
+/// What is filed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FiledReport {
+    pub pieces: u64,
+    /// What they hold, before it was packed.
+    pub bytes: u64,
+    pub disk_bytes: u64,
+}
+
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct VerifyReport {
     pub ok: bool,
@@ -52,6 +61,7 @@ pub struct VerifyReport {
     pub months: Vec<MonthReport>,
     /// Numbers of the checkpoints that are whole, newest first.
     pub checkpoints: Vec<u64>,
+    pub filed: FiledReport,
     pub faults: Vec<Fault>,
     /// Harmless traces of a crash; the next opening takes them away.
     pub notes: Vec<String>,
@@ -114,6 +124,8 @@ pub(super) fn verify_unlocked(data: &Path) -> Result<VerifyReport, ReadError> {
             Err(error) => faults.add(place, "bad-checkpoint", error.to_string()),
         }
     }
+    let filed_error = |error| ReadError::Io { place: filed::FOLDER.into(), error };
+    report.filed = filed::verify(data, &mut faults).map_err(filed_error)?;
     report.ok = faults.is_empty();
     report.faults = faults.into_list();
     Ok(report)

@@ -3,6 +3,7 @@
 mod config;
 mod config_examples;
 mod feed_kit;
+mod filed;
 mod hostile;
 mod http;
 mod http_access;
