@@ -10,7 +10,13 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use tokio::time::Instant;
 
 use crate::{
     channel::{Channel, Class, Common, Kind, Reach},
@@ -23,12 +29,29 @@ const BREAKER_FAILURES: u32 = 5;
 const BREAKER_FIRST: Duration = Duration::from_secs(2);
 const BREAKER_LONGEST: Duration = Duration::from_secs(60);
 
+/// A timer wakes by the millisecond at best: of a faster pace, what falls due within two goes together.
+const WAKES_A_SECOND: u32 = 500;
+
+/// The time that timers go by.
+#[derive(Clone, Copy, Debug)]
+struct TimerClock(Instant);
+
+impl Clock for TimerClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, TimerClock, NoOpMiddleware<Duration>>;
+
 pub(crate) struct Account {
     /// Place in the engine's list; what `queue::For` means.
     pub(crate) number: u8,
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
-    limits: Vec<DefaultDirectRateLimiter>,
+    limits: Vec<Limiter>,
     health: Mutex<Health>,
     in_flight: AtomicU32,
 }
@@ -45,11 +68,13 @@ pub(crate) struct Health {
 
 impl Account {
     pub(crate) fn new(number: u8, channel: Arc<dyn Channel>, common: Common) -> Self {
-        let burst = common.burst.and_then(NonZeroU32::new);
+        let finest = common.per_second.unwrap_or(0) / WAKES_A_SECOND;
+        let burst = common.burst.map(|burst| burst.max(finest)).and_then(NonZeroU32::new);
         // Without a stated burst a second's worth may go at once, or one message where the far end counts by the minute.
         let per_second = common.per_second.and_then(NonZeroU32::new).map(|rate| Quota::per_second(rate).allow_burst(burst.unwrap_or(rate)));
         let per_minute = common.per_minute.and_then(NonZeroU32::new).map(|rate| Quota::per_minute(rate).allow_burst(burst.unwrap_or(rate)));
-        let limits = per_second.into_iter().chain(per_minute).map(RateLimiter::direct).collect();
+        let clock = TimerClock(Instant::now());
+        let limits = per_second.into_iter().chain(per_minute).map(|quota| RateLimiter::direct_with_clock(quota, clock)).collect();
         Self { number, channel, common, limits, health: Mutex::default(), in_flight: AtomicU32::new(0) }
     }
 
@@ -63,7 +88,9 @@ impl Account {
             return most;
         }
         for limit in &self.limits {
-            limit.until_ready().await;
+            while let Err(early) = limit.check() {
+                tokio::time::sleep(early.wait_time_from(limit.clock().now())).await;
+            }
         }
         let mut taken = 1;
         while taken < most && self.limits.iter().all(|limit| limit.check().is_ok()) {

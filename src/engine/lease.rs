@@ -120,6 +120,7 @@ async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) 
         }
         let again = next_look(inner, account, routes);
         tokio::select! {
+            biased;
             () = inner.stop.cancelled() => return None,
             () = tokio::time::sleep_until(Instant::now() + again) => {}
             _ = futures::future::select_all(bells) => {}
