@@ -19,7 +19,7 @@ use governor::{
 use tokio::time::Instant;
 
 use crate::{
-    channel::{Channel, Class, Common, Kind, Reach},
+    channel::{Batching, Channel, Class, Common, Kind, Reach},
     time::Timestamp,
 };
 
@@ -52,6 +52,8 @@ pub(crate) struct Account {
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
     limits: Vec<Limiter>,
+    /// The same limits at the far end's door: leases wait for commits and for slow answers, and must not arrive in a bunch.
+    doors: Vec<Limiter>,
     health: Mutex<Health>,
     in_flight: AtomicU32,
 }
@@ -74,8 +76,9 @@ impl Account {
         let per_second = common.per_second.and_then(NonZeroU32::new).map(|rate| Quota::per_second(rate).allow_burst(burst.unwrap_or(rate)));
         let per_minute = common.per_minute.and_then(NonZeroU32::new).map(|rate| Quota::per_minute(rate).allow_burst(burst.unwrap_or(rate)));
         let clock = TimerClock(Instant::now());
-        let limits = per_second.into_iter().chain(per_minute).map(|quota| RateLimiter::direct_with_clock(quota, clock)).collect();
-        Self { number, channel, common, limits, health: Mutex::default(), in_flight: AtomicU32::new(0) }
+        let quotas: Vec<Quota> = per_second.into_iter().chain(per_minute).collect();
+        let limiters = || quotas.iter().map(|&quota| RateLimiter::direct_with_clock(quota, clock)).collect();
+        Self { number, channel, common, limits: limiters(), doors: limiters(), health: Mutex::default(), in_flight: AtomicU32::new(0) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -88,15 +91,23 @@ impl Account {
             return most;
         }
         for limit in &self.limits {
-            while let Err(early) = limit.check() {
-                tokio::time::sleep(early.wait_time_from(limit.clock().now())).await;
-            }
+            one_token(limit).await;
         }
         let mut taken = 1;
         while taken < most && self.limits.iter().all(|limit| limit.check().is_ok()) {
             taken += 1;
         }
         taken
+    }
+
+    /// Waits until a group may be handed over now. Its messages were allowed when they were leased, so the wait is short and bounded.
+    pub(crate) async fn pass(&self, messages: usize) {
+        let counted = if matches!(self.channel.batching(), Batching::WholeArea { .. }) { 1 } else { messages };
+        for door in &self.doors {
+            for _ in 0..counted {
+                one_token(door).await;
+            }
+        }
     }
 
     pub(crate) fn begin(&self, messages: u32) {
@@ -156,6 +167,12 @@ impl Account {
 
     fn locked(&self) -> MutexGuard<'_, Health> {
         self.health.lock().expect("no code panics while it holds an account's health")
+    }
+}
+
+async fn one_token(limit: &Limiter) {
+    while let Err(early) = limit.check() {
+        tokio::time::sleep(early.wait_time_from(limit.clock().now())).await;
     }
 }
 

@@ -63,6 +63,12 @@ pub(crate) async fn run(
         for piece in pieces(&lease.works, account.channel.batching()) {
             for group in compose(&inner, &account, &lease, piece, &outcomes).await {
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+                tokio::select! {
+                    biased;
+                    // What is not handed over any more is put back.
+                    () = inner.stop.cancelled() => {}
+                    () = account.pass(group.len()) => {}
+                }
                 let (account, outcomes, lease_facts) = (Arc::clone(&account), outcomes.clone(), LeaseFacts::of(&lease));
                 let sender = Arc::clone(&inner);
                 inner.tasks.spawn(async move {

@@ -9,7 +9,6 @@ use crate::{
     delivery::{
         book::Book,
         plan::{Occasion, RecipientKind},
-        slot::{Phase, Slot},
     },
 };
 
@@ -45,7 +44,8 @@ impl ToldBefore {
         for leg in &book.legs {
             for slot in &book.slots[leg.first as usize..(leg.first + leg.count) as usize] {
                 if matches!(leg.occasion, Occasion::Gone | Occasion::AllClear) {
-                    if !was_called_off(slot) {
+                    // What was only tried may have been lost with its own alert's end: better twice than never.
+                    if slot.accepted.is_set() || slot.is_reached() {
                         over.push(key_of(book, slot.recipient));
                     }
                 } else if Book::left_us(slot) {
@@ -93,9 +93,4 @@ impl ToldBefore {
 
 fn key_of(book: &Book, recipient: u32) -> Key {
     (book.place_of(recipient).kind, book.recipients[recipient as usize].key)
-}
-
-/// Not tried, because its own alert was ended first.
-fn was_called_off(slot: &Slot) -> bool {
-    matches!(slot.phase, Phase::Cancelled | Phase::Suppressed | Phase::Expired | Phase::Pending) && !Book::left_us(slot)
 }
