@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::pace::Pace;
-use crate::channel::{Channel, Class, Common, Kind, Reach};
+use crate::channel::{Batching, Channel, Class, Common, Kind, Reach};
 
 /// Failures in a row after which an account is taken for down.
 const BREAKER_FAILURES: u32 = 5;
@@ -26,6 +26,8 @@ pub(crate) struct Account {
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
     pace: Mutex<Pace>,
+    /// The same at the far end's door: leases wait for commits and for slow answers, and must not arrive in a bunch.
+    door: Mutex<Pace>,
     health: Mutex<Health>,
     in_flight: AtomicU32,
 }
@@ -42,8 +44,9 @@ pub(crate) struct Health {
 
 impl Account {
     pub(crate) fn new(number: u8, channel: Arc<dyn Channel>, common: Common) -> Self {
-        let pace = Mutex::new(Pace::new(&common, Instant::now()));
-        Self { number, channel, common, pace, health: Mutex::default(), in_flight: AtomicU32::new(0) }
+        let now = Instant::now();
+        let [pace, door] = [(), ()].map(|()| Mutex::new(Pace::new(&common, now)));
+        Self { number, channel, common, pace, door, health: Mutex::default(), in_flight: AtomicU32::new(0) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -68,6 +71,19 @@ impl Account {
 
     fn paced(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().expect("no code panics while it holds an account's pace")
+    }
+
+    /// Waits until a group may be handed over now. Its messages were allowed when they were leased, so the wait is short and bounded.
+    pub(crate) async fn pass(&self, messages: usize) {
+        let counted = if matches!(self.channel.batching(), Batching::WholeArea { .. }) { 1 } else { messages };
+        let mut left = u32::try_from(counted).unwrap_or(u32::MAX);
+        while left > 0 {
+            let passed = self.door.lock().expect("no code panics while it holds an account's door").take(left, Instant::now());
+            match passed {
+                Ok(passed) => left = left.saturating_sub(passed),
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
     }
 
     pub(crate) fn begin(&self, messages: u32) {

@@ -132,7 +132,7 @@ impl Inner {
             return Ok(Details(Whole::Filed(book)));
         }
         let (inner, read_shelf) = (Arc::clone(self), Arc::clone(shelf));
-        let read = tokio::task::spawn_blocking(move || inner.read_filed(&read_shelf, &filed)).await;
+        let read = self.apart(move || inner.read_filed(&read_shelf, &filed)).await;
         let read = read.unwrap_or_else(|error| Err(error.to_string()));
         match read {
             Ok(book) => {
@@ -177,7 +177,7 @@ impl Inner {
             return Err(FilingError::NotYet("it is being read"));
         }
         let (inner, written_shelf) = (Arc::clone(self), Arc::clone(shelf));
-        let written = tokio::task::spawn_blocking(move || inner.write_filed(&written_shelf)).await;
+        let written = self.apart(move || inner.write_filed(&written_shelf)).await;
         let filed = written.map_err(|error| FilingError::Disk(error.to_string()))??;
         // Whoever reads at the moment is not waited for, and nobody waits for us: the next round tries again.
         let Ok(_gate) = self.cabinet.gate.try_write() else { return Err(FilingError::NotYet("it is being read")) };

@@ -40,6 +40,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     let mut clocks = ClockWatch::begin(inner.clock.now(), Instant::now());
     loop {
         tokio::select! {
+            biased;
             () = inner.stop.cancelled() => return,
             _ = ticks.tick() => {}
         }

@@ -20,7 +20,10 @@ use super::{
 use crate::{
     alert::AlertNo,
     channel::Batching,
-    delivery::event::{Event, Leased},
+    delivery::{
+        event::{Event, Leased},
+        slot::Phase,
+    },
 };
 
 /// A lease is never larger: it is what a crash leaves in doubt, and what a red alert has to wait for.
@@ -92,7 +95,10 @@ pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<
             account.give_back(tokens);
             continue;
         };
-        let Some(alert) = works.first().map(|work| work.alert) else { continue };
+        let Some((alert, works)) = still_pending(&inner, works) else {
+            account.give_back(tokens);
+            continue;
+        };
         let lease = Lease { route: best, urgency, alert, works };
         account.give_back(tokens.saturating_sub(lease.deliveries()));
         let ranges = lease.works.iter().map(|work| (work.first, work.count)).collect();
@@ -104,6 +110,30 @@ pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<
             Err(_) => return,
         }
     }
+}
+
+/// What of the work is owed by the journal, each once: the queue may hold a delivery twice (a report of a failure came on top of its
+/// retry), or one that was settled since. When it is due the queue has seen to, by a clock that does not jump. `None` when nothing is owed.
+fn still_pending(inner: &Inner, mut works: Vec<Work>) -> Option<(AlertNo, Vec<Work>)> {
+    let alert = works.first()?.alert;
+    let shelf = inner.ledger.get(alert)?;
+    works.sort_unstable_by_key(|work| work.first);
+    let mut pending: Vec<Work> = Vec::new();
+    let mut from = 0;
+    let book = shelf.read();
+    for work in works {
+        for index in work.first.max(from)..work.first + work.count {
+            if book.slots[index as usize].phase != Phase::Pending {
+                continue;
+            }
+            match pending.last_mut() {
+                Some(last) if last.first + last.count == index => last.count += 1,
+                _ => pending.push(Work { alert, first: index, count: 1 }),
+            }
+        }
+        from = from.max(work.first + work.count);
+    }
+    (!pending.is_empty()).then_some((alert, pending))
 }
 
 /// `None` when the engine stops.
@@ -120,6 +150,7 @@ async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) 
         }
         let again = next_look(account, routes);
         tokio::select! {
+            biased;
             () = inner.stop.cancelled() => return None,
             () = tokio::time::sleep_until(Instant::now() + again) => {}
             _ = futures::future::select_all(bells) => {}

@@ -7,7 +7,9 @@ use super::{
     Unavailable,
     filed::Details,
     gateway::Gateway,
-    planner::{self, Basis, Plan, Told as ToldBefore},
+    planner::{self, Basis, Plan},
+    references::CHAIN_MAX,
+    told_before::ToldBefore,
 };
 use crate::{
     alert::MsgType,
@@ -74,7 +76,7 @@ impl Gateway {
         let gateway = self.clone();
         let (planned_shelf, rule) = (Arc::clone(shelf), running.rule.clone());
         // A county's plan is tens of milliseconds of work: not on a thread that serves requests.
-        let plan = tokio::task::spawn_blocking(move || gateway.make_plan(&planned_shelf, &rule, &audience, told.as_ref())).await;
+        let plan = self.apart(move || gateway.make_plan(&planned_shelf, &rule, &audience, &told)).await;
         let plan = plan.map_err(|error| Unavailable::Failed(format!("planning failed: {error}")))?;
         let (recipients, deliveries, unreachable) = (plan.recipients, plan.deliveries, plan.unreachable);
         let events = plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)).collect();
@@ -84,21 +86,30 @@ impl Gateway {
         Ok(())
     }
 
-    /// The book of the alert that this one changes or ends, read from its file where it was filed. Where it cannot be read, an Update goes
-    /// out as to people who have heard nothing, and an alarm was raised; an all-clear waits, because nobody knows whom it is for.
-    async fn told_before(&self, shelf: &Shelf) -> Result<Option<Details>, Unavailable> {
-        let target = { shelf.read().accepted.target }.and_then(|no| self.ledger.get(no));
-        let Some(target) = target else { return Ok(None) };
-        match self.details(&target).await {
-            Ok(details) => Ok(Some(details)),
-            Err(_) if shelf.alert.msg_type != MsgType::Cancel => Ok(None),
-            Err(unreadable) => Err(unreadable.into()),
+    /// The books of the chain that this alert changes or ends, newest first, read from their files where they were filed. Where one cannot be
+    /// read, an Update goes out as to people who have heard nothing by it, and an alarm was raised; an all-clear waits, because nobody knows
+    /// whom it is for.
+    async fn told_before(&self, shelf: &Shelf) -> Result<Vec<Details>, Unavailable> {
+        let mut told = Vec::new();
+        let mut next = shelf.read().accepted.target;
+        for _ in 0..CHAIN_MAX {
+            let Some(link) = next.and_then(|no| self.ledger.get(no)) else { break };
+            match self.details(&link).await {
+                Ok(details) => told.push(details),
+                Err(_) if shelf.alert.msg_type != MsgType::Cancel => {}
+                Err(unreadable) => return Err(unreadable.into()),
+            }
+            next = link.read().accepted.target;
         }
+        Ok(told)
     }
 
-    fn make_plan(&self, shelf: &Shelf, rule: &crate::policy::Rule, audience: &matching::Audience, told: Option<&Details>) -> Plan {
+    fn make_plan(&self, shelf: &Shelf, rule: &crate::policy::Rule, audience: &matching::Audience, links: &[Details]) -> Plan {
         let snapshot = self.snapshot();
-        let told = told.map_or_else(ToldBefore::default, |target| ToldBefore::of(&target.read()));
+        let mut told = ToldBefore::default();
+        for link in links {
+            told.add(&link.read());
+        }
         let basis =
             Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households: self.with_households(shelf) };
         match shelf.alert.msg_type {
