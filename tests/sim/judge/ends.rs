@@ -105,7 +105,7 @@ fn heard(world: &World, shelf: &Shelf, book: &Book) -> (BTreeSet<Person>, BTreeS
         let id = DeliveryId { alert: shelf.no, index };
         if matches!(book.leg_of(index).occasion, Occasion::Gone | Occasion::AllClear) {
             // Tried in vain is tried: far ends may refuse a number for good, or say that the person wants no messages.
-            if got.contains(&id) || book.word(slot.word) != "" {
+            if got.contains(&id) || !book.word(slot.word).is_empty() {
                 over.insert(person);
             }
         } else if got.contains(&id) && !is_taken_back(world, id, slot) {
