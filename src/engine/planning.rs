@@ -91,6 +91,10 @@ impl Gateway {
         for _ in 0..CHAIN_MAX {
             let Some(link) = next.and_then(|no| self.ledger.get(no)) else { break };
             let book = link.read();
+            if book.timeline.released.is_none() {
+                // It told nobody and took nobody's place: what stood before it stands.
+                break;
+            }
             told.add(&book);
             next = book.accepted.target;
         }

@@ -79,6 +79,10 @@ pub(crate) fn everyone_told(world: &World, gateway: &Gateway, shelf: &Shelf) {
     // From the newest link back: whoever was told that it was over for them by a later link is out of it.
     while let Some(before) = next.and_then(|no| gateway.ledger().get(no)) {
         let book = before.read();
+        if book.timeline.released.is_none() {
+            // Ended before it was released, it told nobody and took nobody's place.
+            return;
+        }
         let (heard, over) = heard(world, &before, &book);
         for person in heard {
             if !owed.contains(&person) {
