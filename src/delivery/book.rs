@@ -310,6 +310,11 @@ impl Book {
         self.deliveries_of(recipient).any(|index| Self::left_us(&self.slots[index as usize]))
     }
 
+    /// A far end has said that it took or brought it.
+    pub fn is_out(slot: &Slot) -> bool {
+        slot.accepted.is_set() || slot.is_reached()
+    }
+
     pub fn left_us(slot: &Slot) -> bool {
         slot.attempts() > 0 || slot.phase == Phase::InFlight || slot.accepted.is_set() || slot.is_reached()
     }
@@ -548,7 +553,9 @@ impl Book {
         let at_ms = self.offset_of(answer.at);
         // An answer through a message proves that message; one by hand proves only the person.
         let through = self.deliveries_of(recipient).filter(|&index| Self::left_us(&self.slots[index as usize])).collect::<Vec<_>>();
-        let by_kind = through.iter().copied().find(|&index| self.kinds[usize::from(self.route_of(index).kind)] == answer.via);
+        // Rather one that a far end has taken: one that is only tried would count as proven and not be tried again.
+        let mut of_kind = through.iter().copied().filter(|&index| self.kinds[usize::from(self.route_of(index).kind)] == answer.via);
+        let by_kind = of_kind.clone().find(|&index| Self::is_out(&self.slots[index as usize])).or_else(|| of_kind.next());
         let by_link = if answer.via == "link" { through.first().copied() } else { None };
         if let Some(index) = by_kind.or(by_link) {
             self.apply_to(index, FactKind::Answered, 0, at_ms);

@@ -94,6 +94,10 @@ impl Gateway {
         let mut next = shelf.read().accepted.target;
         for _ in 0..CHAIN_MAX {
             let Some(link) = next.and_then(|no| self.ledger.get(no)) else { break };
+            if link.read().timeline.released.is_none() {
+                // It told nobody and took nobody's place: what stood before it stands.
+                break;
+            }
             match self.details(&link).await {
                 Ok(details) => told.push(details),
                 Err(_) if shelf.alert.msg_type != MsgType::Cancel => {}

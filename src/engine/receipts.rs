@@ -20,6 +20,7 @@ use crate::{
     alert::{AlertId, AlertNo},
     channel::{About, Class, Failure, News, Report},
     delivery::{
+        book::Book,
         call::Call,
         event::{Choice, Event, FactKind, Told},
         ledger::Shelf,
@@ -222,16 +223,19 @@ impl Gathering {
                 // Who has answered for himself may be asked in another's place since.
                 let is_asked = book.call_of(recipient).is_some_and(Call::is_open);
                 let is_new = is_asked || !book.recipients[recipient as usize].answered;
-                let is_new = is_new && book.was_told(recipient);
-                is_new.then_some(recipient)
+                (is_new && book.was_told(recipient)).then_some(recipient)
             })?;
+            let is_out = book.deliveries_of(recipient).any(|index| Book::is_out(&book.slots[index as usize]));
             drop(book);
-            Some((shelf, recipient))
+            Some((is_out, shelf, recipient))
         });
-        match (told.into_iter().next(), choice_of(text)) {
-            (Some((shelf, recipient)), Some(choice)) => {
-                let at = credible(report.at, &shelf, now);
-                self.answer(&shelf, recipient, choice, via, text, at);
+        // Nobody replies to a message that has not come: one that is only tried is meant when there is no other.
+        let told: Vec<_> = told.collect();
+        let meant = told.iter().find(|(is_out, ..)| *is_out).or(told.first());
+        match (meant, choice_of(text)) {
+            (Some((_, shelf, recipient)), Some(choice)) => {
+                let at = credible(report.at, shelf, now);
+                self.answer(shelf, *recipient, choice, via, text, at);
             }
             _ => self.stray(account, report, now),
         }
