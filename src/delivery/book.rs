@@ -354,6 +354,11 @@ impl Book {
         self.plans = staged.number.saturating_add(1);
         self.fallback_planned |= staged.purpose == Purpose::Fallback;
         self.timeline.planned.get_or_insert(staged.at);
+        // The end of its alert was durable first: who would have been told is known, and nobody is.
+        if let Some(kind) = self.ended_as() {
+            self.close_open(kind, staged.at, false);
+            self.close_calls(staged.at);
+        }
         Ok(())
     }
 
@@ -483,6 +488,22 @@ impl Book {
             self.repeated += 1;
         }
         self.apply_to(fact.index, fact.kind, word, at_ms);
+        // Tried when its alert ended, and to be tried again: it is not.
+        if self.slots[fact.index as usize].phase == Phase::Pending
+            && let Some(kind) = self.ended_as()
+        {
+            self.apply_to(fact.index, kind, 0, at_ms);
+        }
+    }
+
+    /// What becomes of deliveries that are still owed.
+    const fn ended_as(&self) -> Option<FactKind> {
+        match self.state {
+            State::Cancelled | State::Rejected => Some(FactKind::Cancelled),
+            State::Superseded => Some(FactKind::Suppressed),
+            State::Expired => Some(FactKind::Expired),
+            State::Held | State::Released | State::Dispatching | State::Completed => None,
+        }
     }
 
     fn apply_to(&mut self, index: u32, kind: FactKind, word: u8, at_ms: u32) {
@@ -688,8 +709,8 @@ impl Book {
             found.push(format!("deliveries are owed though the alert is {}", self.state.name()));
         }
         for call in &self.calls {
-            let answered = self.recipients[call.recipient as usize].answered;
-            if answered != matches!(call.end, End::Answered(_)) {
+            // Not the other way round: who answered unasked may be asked later, in another's place.
+            if matches!(call.end, End::Answered(_)) && !self.recipients[call.recipient as usize].answered {
                 found.push(format!("call of recipient {} and its answer contradict each other", call.recipient));
             }
         }

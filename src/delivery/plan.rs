@@ -256,6 +256,7 @@ fn put_ranges(out: &mut Vec<u8>, ranges: &[(u32, u32)]) {
     let mut end = 0;
     for &(first, count) in ranges {
         // Ranges rise, so the gap to the one before is small and never negative.
+        debug_assert!(first >= end, "ranges of a leg must rise: {ranges:?}");
         put_varint(out, first.saturating_sub(end).into());
         put_varint(out, count.into());
         end = first.saturating_add(count);

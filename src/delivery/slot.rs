@@ -208,7 +208,13 @@ impl Slot {
                     self.close_as(Phase::Settled);
                 }
             }
-            FactKind::Failed => self.close(Phase::Failed, word),
+            FactKind::Failed => {
+                // It was handed out, and perhaps taken when nobody knows: whoever may have it must hear the end.
+                if self.phase == Phase::InFlight {
+                    self.one_more_attempt();
+                }
+                self.close(Phase::Failed, word);
+            }
             FactKind::Unproven => self.close(Phase::Unproven, word),
             FactKind::Expired => self.close(Phase::Expired, word),
             FactKind::Cancelled => self.close(Phase::Cancelled, word),
@@ -329,6 +335,15 @@ mod tests {
         assert_eq!((slot.attempts(), slot.is_crowned()), (ATTEMPTS_MAX, false));
         slot.apply(FactKind::Answered, 0, 9);
         assert_eq!((slot.attempts(), slot.is_crowned(), slot.delivered()), (ATTEMPTS_MAX, true, Moment::NEVER));
+    }
+
+    #[test]
+    fn what_fails_while_a_far_end_has_it_was_handed_out_once() {
+        let mut slot = Slot::default();
+        slot.lease(0);
+        slot.apply(FactKind::Failed, 0, 9);
+        slot.apply(FactKind::Failed, 0, 10);
+        assert_eq!((slot.phase, slot.attempts()), (Phase::Failed, 1));
     }
 
     #[test]

@@ -10,10 +10,16 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use tokio::time::Instant;
 
 use crate::{
-    channel::{Channel, Class, Common, Kind, Reach},
+    channel::{Batching, Channel, Class, Common, Kind, Reach},
     time::Timestamp,
 };
 
@@ -23,12 +29,31 @@ const BREAKER_FAILURES: u32 = 5;
 const BREAKER_FIRST: Duration = Duration::from_secs(2);
 const BREAKER_LONGEST: Duration = Duration::from_secs(60);
 
+/// A timer wakes by the millisecond at best: of a faster pace, what falls due within two goes together.
+const WAKES_A_SECOND: u32 = 500;
+
+/// The time that timers go by.
+#[derive(Clone, Copy, Debug)]
+struct TimerClock(Instant);
+
+impl Clock for TimerClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, TimerClock, NoOpMiddleware<Duration>>;
+
 pub(crate) struct Account {
     /// Place in the engine's list; what `queue::For` means.
     pub(crate) number: u8,
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
-    limits: Vec<DefaultDirectRateLimiter>,
+    limits: Vec<Limiter>,
+    /// The same limits at the far end's door: leases wait for commits and for slow answers, and must not arrive in a bunch.
+    doors: Vec<Limiter>,
     health: Mutex<Health>,
     in_flight: AtomicU32,
 }
@@ -45,12 +70,15 @@ pub(crate) struct Health {
 
 impl Account {
     pub(crate) fn new(number: u8, channel: Arc<dyn Channel>, common: Common) -> Self {
-        let burst = common.burst.and_then(NonZeroU32::new);
+        let finest = common.per_second.unwrap_or(0) / WAKES_A_SECOND;
+        let burst = common.burst.map(|burst| burst.max(finest)).and_then(NonZeroU32::new);
         // Without a stated burst a second's worth may go at once, or one message where the far end counts by the minute.
         let per_second = common.per_second.and_then(NonZeroU32::new).map(|rate| Quota::per_second(rate).allow_burst(burst.unwrap_or(rate)));
         let per_minute = common.per_minute.and_then(NonZeroU32::new).map(|rate| Quota::per_minute(rate).allow_burst(burst.unwrap_or(rate)));
-        let limits = per_second.into_iter().chain(per_minute).map(RateLimiter::direct).collect();
-        Self { number, channel, common, limits, health: Mutex::default(), in_flight: AtomicU32::new(0) }
+        let clock = TimerClock(Instant::now());
+        let quotas: Vec<Quota> = per_second.into_iter().chain(per_minute).collect();
+        let limiters = || quotas.iter().map(|&quota| RateLimiter::direct_with_clock(quota, clock)).collect();
+        Self { number, channel, common, limits: limiters(), doors: limiters(), health: Mutex::default(), in_flight: AtomicU32::new(0) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -63,13 +91,23 @@ impl Account {
             return most;
         }
         for limit in &self.limits {
-            limit.until_ready().await;
+            one_token(limit).await;
         }
         let mut taken = 1;
         while taken < most && self.limits.iter().all(|limit| limit.check().is_ok()) {
             taken += 1;
         }
         taken
+    }
+
+    /// Waits until a group may be handed over now. Its messages were allowed when they were leased, so the wait is short and bounded.
+    pub(crate) async fn pass(&self, messages: usize) {
+        let counted = if matches!(self.channel.batching(), Batching::WholeArea { .. }) { 1 } else { messages };
+        for door in &self.doors {
+            for _ in 0..counted {
+                one_token(door).await;
+            }
+        }
     }
 
     pub(crate) fn begin(&self, messages: u32) {
@@ -129,6 +167,12 @@ impl Account {
 
     fn locked(&self) -> MutexGuard<'_, Health> {
         self.health.lock().expect("no code panics while it holds an account's health")
+    }
+}
+
+async fn one_token(limit: &Limiter) {
+    while let Err(early) = limit.check() {
+        tokio::time::sleep(early.wait_time_from(limit.clock().now())).await;
     }
 }
 

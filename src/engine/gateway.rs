@@ -43,7 +43,7 @@ use crate::{
     message::{Facts, token::AnswerTokens},
     policy::{Policy, RetryUntil, Rule},
     registry::{Change, Registry, RegistryError, Snapshot, SubscriberKey},
-    store::{BackupError, BackupReport, Health, Journal, OpenError, Opened, Options},
+    store::{BackupError, BackupReport, Health, Journal, OpenError, Opened, Options, Threads},
     telemetry::metrics as meter,
     time::{SharedClock, Timestamp},
 };
@@ -98,6 +98,7 @@ pub struct Inner {
     pub(crate) registry: Registry,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) journal: Journal,
+    pub(crate) threads: Threads,
     pub(crate) routes: Routes,
     pub(crate) limits: Limits,
     pub(crate) vocabulary: Vocabulary,
@@ -143,6 +144,7 @@ impl Gateway {
         let ledger = Arc::new(Ledger::default());
         let (changed_sender, changed) = watch::channel(0);
         let fold = LedgerFold::new(Arc::clone(&ledger), changed_sender);
+        let threads = setup.journal.threads;
         let (journal, opened) = Journal::open(&setup.data_dir, setup.journal, Arc::clone(&setup.clock), fold)?;
         let accounts = (0_u8..).zip(setup.accounts).map(|(number, (channel, common))| Arc::new(Account::new(number, channel, common)));
         let inner = Inner {
@@ -155,6 +157,7 @@ impl Gateway {
             registry: setup.registry,
             ledger,
             journal,
+            threads,
             routes: Routes::of(accounts.collect()),
             limits: setup.limits,
             vocabulary: setup.vocabulary,
@@ -444,8 +447,8 @@ impl Inner {
     /// Changes of single records, on a thread where a disk may be waited for.
     pub async fn edit_registry(self: &Arc<Self>, changes: Vec<Change>) -> Result<Arc<Snapshot>, RegistryError> {
         let inner = Arc::clone(self);
-        let edited = tokio::task::spawn_blocking(move || inner.registry.edit(&changes));
-        edited.await.expect("an edit of the registry does not panic")
+        let edited = self.apart(move || inner.registry.edit(&changes)).await;
+        edited.expect("an edit of the registry does not panic")
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     let mut had_room = true;
     loop {
         tokio::select! {
+            biased;
             () = inner.stop.cancelled() => return,
             _ = ticks.tick() => {}
         }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Unavailable, gateway::Inner};
 use crate::{
     delivery::event::Event,
-    store::{AppendError, Claim, Entry},
+    store::{AppendError, Claim, Entry, Threads},
     telemetry::metrics as meter,
 };
 
@@ -59,6 +59,7 @@ impl Inner {
     /// Waits a moment; returns at once when the engine stops.
     pub(crate) async fn wait_for_room(&self) {
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(LOOK_FOR_ROOM_EVERY) => {}
         }
@@ -71,6 +72,14 @@ impl Inner {
         let entries = events.iter().map(entry_of).collect();
         self.journal.append(entries).await?;
         Ok(())
+    }
+
+    /// Does long work where it keeps nobody waiting, or in its turn where the store works so.
+    pub(crate) async fn apart<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, tokio::task::JoinError> {
+        match self.threads {
+            Threads::Own => tokio::task::spawn_blocking(work).await,
+            Threads::Callers => Ok(work()),
+        }
     }
 
     /// Resolves when there is too little room for new work, or the engine stops.

@@ -14,13 +14,16 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     account::Account,
     gateway::Inner,
-    queue::{Urgency, Work},
+    queue::{For, Urgency, Work},
     route::Route,
 };
 use crate::{
     alert::AlertNo,
     channel::Batching,
-    delivery::event::{Event, Leased},
+    delivery::{
+        event::{Event, Leased},
+        slot::Phase,
+    },
 };
 
 /// A lease is never larger: it is what a crash leaves in doubt, and what a red alert has to wait for.
@@ -94,7 +97,10 @@ pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<
         let any = best.is_its_turn(&account, inner.clock.now());
         let taken = best.queue().take(account.number, any, tokens, whole);
         let Some((urgency, works)) = taken else { continue };
-        let Some(alert) = works.first().map(|work| work.alert) else { continue };
+        let Some((alert, works)) = still_pending(&inner, &best, urgency, works) else {
+            spare = tokens;
+            continue;
+        };
         let lease = Lease { route: best, urgency, alert, works };
         spare = tokens.saturating_sub(lease.deliveries());
         let ranges = lease.works.iter().map(|work| (work.first, work.count)).collect();
@@ -106,6 +112,36 @@ pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<
             Err(_) => return,
         }
     }
+}
+
+/// What of the work is owed now by the journal, each once: the queue may hold a delivery twice (a report of a failure came on top of its
+/// retry), or one that was settled or put off since. `None` when nothing of it is.
+fn still_pending(inner: &Inner, route: &Route, urgency: Urgency, mut works: Vec<Work>) -> Option<(AlertNo, Vec<Work>)> {
+    let alert = works.first()?.alert;
+    let shelf = inner.ledger.get(alert)?;
+    let now = inner.clock.now();
+    works.sort_unstable_by_key(|work| work.first);
+    let mut pending: Vec<Work> = Vec::new();
+    let mut from = 0;
+    let book = shelf.read();
+    for work in works {
+        for index in work.first.max(from)..work.first + work.count {
+            let slot = &book.slots[index as usize];
+            if slot.phase != Phase::Pending {
+                continue;
+            }
+            if let Some(due) = book.time_of(slot.due()).filter(|&due| due > now) {
+                route.queue().push_later(due, urgency, Work { alert, first: index, count: 1 }, For::ANY);
+                continue;
+            }
+            match pending.last_mut() {
+                Some(last) if last.first + last.count == index => last.count += 1,
+                _ => pending.push(Work { alert, first: index, count: 1 }),
+            }
+        }
+        from = from.max(work.first + work.count);
+    }
+    (!pending.is_empty()).then_some((alert, pending))
 }
 
 async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) -> Option<Arc<Route>> {
@@ -121,6 +157,7 @@ async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) 
         }
         let again = next_look(inner, account, routes);
         tokio::select! {
+            biased;
             () = inner.stop.cancelled() => return None,
             () = tokio::time::sleep_until(Instant::now() + again) => {}
             _ = futures::future::select_all(bells) => {}

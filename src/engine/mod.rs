@@ -26,6 +26,7 @@ mod render;
 mod route;
 mod send;
 mod settle;
+mod told_before;
 
 pub use authority::{Approval, Source};
 pub use gateway::{Gateway, Setup};

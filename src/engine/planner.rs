@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::route::{Route, Routes};
+use super::{
+    route::{Route, Routes},
+    told_before::{Person, ToldBefore},
+};
 use crate::{
     area::AreaCode,
     channel::Reach,
@@ -38,44 +41,8 @@ pub(crate) struct Basis<'a> {
     pub(crate) with_households: bool,
 }
 
-/// What was told before, from the book of the alert that this one changes or ends.
-#[derive(Default)]
-pub(crate) struct Told {
-    /// By kind and key: bits of `routes`.
-    masks: HashMap<(RecipientKind, u32), u32>,
-    /// In the order of the book: kind, key, area, role, bits.
-    list: Vec<(RecipientKind, u32, AreaCode, String, u32)>,
-    routes: Vec<String>,
-}
-
-impl Told {
-    pub(crate) fn of(book: &Book) -> Self {
-        let mut masks = vec![0_u32; book.recipients.len()];
-        for leg in &book.legs {
-            // Who was already given the all-clear is not told once more.
-            if matches!(leg.occasion, Occasion::Gone | Occasion::AllClear) {
-                continue;
-            }
-            let bit = 1_u32 << u32::from(leg.route).min(31);
-            for slot in &book.slots[leg.first as usize..(leg.first + leg.count) as usize] {
-                if Book::left_us(slot) {
-                    masks[slot.recipient as usize] |= bit;
-                }
-            }
-        }
-        let mut told = Self { routes: book.routes.iter().map(|route| route.word.clone()).collect(), ..Self::default() };
-        for (number, &bits) in (0_u32..).zip(&masks).filter(|&(_, &bits)| bits != 0) {
-            let place = book.place_of(number);
-            let key = book.recipients[number as usize].key;
-            told.masks.insert((place.kind, key), bits);
-            told.list.push((place.kind, key, book.areas[usize::from(place.area)], book.role_of(number).to_owned(), bits));
-        }
-        told
-    }
-}
-
 /// A new alert, or an Update: the audience is told, and those of `told` who are not in it hear that it is over for them.
-pub(crate) fn first(basis: &Basis<'_>, audience: &Audience, told: &Told) -> Plan {
+pub(crate) fn first(basis: &Basis<'_>, audience: &Audience, told: &ToldBefore) -> Plan {
     let mut draft = Draft::new(basis, 0, 0);
     draft.people(audience, told);
     draft.devices(audience, told);
@@ -87,7 +54,7 @@ pub(crate) fn first(basis: &Basis<'_>, audience: &Audience, told: &Told) -> Plan
 }
 
 /// A Cancel: everyone who was told, by the ways they were told, whatever the registry says now.
-pub(crate) fn all_clear(basis: &Basis<'_>, told: &Told) -> Plan {
+pub(crate) fn all_clear(basis: &Basis<'_>, told: &ToldBefore) -> Plan {
     let mut draft = Draft::new(basis, 0, 0);
     draft.not_in_audience(told, Occasion::AllClear);
     draft.finish(0, Purpose::First)
@@ -225,8 +192,8 @@ impl<'a> Draft<'a> {
         Self::new(basis, count(book.recipients.len()), count(book.slots.len()))
     }
 
-    fn people(&mut self, audience: &Audience, told: &Told) {
-        self.keep_seen = !told.list.is_empty();
+    fn people(&mut self, audience: &Audience, told: &ToldBefore) {
+        self.keep_seen = !told.is_empty();
         let snapshot = self.basis.snapshot;
         let mut group: BTreeMap<&str, Vec<Subscriber<'_>>> = BTreeMap::new();
         let mut current = None;
@@ -247,7 +214,7 @@ impl<'a> Draft<'a> {
     }
 
     /// People of one area, by role.
-    fn flush(&mut self, area: Option<AreaCode>, group: &mut BTreeMap<&str, Vec<Subscriber<'_>>>, told: &Told) {
+    fn flush(&mut self, area: Option<AreaCode>, group: &mut BTreeMap<&str, Vec<Subscriber<'_>>>, told: &ToldBefore) {
         let Some(area) = area else { return };
         for (role, people) in std::mem::take(group) {
             for people in people.chunks(RUN_RECIPIENTS_MAX) {
@@ -256,7 +223,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn run_of_people(&mut self, area: AreaCode, role: &str, people: &[Subscriber<'_>], told: &Told) {
+    fn run_of_people(&mut self, area: AreaCode, role: &str, people: &[Subscriber<'_>], told: &ToldBefore) {
         let lane = lane_of(role);
         let is_called = self.basis.rule.answer.as_ref().is_some_and(|answer| answer.roles.includes(role));
         let mut keys = Vec::with_capacity(people.len());
@@ -266,7 +233,7 @@ impl<'a> Draft<'a> {
             let recipient = self.recipients + place;
             let key = person.key().0;
             keys.push(key);
-            let occasion = if told.masks.contains_key(&(RecipientKind::Person, key)) { Occasion::Change } else { Occasion::Warning };
+            let occasion = if told.ways(RecipientKind::Person, key) != 0 { Occasion::Change } else { Occasion::Warning };
             let before = owed.len();
             owed.extend(ways_among(person, &self.channels).map(|route| (route, occasion, recipient)));
             if owed.len() == before {
@@ -296,7 +263,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn devices(&mut self, audience: &Audience, told: &Told) {
+    fn devices(&mut self, audience: &Audience, told: &ToldBefore) {
         let snapshot = self.basis.snapshot;
         let routes = self.routes_where(&self.basis.rule.channels, |reach| reach == Reach::Speakers);
         let mut by_area: BTreeMap<AreaCode, Vec<u32>> = BTreeMap::new();
@@ -322,7 +289,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn endpoints(&mut self, audience: &Audience, told: &Told) {
+    fn endpoints(&mut self, audience: &Audience, told: &ToldBefore) {
         let snapshot = self.basis.snapshot;
         for position in &audience.endpoints {
             let endpoint = snapshot.endpoint_at(position);
@@ -347,29 +314,29 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn occasion_of(&mut self, kind: RecipientKind, key: u32, told: &Told) -> Occasion {
+    fn occasion_of(&mut self, kind: RecipientKind, key: u32, told: &ToldBefore) -> Occasion {
         if self.keep_seen {
             self.seen.insert((kind, key), ());
         }
-        if told.masks.contains_key(&(kind, key)) { Occasion::Change } else { Occasion::Warning }
+        if told.ways(kind, key) != 0 { Occasion::Change } else { Occasion::Warning }
     }
 
     /// Those who were told and are not in this plan yet, by the ways they were told.
-    fn not_in_audience(&mut self, told: &Told, occasion: Occasion) {
-        let missing: Vec<_> = told.list.iter().filter(|(kind, key, ..)| !self.seen.contains_key(&(*kind, *key))).collect();
+    fn not_in_audience(&mut self, told: &ToldBefore, occasion: Occasion) {
+        let missing: Vec<_> = told.people.iter().filter(|person| !self.seen.contains_key(&(person.kind, person.key))).collect();
         let mut rest = missing.as_slice();
-        while let Some((kind, _, area, role, _)) = rest.first() {
-            let same = rest.iter().take_while(|(other, _, place, word, _)| (other, place, word) == (kind, area, role)).count();
+        while let Some(Person { kind, area, role, .. }) = rest.first() {
+            let same = rest.iter().take_while(|other| (&other.kind, &other.area, &other.role) == (kind, area, role)).count();
             let (group, after) = rest.split_at(same.min(RUN_RECIPIENTS_MAX));
             rest = after;
             let first = self.recipients;
-            let keys = group.iter().map(|(_, key, ..)| *key).collect();
+            let keys = group.iter().map(|person| person.key).collect();
             self.add_run(Run { area: *area, kind: *kind, role: role.clone(), keys, unreachable: Vec::new() });
             let lane = if *kind == RecipientKind::Person { lane_of(role) } else { Lane::Act };
             for (route_number, word) in (0_u32..).zip(&told.routes) {
                 let route = self.number_of(word);
-                for (recipient, (.., bits)) in (first..).zip(group) {
-                    if bits >> route_number & 1 == 1 {
+                for (recipient, person) in (first..).zip(group) {
+                    if told.ways(person.kind, person.key) >> route_number & 1 == 1 {
                         self.owe(route, lane, occasion, recipient);
                     }
                 }
@@ -454,7 +421,7 @@ impl<'a> Draft<'a> {
     fn close_leg(&mut self, key: LegKey) {
         if let Some(OpenLeg { recipients, .. }) = self.legs.remove(&key) {
             let (lane, route, occasion) = key;
-            self.full_legs.push(Leg { route: self.words[usize::from(route)].clone(), lane, occasion, recipients });
+            self.full_legs.push(Leg { route: self.words[usize::from(route)].clone(), lane, occasion, recipients: rising(recipients) });
         }
     }
 
@@ -480,6 +447,19 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Ranges in the order of their numbers, as legs hold them and find by: those who are asked in another's place come in any order.
+fn rising(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, before| {
+        let is_joined = next.0 <= before.0 + before.1;
+        if is_joined {
+            before.1 = before.1.max(next.0 + next.1 - before.0);
+        }
+        is_joined
+    });
+    ranges
+}
+
 fn ways_of_kinds(routes: &Routes, kinds: &[String]) -> Vec<Way> {
     let way = |(number, route): (u16, &std::sync::Arc<Route>)| match route.reach {
         Reach::People(word) if kinds.iter().any(|kind| kind == route.kind.name()) => {
@@ -492,4 +472,15 @@ fn ways_of_kinds(routes: &Routes, kinds: &[String]) -> Vec<Way> {
 
 fn ways_among<'r>(person: &'r Subscriber<'_>, ways: &'r [Way]) -> impl Iterator<Item = u16> + 'r {
     ways.iter().filter(|way| person.address(way.address).is_some()).map(|way| way.route)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_a_leg_rise_in_whatever_order_people_are_asked() {
+        assert_eq!(rising(vec![(20, 1), (0, 2), (21, 3), (2, 1)]), [(0, 3), (20, 4)]);
+        assert_eq!(rising(vec![(5, 1), (5, 1), (4, 3)]), [(4, 3)], "nobody is owed twice by one leg");
+    }
 }

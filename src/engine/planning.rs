@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::{
     Unavailable,
     gateway::Gateway,
-    planner::{self, Basis, Plan, Told as ToldBefore},
+    planner::{self, Basis, Plan},
+    references::CHAIN_MAX,
+    told_before::ToldBefore,
 };
 use crate::{
     alert::MsgType,
@@ -72,7 +74,7 @@ impl Gateway {
         let gateway = self.clone();
         let (planned_shelf, rule) = (Arc::clone(shelf), running.rule.clone());
         // A county's plan is tens of milliseconds of work: not on a thread that serves requests.
-        let plan = tokio::task::spawn_blocking(move || gateway.make_plan(&planned_shelf, &rule, &audience)).await;
+        let plan = self.apart(move || gateway.make_plan(&planned_shelf, &rule, &audience)).await;
         let plan = plan.map_err(|error| Unavailable::Failed(format!("planning failed: {error}")))?;
         let (recipients, deliveries, unreachable) = (plan.recipients, plan.deliveries, plan.unreachable);
         let events = plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)).collect();
@@ -82,10 +84,22 @@ impl Gateway {
         Ok(())
     }
 
+    /// From all links of the chain of what it changes or ends.
+    fn told_before(&self, shelf: &Shelf) -> ToldBefore {
+        let mut told = ToldBefore::default();
+        let mut next = shelf.read().accepted.target;
+        for _ in 0..CHAIN_MAX {
+            let Some(link) = next.and_then(|no| self.ledger.get(no)) else { break };
+            let book = link.read();
+            told.add(&book);
+            next = book.accepted.target;
+        }
+        told
+    }
+
     fn make_plan(&self, shelf: &Shelf, rule: &crate::policy::Rule, audience: &matching::Audience) -> Plan {
         let snapshot = self.snapshot();
-        let target = { shelf.read().accepted.target }.and_then(|no| self.ledger.get(no));
-        let told = target.map_or_else(ToldBefore::default, |target| ToldBefore::of(&target.read()));
+        let told = self.told_before(shelf);
         let basis =
             Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households: self.with_households(shelf) };
         match shelf.alert.msg_type {

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::{
     gateway::Gateway,
     intake::{SubmitError, judge_time},
-    planner::{self, Basis, Told},
+    planner::{self, Basis},
+    told_before::ToldBefore,
 };
 use crate::{
     alert::{self, Alert},
@@ -96,7 +97,7 @@ impl Gateway {
         };
         let with_households = self.drill_households || !alert.status.is_drill();
         let basis = Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households };
-        let plan = planner::first(&basis, &audience, &Told::default());
+        let plan = planner::first(&basis, &audience, &ToldBefore::default());
         let mut preview = self.count(&plan, warnings);
         preview.hazard_points = u32::try_from(audience.hazard_points.len()).unwrap_or(u32::MAX);
         preview.messages = self.texts(&alert, rule, &plan.parts);

@@ -2,7 +2,7 @@
 //! Refuses to know providers' forms. Invariant: late, doubled, early and unknown reports are all right; what names nothing of ours is counted and kept (I5, I7, I18).
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -20,6 +20,7 @@ use crate::{
     alert::{AlertId, AlertNo},
     channel::{About, Class, Failure, News, Report},
     delivery::{
+        call::Call,
         event::{Choice, Event, FactKind, Told},
         ledger::Shelf,
         plan::RecipientKind,
@@ -105,7 +106,7 @@ enum Patience {
 
 #[derive(Default)]
 struct Gathering {
-    batches: HashMap<AlertNo, Batch>,
+    batches: BTreeMap<AlertNo, Batch>,
     told: Vec<Told>,
     again: Vec<Requeue>,
     opt_outs: Vec<SubscriberKey>,
@@ -216,7 +217,10 @@ impl Gathering {
             let book = shelf.read();
             let recipient = people.iter().find_map(|person| {
                 let recipient = book.recipient_of(RecipientKind::Person, person.key().0, Some(person.area()))?;
-                let is_new = !book.recipients[recipient as usize].answered && book.was_told(recipient);
+                // Who has answered for himself may be asked in another's place since.
+                let is_asked = book.call_of(recipient).is_some_and(Call::is_open);
+                let is_new = is_asked || !book.recipients[recipient as usize].answered;
+                let is_new = is_new && book.was_told(recipient);
                 is_new.then_some(recipient)
             })?;
             drop(book);

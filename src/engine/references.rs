@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Links of an Update chain that are followed; a warning is seldom updated more than a dozen times.
-const CHAIN_MAX: usize = 1_000;
+pub(super) const CHAIN_MAX: usize = 1_000;
 
 pub(super) const UNKNOWN_REFERENCE: &str = "unknown-reference";
 

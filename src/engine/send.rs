@@ -18,7 +18,7 @@ use super::{
 use crate::{
     alert::AlertNo,
     channel::{Batching, Class, Failure, Verdict},
-    delivery::event::FactKind,
+    delivery::{event::FactKind, slot::Phase},
     message::Outgoing,
 };
 
@@ -45,6 +45,8 @@ pub(crate) enum Ended {
     Closed(FactKind, &'static str),
     /// Not handed over, and owed as before: the engine stops.
     PutBack,
+    /// Not handed over, because the journal says that nothing is to go from here: a report came meanwhile.
+    NotOwed,
 }
 
 /// Sends one account's leases until the leasing side is gone and everything has its outcome.
@@ -60,22 +62,29 @@ pub(crate) async fn run(
         let begun = Instant::now();
         for piece in pieces(&lease.works, account.channel.batching()) {
             for group in compose(&inner, &account, &lease, piece, &outcomes).await {
-                // Who stops does not wait for a far end that answers nobody.
+                // Who stops does not wait for a far end that answers nobody, nor for its pace.
                 let permit = tokio::select! {
                     biased;
                     permit = Arc::clone(&permits).acquire_owned() => permit.ok(),
                     () = inner.stop.cancelled() => None,
                 };
-                let end = not_any_more(&inner, lease.alert);
-                let Some(permit) = permit.filter(|_| end.is_none()) else {
-                    let end = end.unwrap_or(Ended::PutBack);
-                    let indices: Vec<u32> = group.iter().map(|message| message.id.index).collect();
-                    report(&outcomes, &lease, &account, indices, &end).await;
+                let Some(permit) = permit else {
+                    report(&outcomes, &LeaseFacts::of(&lease), &account, indices(&group), &Ended::PutBack).await;
                     continue;
                 };
+                tokio::select! {
+                    biased;
+                    // What is not handed over any more is put back.
+                    () = inner.stop.cancelled() => {}
+                    () = account.pass(group.len()) => {}
+                }
                 let (account, outcomes, lease_facts) = (Arc::clone(&account), outcomes.clone(), LeaseFacts::of(&lease));
+                let sender = Arc::clone(&inner);
                 inner.tasks.spawn(async move {
-                    hand_over(&account, &group, &lease_facts, &outcomes).await;
+                    let group = owed(&sender, &account, group, &lease_facts, &outcomes).await;
+                    if !group.is_empty() {
+                        hand_over(&account, &group, &lease_facts, &outcomes).await;
+                    }
                     drop(permit);
                 });
             }
@@ -125,14 +134,14 @@ async fn compose(
 ) -> Vec<Vec<Outgoing>> {
     let mut messages = Vec::with_capacity(piece.len());
     if inner.stop.is_cancelled() {
-        report(outcomes, lease, account, piece, &Ended::PutBack).await;
+        report(outcomes, &LeaseFacts::of(lease), account, piece, &Ended::PutBack).await;
         return Vec::new();
     }
     let composed = render::messages(inner, account, &lease.route, lease.alert, &piece);
     for (index, made) in composed {
         match made {
             Ok(message) => messages.push(message),
-            Err(end) => report(outcomes, lease, account, [index], &end).await,
+            Err(end) => report(outcomes, &LeaseFacts::of(lease), account, vec![index], &end).await,
         }
     }
     group(messages, account.channel.batching())
@@ -160,6 +169,32 @@ fn not_any_more(inner: &Inner, alert: AlertNo) -> Option<Ended> {
         return Some(Ended::PutBack);
     }
     inner.closed_for_sending(alert).map(|kind| Ended::Closed(kind, "closed-before-sending"))
+}
+
+/// What of a group may still go, looked at in the moment before it does: an end of the alert and reports may have come since the lease.
+async fn owed(
+    inner: &Inner,
+    account: &Account,
+    group: Vec<Outgoing>,
+    lease: &LeaseFacts,
+    outcomes: &mpsc::Sender<Outcome>,
+) -> Vec<Outgoing> {
+    let Some(shelf) = inner.ledger.get(lease.alert) else { return Vec::new() };
+    let (group, settled): (Vec<Outgoing>, Vec<Outgoing>) = {
+        let book = shelf.read();
+        group.into_iter().partition(|message| {
+            let slot = &book.slots[message.id.index as usize];
+            slot.phase == Phase::InFlight && book.word(slot.account) == account.name()
+        })
+    };
+    report(outcomes, lease, account, indices(&settled), &Ended::NotOwed).await;
+    let Some(end) = not_any_more(inner, lease.alert) else { return group };
+    report(outcomes, lease, account, indices(&group), &end).await;
+    Vec::new()
+}
+
+fn indices(group: &[Outgoing]) -> Vec<u32> {
+    group.iter().map(|message| message.id.index).collect()
 }
 
 async fn hand_over(account: &Account, group: &[Outgoing], lease: &LeaseFacts, outcomes: &mpsc::Sender<Outcome>) {
@@ -190,14 +225,13 @@ async fn hand_over(account: &Account, group: &[Outgoing], lease: &LeaseFacts, ou
     }
 }
 
-async fn report(outcomes: &mpsc::Sender<Outcome>, lease: &Lease, account: &Account, indices: impl IntoIterator<Item = u32>, end: &Ended) {
-    let facts = LeaseFacts::of(lease);
+async fn report(outcomes: &mpsc::Sender<Outcome>, lease: &LeaseFacts, account: &Account, indices: Vec<u32>, end: &Ended) {
     for index in indices {
         let outcome = Outcome {
-            alert: facts.alert,
+            alert: lease.alert,
             index,
-            urgency: facts.urgency,
-            route: Arc::clone(&facts.route),
+            urgency: lease.urgency,
+            route: Arc::clone(&lease.route),
             account: account.number,
             end: end.again(),
         };
@@ -214,6 +248,7 @@ impl Ended {
             Self::Verdict(verdict) => Self::Verdict(verdict.clone()),
             Self::Closed(kind, word) => Self::Closed(*kind, word),
             Self::PutBack => Self::PutBack,
+            Self::NotOwed => Self::NotOwed,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Owns what follows from outcomes and reports: facts for the journal, then retries into the queues and the accounts' health.
 //! Refuses to know how messages are sent. Invariant: a consequence (retry, next account, parking) follows only from a fact that is durable.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::mpsc;
@@ -83,8 +83,8 @@ pub(crate) async fn run(inner: Arc<Inner>, mut outcomes: mpsc::Receiver<Outcome>
 
 async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) -> Result<(), super::Unavailable> {
     let now = inner.clock.now();
-    let mut batches: HashMap<AlertNo, Batch> = HashMap::new();
-    let mut refs: HashMap<(AlertNo, u8), Vec<(u32, String)>> = HashMap::new();
+    let mut batches: BTreeMap<AlertNo, Batch> = BTreeMap::new();
+    let mut refs: BTreeMap<(AlertNo, u8), Vec<(u32, String)>> = BTreeMap::new();
     let mut again = Vec::new();
     for outcome in outcomes {
         let Some(shelf) = inner.ledger.get(outcome.alert) else { continue };
@@ -94,7 +94,7 @@ async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) ->
         }
         again.extend(settle_one(inner, &shelf, batch, &outcome, now, rng));
     }
-    let mut events: Vec<Event> = batches.into_values().map(Batch::into_event).collect();
+    let mut events: Vec<Event> = batches.into_values().filter(|batch| !batch.is_empty()).map(Batch::into_event).collect();
     let has_refs = !refs.is_empty();
     for ((alert, account), list) in refs {
         let account = inner.routes.accounts()[usize::from(account)].name().to_owned();
@@ -119,6 +119,7 @@ fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome
             batch.add(outcome.index, *kind, word, now);
             None
         }
+        Ended::NotOwed => None,
         Ended::PutBack => {
             batch.add(outcome.index, FactKind::Throttled, "put-back", now);
             None

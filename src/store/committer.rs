@@ -1,4 +1,4 @@
-//! Owns all writes: one thread that takes what waits, makes it durable in one go, folds it, and only then wakes those who wait.
+//! Owns all writes: one thread (or task) that takes what waits, makes it durable in one go, folds it, and only then wakes those who wait.
 //! Refuses to know what entries mean and how a store is repaired.
 //! Invariant: no promise before `sync`; after the first failure every answer is `Unavailable`, because sled after an I/O error, and
 //! a file after a failed fsync, cannot be trusted until they have been opened and checked again.
@@ -8,6 +8,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, atomic::Ordering, mpsc as sync_mpsc},
     thread,
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::time::SharedClock;
 
 use super::{
-    AppendError, Claim, Durable, Entry, Fold, Month, Opened, Options, Seq, checkpoint, doubt,
+    AppendError, Claim, Durable, Entry, Fold, Month, Opened, Options, Seq, Threads, checkpoint, doubt,
     journal::{Answer, Request, State},
     ledger::{Disk, Ledger, LedgerError},
     lock::DirLock,
@@ -108,31 +109,40 @@ impl<F: Fold> Committer<F> {
     }
 
     pub(super) fn spawn(self, waiting: mpsc::Receiver<Request>) -> io::Result<()> {
-        let thread = thread::Builder::new().name("committer".into());
-        thread.spawn(move || {
+        let threads = self.options.threads;
+        let committing = async move {
             let guard = Guard(Arc::clone(&self.state));
-            self.run(waiting);
+            self.run(waiting).await;
             // Reached only without a panic.
             std::mem::forget(guard);
-        })?;
+        };
+        match threads {
+            Threads::Own => {
+                thread::Builder::new().name("committer".into()).spawn(move || futures::executor::block_on(committing))?;
+            }
+            Threads::Callers => {
+                tokio::spawn(committing);
+            }
+        }
         Ok(())
     }
 
-    fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
-        while let Some(request) = waiting.blocking_recv() {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
+        while let Some(request) = waiting.recv().await {
             let (other, result) = match request {
                 Request::Append { entries, bytes, answer, room } => {
+                    linger(self.options.linger, self.options.threads).await;
                     let (mut rooms, mut waiters) = (vec![room], vec![Waiter { entries, answer }]);
-                    let other = self.gather(&mut waiting, bytes, &mut waiters, &mut rooms);
+                    let other = Self::gather(&mut waiting, bytes, &mut waiters, &mut rooms);
                     (other, self.commit(waiters))
                 }
                 request => (Some(request), Ok(())),
             };
             if let Err(error) = result {
-                return fail_for_ever(&self.state, &error.to_string(), other, waiting);
+                return fail_for_ever(&self.state, &error.to_string(), other, waiting).await;
             }
             match other {
-                Some(Request::Close { answer }) => return self.close(answer, waiting),
+                Some(Request::Close { answer }) => return self.close(answer, waiting).await,
                 Some(Request::Snapshot { answer }) => self.snapshot(answer),
                 Some(Request::Append { .. }) | None => {}
             }
@@ -141,15 +151,11 @@ impl<F: Fold> Committer<F> {
 
     /// Takes what waits already, up to one commit; a request that is no append ends the gathering.
     fn gather(
-        &self,
         waiting: &mut mpsc::Receiver<Request>,
         mut bytes: usize,
         waiters: &mut Vec<Waiter>,
         rooms: &mut Vec<tokio::sync::OwnedSemaphorePermit>,
     ) -> Option<Request> {
-        if !self.options.linger.is_zero() {
-            thread::park_timeout(self.options.linger);
-        }
         while bytes < COMMIT_BYTES_MAX && waiters.len() < COMMIT_APPENDS_MAX {
             match waiting.try_recv() {
                 Ok(Request::Append { entries, bytes: more, answer, room }) => {
@@ -292,12 +298,17 @@ impl<F: Fold> Committer<F> {
             return;
         }
         let (done, wait) = sync_mpsc::sync_channel(1);
-        let spawned = thread::Builder::new().name("checkpoint".into()).spawn(move || {
-            // The committer may have ended meanwhile, and needs no answer then.
-            drop(done.send(checkpoint::write(&data, seq, &state)));
-        });
-        match spawned {
-            Ok(_) => self.writing = Some((seq, wait)),
+        // The committer may have ended meanwhile, and needs no answer then.
+        let write = move || drop(done.send(checkpoint::write(&data, seq, &state)));
+        let begun = match self.options.threads {
+            Threads::Own => thread::Builder::new().name("checkpoint".into()).spawn(write).map(drop),
+            Threads::Callers => {
+                write();
+                Ok(())
+            }
+        };
+        match begun {
+            Ok(()) => self.writing = Some((seq, wait)),
             Err(error) => tracing::error!(%error, "no thread could be made to write a checkpoint"),
         }
     }
@@ -307,9 +318,9 @@ impl<F: Fold> Committer<F> {
         drop(answer.send(Ok(snapshot)));
     }
 
-    fn close(mut self, answer: tokio::sync::oneshot::Sender<Result<(), AppendError>>, mut waiting: mpsc::Receiver<Request>) {
+    async fn close(mut self, answer: tokio::sync::oneshot::Sender<Result<(), AppendError>>, mut waiting: mpsc::Receiver<Request>) {
         waiting.close();
-        let result = self.last_writes(&mut waiting).inspect_err(|_| doubt::mark(&self.data));
+        let result = self.last_writes(&mut waiting).await.inspect_err(|_| doubt::mark(&self.data));
         let state = Arc::clone(&self.state);
         // Files and the lock are given back before the answer, so that the caller may open the store again.
         drop(self);
@@ -318,17 +329,17 @@ impl<F: Fold> Committer<F> {
             Err(error) => {
                 let why = error.to_string();
                 drop(answer.send(Err(AppendError::Unavailable { why: why.clone() })));
-                fail_for_ever(&state, &why, None, waiting);
+                fail_for_ever(&state, &why, None, waiting).await;
             }
         }
     }
 
-    fn last_writes(&mut self, waiting: &mut mpsc::Receiver<Request>) -> Result<(), CommitError> {
-        while let Some(request) = waiting.blocking_recv() {
+    async fn last_writes(&mut self, waiting: &mut mpsc::Receiver<Request>) -> Result<(), CommitError> {
+        while let Some(request) = waiting.recv().await {
             if let Request::Append { entries, bytes, answer, room } = request {
                 let (mut rooms, mut waiters) = (vec![room], vec![Waiter { entries, answer }]);
                 // Another close or a backup at this moment is answered by the end of the channel.
-                self.gather(waiting, bytes, &mut waiters, &mut rooms);
+                Self::gather(waiting, bytes, &mut waiters, &mut rooms);
                 self.commit(waiters)?;
             }
         }
@@ -353,6 +364,15 @@ impl<F: Fold> Committer<F> {
     }
 }
 
+/// Lets company come.
+async fn linger(linger: Duration, threads: Threads) {
+    match threads {
+        _ if linger.is_zero() => {}
+        Threads::Own => thread::park_timeout(linger),
+        Threads::Callers => tokio::time::sleep(linger).await,
+    }
+}
+
 /// Marks the store as failed when the committer dies of a panic.
 struct Guard(Arc<State>);
 
@@ -369,11 +389,11 @@ fn mark_failed(state: &State, why: &str) {
 }
 
 /// Answers everyone, now and from now on, until the last handle is gone.
-fn fail_for_ever(state: &State, why: &str, other: Option<Request>, mut waiting: mpsc::Receiver<Request>) {
+async fn fail_for_ever(state: &State, why: &str, other: Option<Request>, mut waiting: mpsc::Receiver<Request>) {
     mark_failed(state, why);
     waiting.close();
     let mut next = other;
-    while let Some(request) = next.or_else(|| waiting.blocking_recv()) {
+    while let Some(request) = if next.is_some() { next } else { waiting.recv().await } {
         let unavailable = AppendError::Unavailable { why: why.to_owned() };
         match request {
             Request::Append { answer, .. } => drop(answer.send(Err(unavailable))),

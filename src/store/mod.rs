@@ -131,11 +131,28 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// How free space is found out.
     pub free_space: FreeSpace,
+    pub threads: Threads,
+}
+
+/// Where commits, plans and other long work are done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Threads {
+    /// Apart, so that nobody waits for a disk or for a county's plan.
+    #[default]
+    Own,
+    /// On the caller's runtime, in the order in which it was asked for: such a run can be repeated step by step.
+    Callers,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { checkpoint_after_bytes: 32 << 20, linger: Duration::ZERO, reserve_bytes: RESERVE_BYTES, free_space: FreeSpace::default() }
+        Self {
+            checkpoint_after_bytes: 32 << 20,
+            linger: Duration::ZERO,
+            reserve_bytes: RESERVE_BYTES,
+            free_space: FreeSpace::default(),
+            threads: Threads::default(),
+        }
     }
 }
 

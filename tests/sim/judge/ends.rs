@@ -1,0 +1,125 @@
+//! Owns what is held of alerts as wholes: planned once, everyone told how it ended (I10), every call ended (I11).
+
+use std::collections::BTreeSet;
+
+use lastmile::{
+    alert::MsgType,
+    channel::News,
+    delivery::{
+        book::{Book, State},
+        call::End,
+        ledger::Shelf,
+        plan::{Occasion, RecipientKind},
+        slot::Slot,
+    },
+    engine::Gateway,
+    message::DeliveryId,
+};
+
+use crate::{
+    letters::{Letter, What},
+    world::World,
+};
+
+/// Nobody is owed the same twice by one route, unless asked once more in another's place (I4).
+pub(crate) fn planned_once(world: &World, shelf: &Shelf) {
+    let book = shelf.read();
+    let mut seen = BTreeSet::new();
+    for leg in &book.legs {
+        for slot in &book.slots[leg.first as usize..(leg.first + leg.count) as usize] {
+            let recipient = &book.recipients[slot.recipient as usize];
+            let place = book.place_of(slot.recipient);
+            let is_new = seen.insert((place.kind, recipient.key, leg.route, leg.occasion == Occasion::OnBehalf));
+            if !is_new {
+                world.fault(format!("alert {} owes {:?} {} twice by one route", shelf.no.0, place.kind, recipient.key));
+            }
+        }
+    }
+}
+
+/// A call ends answered, escalated, exhausted or expired; who it went on to was asked, and not before the time was over.
+pub(crate) fn calls(world: &World, gateway: &Gateway, shelf: &Shelf) {
+    let book = shelf.read();
+    for call in &book.calls {
+        let who = format!("call of recipient {} of alert {}", call.recipient, shelf.no.0);
+        match &call.end {
+            End::Open => world.fault(format!("{who} is open at the end")),
+            End::Escalated { at, to } => {
+                let asked = to.iter().all(|&other| book.call_of(other).is_some());
+                if *at < call.due || to.is_empty() || !asked {
+                    world.fault(format!("{who} went on at {at}, due at {}, to {to:?}", call.due));
+                }
+            }
+            End::Exhausted { at } if *at < call.due => world.fault(format!("{who} was given up at {at}, due at {}", call.due)),
+            End::Expired { .. } if book.state == State::Completed => world.fault(format!("{who} expired though its alert was completed")),
+            End::Exhausted { .. } | End::Expired { .. } | End::Answered(_) => {}
+        }
+    }
+    if book.state == State::Held && shelf.alert.expires > gateway.clock().now() {
+        world.fault(format!("alert {} is held at the end", shelf.no.0));
+    }
+}
+
+type Person = (RecipientKind, u32);
+
+/// Everyone who truly got an alert hears what became of it: from the Update that took its place, or the Cancel that ended it.
+pub(crate) fn everyone_told(world: &World, gateway: &Gateway, shelf: &Shelf) {
+    if shelf.alert.msg_type == MsgType::Alert || shelf.notice_of().is_some() {
+        return;
+    }
+    let (mut owed, chain) = {
+        let book = shelf.read();
+        if book.timeline.planned.is_none() {
+            // Held to its end, or rejected: it took nobody's place. One that was ended itself is followed from its own end.
+            return;
+        }
+        (everyone(&book), book.accepted.target)
+    };
+    let mut next = chain;
+    // From the newest link back: whoever was told that it was over for them by a later link is out of it.
+    while let Some(before) = next.and_then(|no| gateway.ledger().get(no)) {
+        let book = before.read();
+        let (heard, over) = heard(world, &before, &book);
+        for person in heard {
+            if !owed.contains(&person) {
+                world.fault(format!("{person:?} got alert {} and is not told of {} {:?}", before.no.0, shelf.no.0, shelf.alert.msg_type));
+            }
+        }
+        owed.extend(over);
+        next = book.accepted.target;
+    }
+}
+
+fn everyone(book: &Book) -> BTreeSet<Person> {
+    let owed = book.slots.iter().map(|slot| slot.recipient);
+    owed.map(|recipient| (book.place_of(recipient).kind, book.recipients[recipient as usize].key)).collect()
+}
+
+/// Who took a warning of this alert, and who was told by it that it was over for them.
+fn heard(world: &World, shelf: &Shelf, book: &Book) -> (BTreeSet<Person>, BTreeSet<Person>) {
+    let takes = world.memory().takes.clone();
+    let got: BTreeSet<DeliveryId> = takes.iter().map(|take| take.id).filter(|id| id.alert == shelf.no).collect();
+    let (mut heard, mut over) = (BTreeSet::new(), BTreeSet::new());
+    for (index, slot) in (0..).zip(&book.slots) {
+        let person = (book.place_of(slot.recipient).kind, book.recipients[slot.recipient as usize].key);
+        let id = DeliveryId { alert: shelf.no, index };
+        if matches!(book.leg_of(index).occasion, Occasion::Gone | Occasion::AllClear) {
+            // Tried in vain is tried: far ends may refuse a number for good, or say that the person wants no messages.
+            if got.contains(&id) || book.word(slot.word) != "" {
+                over.insert(person);
+            }
+        } else if got.contains(&id) && !is_taken_back(world, id, slot) {
+            heard.insert(person);
+        }
+    }
+    (heard, over)
+}
+
+/// The far end said that it did not get there, before it had said that it took it.
+fn is_taken_back(world: &World, id: DeliveryId, slot: &Slot) -> bool {
+    let failed = |letter: &Letter| match &letter.what {
+        What::Callback(report) | What::Line(report) => letter.about == id && matches!(report.news, News::Failed(_)),
+        What::Link { .. } => false,
+    };
+    !slot.accepted.is_set() && !slot.is_reached() && world.memory().letters.iter().any(|letter| letter.handed.is_some() && failed(letter))
+}
