@@ -8,15 +8,18 @@ mod descriptors;
 mod disk;
 mod failed_write;
 mod far_end;
+mod far_ends;
 #[path = "../forgetful/mod.rs"]
 #[allow(dead_code, reason = "only the crash tests cut the power at a beat")]
 mod forgetful;
+mod moody;
 mod power;
 #[path = "../peers/process.rs"]
 mod process;
 #[path = "../peers/program.rs"]
 #[allow(dead_code, reason = "a program that is not ready is started by `running`")]
 mod program;
+mod receipts;
 mod running;
 mod sigterm;
 mod tmpfs;

@@ -41,17 +41,23 @@ pub(crate) struct Setting<'a> {
     pub(crate) server: &'a str,
     /// The `[channel.NAME]` tables.
     pub(crate) channels: String,
+    /// Kinds of channels that everyone is told by, as the policy has them.
+    pub(crate) kinds: &'a str,
     /// In which `"$@"` is the program.
     pub(crate) shell: &'a str,
 }
 
+/// An account that waits for a far end as long as any test does. `AT_ONCE` messages go to it at one time.
+pub(crate) const PATIENT: &str = "concurrency = 8\ntimeout = \"60s\"\nretry = [\"1s\", \"2s\", \"5s\", \"10s\", \"20s\"]\n";
+const COUNTY: &str = "510726";
+pub(crate) const SMS: &str = "\"sms\"";
 pub(crate) const PLAIN: &str = "exec \"$@\"";
 
 impl Running {
     /// A county of so many households whose data lie in `data`, and a gateway of it started by `shell`, in which `"$@"` is the program.
     pub(crate) fn start(home: &Path, data: &Path, households: usize, far: &FarEnd, shell: &str) -> Self {
-        let channels = gateway_table("mas", &far.url, &format!("concurrency = {AT_ONCE}\ntimeout = \"60s\"\n"));
-        Self::start_as(home, data, &Setting { households, server: "", channels, shell })
+        let channels = gateway_table("mas", &far.url, PATIENT);
+        Self::start_as(home, data, &Setting { households, server: "", channels, kinds: SMS, shell })
     }
 
     pub(crate) fn start_as(home: &Path, data: &Path, setting: &Setting<'_>) -> Self {
@@ -104,13 +110,22 @@ impl Running {
     }
 
     pub(crate) async fn try_post(&self, number: u32) -> reqwest::Result<Response> {
+        self.try_post_to(number, COUNTY).await
+    }
+
+    async fn try_post_to(&self, number: u32, area: &str) -> reqwest::Result<Response> {
         let request = self.http.post(format!("{}/v1/alerts", self.url)).bearer_auth(&self.bureau);
-        request.header("content-type", "application/json").body(alert(number)).send().await
+        request.header("content-type", "application/json").body(alert(number, area)).send().await
     }
 
     /// Posts an alert that must be taken; its path.
     pub(crate) async fn accepted(&self, number: u32) -> String {
-        let answer = self.post(number).await;
+        self.accepted_for(number, COUNTY).await
+    }
+
+    /// As `accepted`, for an area of the county.
+    pub(crate) async fn accepted_for(&self, number: u32, area: &str) -> String {
+        let answer = self.try_post_to(number, area).await.unwrap();
         let (status, said) = (answer.status(), answer.json::<Value>().await.unwrap());
         assert_eq!(status, StatusCode::ACCEPTED, "{said:#}");
         format!("/v1/alerts/{}", said["id"].as_str().unwrap())
@@ -135,6 +150,26 @@ impl Running {
         .await;
     }
 
+    /// Every delivery of an alert, as duty sees it.
+    pub(crate) async fn deliveries(&self, alert: &str) -> Vec<Value> {
+        let (mut rows, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let mut page = self.json(&format!("{alert}/deliveries?limit=1000{cursor}")).await;
+            rows.append(page["items"].as_array_mut().unwrap());
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return rows,
+            }
+        }
+    }
+
+    /// How often an alarm was raised.
+    pub(crate) async fn alarms(&self, word: &str) -> u64 {
+        let (_, text) = self.text("/metrics").await;
+        let counter = format!("lastmile_alarms_total{{what=\"{word}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&counter)).map_or(0, |number| number.parse().unwrap())
+    }
+
     pub(crate) async fn until_alarm(&self, word: &str) {
         let counter = format!("lastmile_alarms_total{{what=\"{word}\"}}");
         until(&format!("the alarm {word}"), DEADLINE, async || self.text("/metrics").await.1.contains(&counter)).await;
@@ -155,7 +190,7 @@ fn serve(config: &Path, shell: &str) -> Process {
     Process::start("lastmile serve", &mut command)
 }
 
-fn alert(number: u32) -> String {
+fn alert(number: u32, area: &str) -> String {
     let mut alert: Value = serde_json::from_str(&fs::read_to_string(FIXTURE).unwrap()).unwrap();
     let now = SystemClock.now().whole_seconds();
     let (sent, expires) = (now.to_seconds_string(), now.plus(Duration::from_secs(3_600)).to_seconds_string());
@@ -163,7 +198,7 @@ fn alert(number: u32) -> String {
     alert["sent"] = json!(sent);
     alert["effective"] = json!(sent);
     alert["expires"] = json!(expires);
-    alert["areas"] = json!([{ "name": "北川羌族自治县", "codes": ["510726"] }]);
+    alert["areas"] = json!([{ "name": "北川羌族自治县", "codes": [area] }]);
     alert.to_string()
 }
 
@@ -177,13 +212,12 @@ provider = "http"
 url = "{url}"
 body = '{{"id": {{{{ id|tojson }}}}, "to": {{{{ to|tojson }}}}, "text": {{{{ text|tojson }}}}}}'
 ok = {{ path = "/code", equals = ["OK"] }}
-retry = ["1s", "2s", "5s", "10s", "20s"]
 {more}"#
     )
 }
 
 fn configure(home: &Path, data: &Path, port: u16, setting: &Setting<'_>) -> PathBuf {
-    let Setting { server, channels, .. } = setting;
+    let Setting { server, channels, kinds, .. } = setting;
     let text = format!(
         r#"
 [server]
@@ -201,7 +235,7 @@ areas = ["510726"]
 file = "policy.toml"
 {channels}"#
     );
-    fs::write(home.join("policy.toml"), "[[rule]]\nevents = [\"*\"]\nroles = [\"*\"]\nchannels = [\"sms\"]\n").unwrap();
+    fs::write(home.join("policy.toml"), format!("[[rule]]\nevents = [\"*\"]\nroles = [\"*\"]\nchannels = [{kinds}]\n")).unwrap();
     let file = home.join("lastmile.toml");
     fs::write(&file, text).unwrap();
     file

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::{
     far_end::FarEnd,
     process::until,
-    running::{AT_ONCE, DEADLINE, PLAIN, Running, Setting, gateway_table},
+    running::{AT_ONCE, DEADLINE, PATIENT, PLAIN, Running, SMS, Setting, gateway_table},
 };
 
 const HOUSEHOLDS: usize = 300;
@@ -48,8 +48,8 @@ async fn sigterm_in_mid_fan_out_drains_and_the_next_start_goes_on() {
 async fn a_far_end_that_never_answers_does_not_hold_up_the_end() {
     let (home, far) = (TempDir::new().unwrap(), FarEnd::start().await);
     let data = home.path().join("data");
-    let channels = gateway_table("mas", &far.url, &format!("concurrency = {AT_ONCE}\ntimeout = \"60s\"\n"));
-    let setting = Setting { households: HOUSEHOLDS, server: SHORT_GRACE, channels, shell: PLAIN };
+    let channels = gateway_table("mas", &far.url, PATIENT);
+    let setting = Setting { households: HOUSEHOLDS, server: SHORT_GRACE, channels, kinds: SMS, shell: PLAIN };
     let mut gateway = Running::start_as(home.path(), &data, &setting);
     gateway.until_ready_says(StatusCode::OK).await;
     far.close();
