@@ -155,6 +155,7 @@ impl App {
             drill_households: config.drill_households,
             seed,
             keep_open: config.store.keep_open,
+            keep_months: config.store.keep_months,
             journal: Options { reserve_bytes: config.server.disk_reserve, ..Options::default() },
         };
         let (gateway, opened) = Gateway::open(setup).context("the store cannot be opened")?;
@@ -374,6 +375,7 @@ pub fn open_stopped(data: &Path) -> anyhow::Result<Gateway> {
         drill_households: false,
         seed: 0,
         keep_open: std::time::Duration::MAX,
+        keep_months: 0,
         journal: Options::default(),
     };
     Ok(Gateway::open(setup)?.0)

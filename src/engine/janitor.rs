@@ -9,6 +9,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::{
     Unavailable, approvals, escalator,
     gateway::{Gateway, Inner},
+    months::Turn,
     planner::{self, Basis},
     queue::Work,
     settle::{Batch, Requeue, after_failure},
@@ -33,6 +34,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut had_room = true;
+    let mut old_months = Turn::default();
     loop {
         tokio::select! {
             () = inner.stop.cancelled() => return,
@@ -54,6 +56,12 @@ pub(crate) async fn run(inner: Arc<Inner>) {
                     return;
                 }
             }
+        }
+        // Also on a full disk: it gives room.
+        if old_months.is_now(inner.clock.now()) {
+            // Beside this loop: a large month takes its time, and overdue calls must not wait for it.
+            let gateway = Gateway::from(Arc::clone(&inner));
+            inner.tasks.spawn(async move { gateway.give_back_old(gateway.keep_months).await });
         }
         if has_room {
             match inner.file_closed().await {

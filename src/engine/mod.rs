@@ -17,6 +17,7 @@ mod janitor;
 mod keep;
 mod lease;
 pub mod look;
+pub mod months;
 mod planner;
 mod planning;
 pub mod preview;
