@@ -199,7 +199,7 @@ fn give_back(month: Month, data: Option<PathBuf>, url: Option<String>, key: Opti
         gateway.stop(CLOSE_WITHIN).await?;
         match given {
             Ok(()) => output::line(&format!("{month} was given back")),
-            Err(why @ (GiveBackError::Unfiled { .. } | GiveBackError::Refused(_))) => {
+            Err(why @ (GiveBackError::Unfiled { .. } | GiveBackError::NoSuchMonth(_) | GiveBackError::Refused(_))) => {
                 output::line(&format!("{month} is kept: {why}"))?;
                 Err(Failure::No)
             }

@@ -11,10 +11,12 @@ use crate::{
         event::{Event, Told},
         ledger::Ledger,
     },
-    store::{self, DropError, Month},
+    store::{self, DropError},
     telemetry::metrics as meter,
     time::Timestamp,
 };
+
+pub use crate::store::{BadMonth, Month};
 
 /// How often old months are looked for; the first look follows the start.
 const LOOK_EVERY: Duration = Duration::from_secs(24 * 3_600);
@@ -29,10 +31,21 @@ pub enum GiveBackError {
         "{unfiled} alerts of {month} or before are not filed yet, the first is {first}: an alert is filed when it has been over for keep_open"
     )]
     Unfiled { month: Month, unfiled: usize, first: AlertId },
+    #[error("there is no journal of {0}")]
+    NoSuchMonth(Month),
     #[error(transparent)]
-    Refused(#[from] DropError),
+    Refused(DropError),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+impl From<DropError> for GiveBackError {
+    fn from(error: DropError) -> Self {
+        match error {
+            DropError::NoSuchMonth { month } => Self::NoSuchMonth(month),
+            other => Self::Refused(other),
+        }
+    }
 }
 
 /// When to look for old months again.

@@ -16,7 +16,7 @@ use super::{Edge, auth::Who, problem::Problem};
 use crate::{
     access::Action,
     area::AreaCode,
-    store::{BadMonth, Month},
+    engine::months::{BadMonth, Month},
     telemetry::metrics as meter,
 };
 

@@ -22,7 +22,6 @@ use crate::{
     },
     fault::Fault,
     registry::RegistryError,
-    store::DropError,
 };
 
 /// How long a store that cannot be written is left alone.
@@ -274,7 +273,7 @@ impl From<GiveBackError> for Problem {
     fn from(error: GiveBackError) -> Self {
         let detail = error.to_string();
         match error {
-            GiveBackError::Refused(DropError::NoSuchMonth { .. }) => Self::not_found(detail),
+            GiveBackError::NoSuchMonth(_) => Self::not_found(detail),
             GiveBackError::Unfiled { .. } | GiveBackError::Refused(_) => {
                 Self::new(StatusCode::CONFLICT, "month-kept", "The month is kept", detail)
             }

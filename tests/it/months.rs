@@ -9,6 +9,7 @@ use std::{
 };
 
 use lastmile::{
+    access::Role,
     alert::{AlertId, Limits, Vocabulary},
     app, channel,
     config::Layers,
@@ -23,11 +24,12 @@ use lastmile::{
     message::token::AnswerTokens,
     registry::Registry,
     store::{DropError, Month, Opened, Options},
-    time::{Clock as _, ManualClock, SharedClock, Timestamp},
+    time::{Clock as _, ManualClock, SharedClock, SystemClock, Timestamp},
 };
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::http_kit::{LEIGU, QUSHAN, new_home, rainstorm};
+use crate::http_kit::{LEIGU, QUSHAN, Site, new_home, problem, rainstorm};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -250,4 +252,20 @@ async fn old_months_go_by_themselves_and_their_alerts_are_known_even_without_any
     is_sound(&data);
     let told: Timestamp = house.clock.now();
     assert_eq!(Month::of(told), month("2027-02"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_gateway_gives_back_for_admins_and_says_why_it_keeps_a_month() {
+    let site = Site::start().await;
+    let (met, duty, admin) = (site.bureau(), site.role(Role::Duty), site.role(Role::Admin));
+    let id = site.accepted(&rainstorm(1, &[LEIGU]), &met).await;
+    let present = Month::of(SystemClock.now());
+    let path = format!("/v1/journal/{present}/drop");
+    assert_eq!(site.status(Method::POST, &path, &duty).await, StatusCode::FORBIDDEN);
+    assert_eq!(site.status(Method::POST, "/v1/journal/2020-13/drop", &admin).await, StatusCode::BAD_REQUEST);
+    assert_eq!(site.status(Method::POST, "/v1/journal/2020-01/drop", &admin).await, StatusCode::NOT_FOUND);
+    let kept = problem(site.call(Method::POST, &path, &admin).send().await.expect("an answer")).await;
+    assert_eq!(kept["type"], "/problems/month-kept");
+    assert!(kept["detail"].as_str().is_some_and(|detail| detail.contains(&id)), "{kept}");
+    site.stop().await;
 }
