@@ -156,6 +156,7 @@ impl App {
             drill_households: config.drill_households,
             seed,
             keep_open: config.store.keep_open,
+            keep_months: config.store.keep_months,
             journal: Options { reserve_bytes: config.server.disk_reserve, ..Options::default() },
         };
         let (gateway, opened) = Gateway::open(setup).context("the store cannot be opened")?;
@@ -377,6 +378,7 @@ pub fn open_stopped(data: &Path) -> anyhow::Result<Gateway> {
         drill_households: false,
         seed: 0,
         keep_open: std::time::Duration::MAX,
+        keep_months: 0,
         journal: Options::default(),
     };
     Ok(Gateway::open(setup)?.0)

@@ -76,6 +76,8 @@ pub struct Server {
 pub struct Store {
     /// An alert that has been over for so long is filed.
     pub keep_open: Duration,
+    /// Months of the journal that are kept before the present one; zero keeps all.
+    pub keep_months: u32,
 }
 
 #[derive(Debug)]
@@ -211,7 +213,9 @@ fn server(keys: &mut Keys<'_>, layers: &Layers) -> Option<Server> {
 
 fn store(keys: &mut Keys<'_>) -> Option<Store> {
     let keep_open = keys.duration("keep_open", KEEP_OPEN);
-    Some(Store { keep_open })
+    // A year and the month that is compared with it; more than a hundred years is a mistake.
+    let keep_months = u32::try_from(keys.number("keep_months", 0..=1_200, 13)).unwrap_or(13);
+    Some(Store { keep_open, keep_months })
 }
 
 fn address(keys: &mut Keys<'_>, key: &'static str) -> Option<SocketAddr> {

@@ -103,6 +103,12 @@ pub enum Told {
         alert: AlertNo,
         filed: Box<Filed>,
     },
+    /// The space of a month of the journal is given back after this; its trail stays.
+    GivenBack {
+        at: Timestamp,
+        month: String,
+        by: String,
+    },
     /// An Update or Cancel that came before what it refers to.
     Waiting(Box<Waiting>),
     /// It was taken in, or can never be; which one `why` says.

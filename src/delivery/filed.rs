@@ -78,11 +78,16 @@ impl Book {
 
     /// The book that was filed. What has happened since to the alert as a whole (an Update that took its place, a Cancel) is what `now` says.
     pub fn from_filed_bytes(bytes: &[u8], now: &Self) -> Result<Self, NotFiled> {
-        let rest = bytes.strip_prefix(FORM).ok_or(NotFiled::OtherForm)?;
-        let mut book: Self = postcard::from_bytes(rest)?;
+        let mut book = Self::of_filed_bytes(bytes)?;
         (book.state, book.version) = (now.state, now.version);
         (book.reason, book.decided_by) = (now.reason.clone(), now.decided_by.clone());
         Ok(book)
+    }
+
+    /// The book as it was when it was filed.
+    pub fn of_filed_bytes(bytes: &[u8]) -> Result<Self, NotFiled> {
+        let rest = bytes.strip_prefix(FORM).ok_or(NotFiled::OtherForm)?;
+        Ok(postcard::from_bytes(rest)?)
     }
 
     /// Lets go of everything that stands in the file, unless something has happened since the file was written.

@@ -12,6 +12,7 @@ use super::{
     book::{Book, State},
     call::{Answer, End, Try},
     event::{Accepted, Event, Told},
+    filed::{Filed, NotFiled},
     waiting::{Waiting, WaitingList},
     wire::Damaged,
 };
@@ -103,6 +104,8 @@ pub enum ApplyError {
     Image(#[from] postcard::Error),
     #[error("checkpoint of another version of the program")]
     OtherForm,
+    #[error(transparent)]
+    NotFiled(#[from] NotFiled),
     #[error("an alert that waits cannot be read: {0}")]
     Waiting(#[from] serde_json::Error),
 }
@@ -211,7 +214,22 @@ impl Ledger {
             }
             Told::WaitingEnded { digest, .. } => self.write().waiting.end(&digest),
             Told::Stray { .. } => self.write().strays += 1,
+            Told::GivenBack { .. } => {}
         }
+        Ok(())
+    }
+
+    /// Takes the head of a filed book where nothing else is known of its alert.
+    pub fn put_filed(&self, bytes: &[u8], month: String, name: String, sha256: String) -> Result<(), ApplyError> {
+        let mut book = Book::of_filed_bytes(bytes)?;
+        if self.get(book.accepted.alert).is_some() {
+            return Ok(());
+        }
+        let alert = read_alert(&book.accepted)?;
+        // When it was filed is not known any more; nothing of it came after its end.
+        let filed = Filed::of(&book, alert.expires, month, name, sha256);
+        book.file(filed);
+        self.put(book, alert);
         Ok(())
     }
 
@@ -308,10 +326,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::delivery::{
-        event::{Fact, FactKind, Facts},
-        filed::Filed,
-    };
+    use crate::delivery::event::{Fact, FactKind, Facts};
 
     /// Kept by a version with other rules: a ring that crosses itself, a headline and an urgency that would be refused today.
     fn kept() -> Value {

@@ -20,7 +20,7 @@ use crate::{
         coverage,
         event::{Event, Told},
         filed::Filed,
-        ledger::Shelf,
+        ledger::{Ledger, Shelf},
     },
     store::{
         Month,
@@ -222,6 +222,37 @@ pub fn violations(data: &Path, shelf: &Shelf) -> Vec<String> {
         found.push("the filed book and the figures that were told of it differ".to_owned());
     }
     found
+}
+
+/// What was taken from the files alone.
+#[derive(Debug, Default)]
+pub struct Taken {
+    pub heads: usize,
+    pub unreadable: Vec<String>,
+}
+
+/// Puts the heads of everything that is filed into a ledger that begins without them: the journal of their months was given back, and
+/// no checkpoint can be read. What a kept month tells of them afterwards stands above it.
+pub fn take_heads(data: &Path, ledger: &Ledger) -> Taken {
+    let mut taken = Taken::default();
+    let places = match filed::list(data) {
+        Ok(places) => places,
+        Err(error) => return Taken { heads: 0, unreadable: vec![error.to_string()] },
+    };
+    for place in places {
+        let found = filed::read(data, &place).map_err(|error| error.to_string());
+        let put = found.and_then(|found| {
+            ledger.put_filed(&found.bytes, place.month.to_string(), place.name.clone(), found.sha256).map_err(|error| error.to_string())
+        });
+        match put {
+            Ok(()) => taken.heads += 1,
+            Err(why) => {
+                tracing::error!(place = place.shown(), why, "an alert is lost with its file");
+                taken.unreadable.push(why);
+            }
+        }
+    }
+    taken
 }
 
 fn read_filed(data: &Path, shelf: &Shelf, filed: &Filed) -> Result<Book, String> {

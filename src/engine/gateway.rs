@@ -77,6 +77,8 @@ pub struct Setup {
     pub seed: u64,
     /// An alert that has been over for so long is filed.
     pub keep_open: Duration,
+    /// Months of the journal that are kept before the present one; zero keeps all.
+    pub keep_months: u32,
     pub journal: Options,
 }
 
@@ -111,6 +113,7 @@ pub struct Inner {
     pub(crate) drill_households: bool,
     pub(crate) seed: u64,
     pub(crate) keep_open: Duration,
+    pub(crate) keep_months: u32,
     pub(crate) cabinet: Cabinet,
     pub(crate) devices: Devices,
     pub(crate) early: Early,
@@ -148,8 +151,8 @@ impl Gateway {
     pub fn open(setup: Setup) -> Result<(Self, Opened), OpenError> {
         let ledger = Arc::new(Ledger::default());
         let (changed_sender, changed) = watch::channel(0);
-        let fold = LedgerFold::new(Arc::clone(&ledger), changed_sender);
         let threads = setup.journal.threads;
+        let fold = LedgerFold::new(Arc::clone(&ledger), changed_sender, setup.data_dir.clone());
         let (journal, opened) = Journal::open(&setup.data_dir, setup.journal, Arc::clone(&setup.clock), fold)?;
         let accounts = (0_u8..).zip(setup.accounts).map(|(number, (channel, common))| Arc::new(Account::new(number, channel, common)));
         let inner = Inner {
@@ -172,6 +175,7 @@ impl Gateway {
             drill_households: setup.drill_households,
             seed: setup.seed,
             keep_open: setup.keep_open,
+            keep_months: setup.keep_months,
             cabinet: Cabinet::default(),
             devices: Devices::default(),
             early: Early::default(),

@@ -12,6 +12,7 @@ use super::{
     clock_watch::ClockWatch,
     escalator,
     gateway::{Gateway, Inner},
+    months::Turn,
     planner::{self, Basis},
     queue::Work,
     settle::{Batch, Requeue, after_failure},
@@ -38,6 +39,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut had_room = true;
     let mut clocks = ClockWatch::begin(inner.clock.now(), Instant::now());
+    let mut old_months = Turn::default();
     loop {
         tokio::select! {
             biased;
@@ -65,6 +67,12 @@ pub(crate) async fn run(inner: Arc<Inner>) {
                     return;
                 }
             }
+        }
+        // Also on a full disk: it gives room.
+        if old_months.is_now(inner.clock.now()) {
+            // Beside this loop: a large month takes its time, and overdue calls must not wait for it.
+            let gateway = Gateway::from(Arc::clone(&inner));
+            inner.tasks.spawn(async move { gateway.give_back_old(gateway.keep_months).await });
         }
         if has_room {
             match inner.file_closed().await {

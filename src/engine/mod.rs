@@ -18,6 +18,7 @@ mod janitor;
 mod keep;
 mod lease;
 pub mod look;
+pub mod months;
 mod pace;
 mod planner;
 mod planning;

@@ -108,7 +108,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/relays", get(operating::relays))
         .route("/v1/devices", get(operating::devices));
     // As long as it takes: a year of alerts is gigabytes.
-    let backup = Router::new().route("/v1/backup", get(operating::backup));
+    let backup = Router::new().route("/v1/backup", get(operating::backup)).route("/v1/journal/{month}/drop", post(operating::give_back));
     let pages = Router::new()
         .route("/", get(page::index))
         .route("/alerts", get(page::index_live))

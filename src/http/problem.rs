@@ -18,6 +18,7 @@ use crate::{
         decide::DecideError,
         filed::Unreadable,
         intake::SubmitError,
+        months::GiveBackError,
     },
     fault::Fault,
     registry::RegistryError,
@@ -264,6 +265,19 @@ impl From<AnswerError> for Problem {
             AnswerError::Filed => Self::new(StatusCode::CONFLICT, "alert-filed", "The alert is filed", error.to_string()),
             AnswerError::Unreadable(error) => error.into(),
             AnswerError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<GiveBackError> for Problem {
+    fn from(error: GiveBackError) -> Self {
+        let detail = error.to_string();
+        match error {
+            GiveBackError::NoSuchMonth(_) => Self::not_found(detail),
+            GiveBackError::Unfiled { .. } | GiveBackError::Refused(_) => {
+                Self::new(StatusCode::CONFLICT, "month-kept", "The month is kept", detail)
+            }
+            GiveBackError::Unavailable(error) => error.into(),
         }
     }
 }

@@ -152,6 +152,7 @@ impl<F: Fold> Committer<F> {
             match other {
                 Some(Request::Close { answer }) => return self.close(answer, waiting).await,
                 Some(Request::Snapshot { answer }) => self.snapshot(answer),
+                Some(Request::Checkpoint { answer }) => self.checkpoint_on_request(answer),
                 Some(Request::Append { .. }) | None => {}
             }
         }
@@ -294,6 +295,20 @@ impl<F: Fold> Committer<F> {
         if self.bytes_since_checkpoint < self.options.checkpoint_after_bytes {
             return;
         }
+        self.begin_checkpoint();
+    }
+
+    /// For whoever needs one that reaches as far as the journal does; where one does, there is nothing to do.
+    fn checkpoint_on_request(&mut self, answer: tokio::sync::oneshot::Sender<Result<bool, AppendError>>) {
+        self.checkpoint_if_due();
+        if self.writing.is_none() && self.next - 1 > self.checkpointed {
+            self.begin_checkpoint();
+        }
+        // Whoever does not wait any more asked for nothing.
+        drop(answer.send(Ok(self.writing.is_some())));
+    }
+
+    fn begin_checkpoint(&mut self) {
         self.bytes_since_checkpoint = 0;
         if !has_room_for(&self.state.space, self.checkpoint_bytes) {
             tracing::warn!("there is no room for a checkpoint; the next start will take longer");
@@ -418,6 +433,7 @@ async fn fail_for_ever(state: &State, why: &str, other: Option<Request>, mut wai
         match request {
             Request::Append { answer, .. } => drop(answer.send(Err(unavailable))),
             Request::Snapshot { answer } => drop(answer.send(Err(unavailable))),
+            Request::Checkpoint { answer } => drop(answer.send(Err(unavailable))),
             Request::Close { answer } => drop(answer.send(Err(unavailable))),
         }
         next = None;

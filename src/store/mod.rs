@@ -13,6 +13,7 @@ mod conformance;
 pub mod dir;
 pub mod documents;
 mod doubt;
+mod dropping;
 pub mod filed;
 mod inspect;
 mod journal;
@@ -29,13 +30,14 @@ mod values;
 pub mod verify;
 
 pub use backup::{BackupError, BackupReport, backup};
+pub use dropping::{DropError, kept_months};
 pub use journal::{AppendError, Journal};
 pub use lock::LockError;
-pub use month::Month;
+pub use month::{BadMonth, Month};
 pub use opening::{OpenError, Opened};
 pub use restore::restore;
 pub use space::{FreeSpace, NoSpace, RESERVE_BYTES};
-pub use verify::{FiledReport, ReadError, Stats, VerifyReport, read_all, stats, verify};
+pub use verify::{Beginning, FiledReport, MonthStats, ReadError, Stats, VerifyReport, read_all, stats, verify};
 
 /// Place of an entry in the journal; the first is 1, and no number is given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -82,6 +84,12 @@ pub trait Fold: Send + 'static {
 
     /// The whole state as bytes; tens of megabytes are fine.
     fn checkpoint(&self) -> Vec<u8>;
+
+    /// Called before a replay that cannot begin at its beginning: entries up to `given_back` are in the journal no more, and no checkpoint
+    /// that holds them can be read. Takes what stands elsewhere, and says what that was for the alarm.
+    fn begin_late(&mut self, given_back: Seq) -> Result<String, FoldError> {
+        Err(FoldError(format!("entries up to {given_back} were given back, and no checkpoint that holds them can be read")))
+    }
 
     /// Takes the state of a checkpoint; on an error the state must be as it was before, because an older one is tried next.
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FoldError>;

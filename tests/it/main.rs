@@ -26,6 +26,7 @@ mod inlet_folder;
 mod inlet_wis2;
 mod kit;
 mod lifecycle;
+mod months;
 mod relay;
 mod relay_kit;
 mod walls;

@@ -104,6 +104,14 @@ const WORDS: &[Words] = &[
         ["此地址不支持这种操作", "请从首页重新进入。"],
         ["Not this method", "The Allow header names the methods of the address."],
     ),
+    (
+        "month-kept",
+        ["该月数据仍需保留", "该月的日志仍有未归档的预警，或尚未满足清理条件；原因见说明，稍后再试。"],
+        [
+            "The month is kept",
+            "Alerts of it are not filed yet, or something else still needs its journal: the detail says what. Try again later.",
+        ],
+    ),
     ("no-backup", ["无法备份", "磁盘空间可能不足，请看日志。"], ["No backup", "There may be no room on the disk; the log says why."]),
     (
         "no-client-certificate",
