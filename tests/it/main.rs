@@ -25,8 +25,10 @@ mod inlet_folder;
 mod inlet_wis2;
 mod kit;
 mod lifecycle;
+mod pacing;
 mod relay;
 mod relay_kit;
+mod rig;
 mod walls;
 
 /// Installs the one TLS provider of this process; all tests may share a process.
