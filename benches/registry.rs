@@ -1,11 +1,15 @@
-//! The registry at size: import beside a bare `csv` read of the same bytes in the same run, edits until they are on disk, opening, gaps, check.
+//! The registry at size: import beside a bare `csv` read of the same bytes in the same run, edits until they are on disk, opening, gaps, check;
+//! and what readers feel of edits and of an import, beside the same readings with nothing going on.
 //! Prints figures; nothing is asserted, because the machine is not ours alone.
 //! `cargo bench --bench registry -- --households 1000000 --edits 200`
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and stops at the first surprise")]
 
 use std::{
     fs,
+    hint::black_box,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +24,7 @@ fn main() {
         Kind::ALL.into_iter().map(|kind| (kind, export(&county, kind))).collect()
     };
     import(folder.path(), &files);
+    read_meanwhile(folder.path(), &files, edits);
     drop(files);
     edit(folder.path(), edits);
 }
@@ -50,6 +55,57 @@ fn import(folder: &Path, files: &[(Kind, Vec<u8>)]) {
             took.as_secs_f64() / bare.as_secs_f64()
         );
     }
+}
+
+/// One reader in a thread of its own, with nothing going on, while single changes are made, while everything is imported again.
+fn read_meanwhile(folder: &Path, files: &[(Kind, Vec<u8>)], edits: u32) {
+    let registry = Registry::open(folder).unwrap().registry;
+    let village = registry.current().areas().iter().map(|node| node.code).max_by_key(|code| code.level()).unwrap().to_string();
+    let handed: Vec<ImportFile<'_>> = files.iter().map(|(kind, bytes)| ImportFile::in_memory(kind.file_name(), bytes)).collect();
+    let generation = registry.current().generation();
+    let quiet = read_during(&registry, || thread::park_timeout(Duration::from_secs(2)));
+    println!("a reading (newest state, one by id, one by telephone), with nothing going on: {}", told(&quiet, &quiet));
+    let busy = read_during(&registry, || (0..edits).for_each(|nth| drop(registry.edit(&[change(nth, &village)]).unwrap())));
+    println!("  while {edits} changes are made: {}", told(&busy, &quiet));
+    let busy = read_during(&registry, || drop(registry.import(&handed, ImportOptions::default()).unwrap()));
+    println!("  while all is imported again: {}", told(&busy, &quiet));
+    println!("  states seen: {}", registry.current().generation() - generation);
+}
+
+fn read_during(registry: &Registry, work: impl FnOnce()) -> Vec<Duration> {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut times, mut nth) = (Vec::new(), 0_u32);
+            while !is_over.load(Ordering::Relaxed) {
+                nth = nth.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                times.push(timed(|| read(registry, nth)).1);
+                thread::park_timeout(Duration::from_micros(200));
+            }
+            times.sort_unstable();
+            times
+        });
+        work();
+        is_over.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    })
+}
+
+fn read(registry: &Registry, nth: u32) {
+    let county = registry.current();
+    let somebody = county.subscriber_at(nth % county.subscriber_count());
+    assert!(county.subscriber_by_id(somebody.id()).is_some_and(|found| found.position() == somebody.position()));
+    if let Some(phone) = somebody.phone() {
+        black_box(county.subscribers_by_phone(&phone).count());
+    }
+}
+
+/// Times in order, beside those of the quiet.
+fn told(times: &[Duration], quiet: &[Duration]) -> String {
+    let at = |times: &[Duration], part: usize| times[(times.len() - 1) * part / 1_000];
+    let ratio = at(times, 500).as_secs_f64() / at(quiet, 500).as_secs_f64();
+    let (p50, p99, most) = (at(times, 500), at(times, 990), at(times, 1_000));
+    format!("{} readings, p50 {p50:.1?} ({ratio:.1} times), p99 {p99:.1?}, p99.9 {:.1?}, most {most:.1?}", times.len(), at(times, 999))
 }
 
 /// The least that any import must do.

@@ -6,10 +6,12 @@
 
 mod bare;
 mod batch;
+mod fair;
 mod first;
 mod house;
 mod life;
 mod mail;
+mod pace;
 mod plan;
 mod receipts;
 mod sink;
@@ -60,6 +62,12 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("first") {
             first::run(sizes).await?;
+        }
+        if wanted("fair") {
+            fair::run(sizes).await?;
+        }
+        if wanted("pace") {
+            pace::run(sizes).await?;
         }
         if wanted("mail") {
             mail::run(sizes).await?;

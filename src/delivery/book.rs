@@ -340,7 +340,9 @@ impl Book {
             PlanPart::Seal { number, recipients, deliveries } => {
                 let staged = self.staging.pop().filter(|staged| staged.number == number);
                 let staged = staged.ok_or(Damaged { what: "plan without a beginning", at: 0 })?;
+                let at = staged.at;
                 self.take_plan(staged)?;
+                self.close_what_came_late(at);
                 if (self.recipients.len(), self.slots.len()) != (recipients as usize, deliveries as usize) {
                     return Err(Damaged { what: "plan with a piece missing", at: 0 });
                 }
@@ -597,6 +599,18 @@ impl Book {
                 _ => {}
             }
         }
+    }
+
+    /// A plan that reached the journal behind the end of its alert owes nothing to anybody.
+    fn close_what_came_late(&mut self, at: Timestamp) {
+        let kind = match self.state {
+            State::Cancelled | State::Rejected => FactKind::Cancelled,
+            State::Superseded => FactKind::Suppressed,
+            State::Expired => FactKind::Expired,
+            State::Held | State::Released | State::Dispatching | State::Completed => return,
+        };
+        self.close_open(kind, at, false);
+        self.close_calls(at);
     }
 
     /// A durable Cancel: nothing more leaves.

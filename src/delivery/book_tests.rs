@@ -55,7 +55,10 @@ fn run(area: &str, kind: RecipientKind, role: &str, keys: std::ops::Range<u32>, 
 
 /// Two villages of one township: leaders, households (one without any address), speakers; two routes for people.
 fn planned() -> Book {
-    let mut book = blank();
+    with_plan(blank())
+}
+
+fn with_plan(mut book: Book) -> Book {
     let parts = [
         PlanPart::Open { number: 0, at: after(5), purpose: Purpose::First },
         run("510726102", RecipientKind::Person, "town_duty", 0..1, &[]),
@@ -307,5 +310,19 @@ proptest! {
         prop_assert_eq!(read, whole);
         prop_assert_eq!(counted(&book), { let mut recounted = book.clone(); recounted.counters = book.recount(); counted(&recounted) });
         parts_add_up(&book);
+    }
+}
+
+#[test]
+fn a_plan_that_comes_behind_the_end_of_its_alert_owes_nothing() {
+    let ends: [fn(&mut Book); 3] =
+        [|book| book.cancel(after(4), "duty".into(), String::new()), |book| book.supersede(after(4)), |book| book.expire(after(4))];
+    for end in ends {
+        let mut book = blank();
+        end(&mut book);
+        let book = with_plan(book);
+        assert!(book.open == 0 && book.slots.len() == 16 && book.slots.iter().all(|slot| !slot.phase.is_open()), "{:?}", book.state);
+        assert!(book.calls.iter().all(|call| !call.is_open()), "{:?}", book.state);
+        assert_eq!(book.violations(), Vec::<String>::new());
     }
 }

@@ -432,8 +432,7 @@ impl Inner {
 
     pub(crate) fn requeue(&self, requeue: &Requeue) {
         if let Some(route) = self.routes.get(&requeue.route) {
-            let due = Instant::now() + requeue.due.since(self.clock.now());
-            route.queue().push_later(due, requeue.urgency, requeue.work, requeue.to);
+            route.queue().push_later(requeue.due, requeue.urgency, requeue.work, requeue.to);
             route.bell.notify_waiters();
         }
     }

@@ -15,7 +15,7 @@ use super::{
     months::Turn,
     planner::{self, Basis},
     queue::Work,
-    settle::{Batch, Requeue, after_failure},
+    settle::{Batch, Requeue, after_failure, steady},
 };
 use crate::{
     channel::{Batching, Class, Failure, Proof},
@@ -130,7 +130,7 @@ async fn unproven(inner: &Inner, shelf: &Shelf, now: Timestamp) -> Result<(), Un
         let next = after_failure(inner, shelf, &mut batch, index, &account, &route, &silent, now, &mut rng);
         if let Some((due, to)) = next {
             let work = Work { alert: shelf.no, first: index, count: 1 };
-            again.push(Requeue { route: route.into(), urgency: inner.urgency_of(shelf, index), work, due, to });
+            again.push(Requeue { route: route.into(), urgency: inner.urgency_of(shelf, index), work, due: steady(due, now), to });
         }
     }
     inner.append(vec![batch.into_event()]).await?;

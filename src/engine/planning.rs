@@ -78,6 +78,10 @@ impl Gateway {
         // A county's plan is tens of milliseconds of work: not on a thread that serves requests.
         let plan = self.apart(move || gateway.make_plan(&planned_shelf, &rule, &audience, &told)).await;
         let plan = plan.map_err(|error| Unavailable::Failed(format!("planning failed: {error}")))?;
+        if self.closed_for_sending(shelf.no).is_some() {
+            tracing::info!(alert = %shelf.id, "alert has ended before it was planned");
+            return Ok(());
+        }
         let (recipients, deliveries, unreachable) = (plan.recipients, plan.deliveries, plan.unreachable);
         let events = plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)).collect();
         self.append(events).await?;

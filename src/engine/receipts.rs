@@ -14,7 +14,7 @@ use super::{
     devices::DeviceState,
     gateway::Inner,
     queue::Work,
-    settle::{Batch, Requeue, after_failure},
+    settle::{Batch, Requeue, after_failure, steady},
 };
 use crate::{
     alert::{AlertId, AlertNo},
@@ -179,7 +179,7 @@ impl Gathering {
         if let Some((due, to)) = again {
             let work = Work { alert: shelf.no, first: index, count: 1 };
             let urgency = inner.urgency_of(shelf, index);
-            self.again.push(Requeue { route: route.into(), urgency, work, due, to });
+            self.again.push(Requeue { route: route.into(), urgency, work, due: steady(due, now), to });
         }
         if failure.class == Class::Reject {
             tracing::info!(account, reason = failure.reason, alert = %shelf.id, delivery = index, "an address was refused for good");

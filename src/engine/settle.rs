@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     gateway::Inner,
@@ -65,8 +65,13 @@ pub(crate) struct Requeue {
     pub(crate) route: Arc<str>,
     pub(crate) urgency: Urgency,
     pub(crate) work: Work,
-    pub(crate) due: Timestamp,
+    pub(crate) due: Instant,
     pub(crate) to: For,
+}
+
+/// A pause that was decided now, by the clock that does not jump.
+pub(crate) fn steady(due: Timestamp, now: Timestamp) -> Instant {
+    Instant::now() + due.since(now)
 }
 
 /// Gathers outcomes as they come and settles them in bulk; ends when every sender has.
@@ -114,7 +119,7 @@ async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) ->
 fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome, now: Timestamp, rng: &mut StdRng) -> Option<Requeue> {
     let account = &inner.routes.accounts()[usize::from(outcome.account)];
     let work = Work { alert: outcome.alert, first: outcome.index, count: 1 };
-    let requeue = |due, to| Requeue { route: Arc::clone(&outcome.route), urgency: outcome.urgency, work, due, to };
+    let requeue = |due, to| Requeue { route: Arc::clone(&outcome.route), urgency: outcome.urgency, work, due: steady(due, now), to };
     match &outcome.end {
         Ended::Closed(kind, word) => {
             batch.add(outcome.index, *kind, word, now);

@@ -16,7 +16,7 @@ use super::{
     place::Place,
     role,
     speaker::SpeakerRecord,
-    subscriber::{DEFAULT_LANGUAGE, SubscriberRecord},
+    subscriber::{Rare, SubscriberRecord},
 };
 use crate::area::{AreaCode, AreaLevel};
 
@@ -161,14 +161,13 @@ impl Maker {
             name: made_up::person(&mut self.rng),
             role: Cow::Borrowed(role::HOUSEHOLD),
             phone: is_reachable.then(|| made_up::phone(self.households)),
-            mail: has_mail.then(|| made_up::mail(&id)),
             place: if is_placed { self.near(area.place) } else { None },
             people,
-            needs: if has_need { made_up::need(&mut self.rng) } else { Box::default() },
-            hazard_point,
             ..blank(&id, area.code)
         };
-        self.import.subscribers.push(unplaced(record));
+        let mail = has_mail.then(|| made_up::mail(&id));
+        let needs = if has_need { made_up::need(&mut self.rng) } else { Box::default() };
+        self.import.subscribers.push(unplaced(record.with(Rare { mail, needs, hazard_point, ..Rare::default() })));
         people
     }
 
@@ -192,13 +191,12 @@ impl Maker {
             name: made_up::person(&mut self.rng),
             role: Cow::Borrowed(role),
             phone: Some(made_up::phone(self.duty_phones)),
-            mail: Some(made_up::mail(id)),
-            wecom: format!("w-{id}").into(),
             place: area.place,
-            backup: backup.map(Into::into),
             ..blank(id, area.code)
         };
-        self.import.subscribers.push(unplaced(record));
+        let mail = Some(made_up::mail(id));
+        let rare = Rare { mail, wecom: format!("w-{id}").into(), backup: backup.map(Into::into), ..Rare::default() };
+        self.import.subscribers.push(unplaced(record.with(rare)));
     }
 
     fn add_speaker(&mut self, area: &AreaRecord, serial: u32) {
@@ -236,22 +234,7 @@ impl Maker {
 }
 
 fn blank(id: &str, area: AreaCode) -> SubscriberRecord {
-    SubscriberRecord {
-        id: id.into(),
-        area,
-        name: Box::default(),
-        role: Cow::Borrowed(role::HOUSEHOLD),
-        phone: None,
-        mail: None,
-        wecom: Box::default(),
-        openid: Box::default(),
-        place: None,
-        people: 1,
-        needs: Box::default(),
-        hazard_point: None,
-        backup: None,
-        language: Cow::Borrowed(DEFAULT_LANGUAGE),
-    }
+    SubscriberRecord::new(id, area, Cow::Borrowed(role::HOUSEHOLD))
 }
 
 /// 擂鼓村村民委员会 is called 擂鼓村.

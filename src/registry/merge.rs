@@ -239,13 +239,13 @@ fn link_subscribers(
     let link = |(at, placed): (usize, &Placed<SubscriberRecord>)| {
         let record = &placed.record;
         let place = |column| context.import.place(placed, column);
-        let backup = record.backup.as_deref().map(|id| (id, subscribers.key_of(id)));
+        let backup = record.backup().map(|id| (id, subscribers.key_of(id)));
         if let Some((id, None)) = backup
             && !context.import.is_unread(Kind::Subscribers, id)
         {
             faults.add(place(subscriber::BACKUP), "unknown-subscriber", format!("there is no subscriber {id:?}"));
         }
-        let hazard = record.hazard_point.as_deref().map(|code| (code, hazards.key_of(code)));
+        let hazard = record.hazard_point().map(|code| (code, hazards.key_of(code)));
         if let Some((code, None)) = hazard
             && !context.import.is_unread(Kind::HazardPoints, code)
         {

@@ -70,5 +70,5 @@ pub use row_faults::{ROW_FAULTS_MAX, RowFaults};
 pub use snapshot::Snapshot;
 pub use speaker::{Speaker, SpeakerRecord};
 pub use store::{Damaged, ImportReport, KindCounts, OpenError, Opened, Registry, RegistryError};
-pub use subscriber::{DEFAULT_LANGUAGE, Subscriber, SubscriberRecord};
+pub use subscriber::{DEFAULT_LANGUAGE, Rare, Subscriber, SubscriberRecord};
 pub use tree::{AREAS_MAX, AreaNode, AreaTree};

@@ -134,10 +134,10 @@ impl Registry {
         watch: &dyn Fn(Progress),
     ) -> Result<ImportReport, RegistryError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (import, merged) = self.read(files, options, watch)?;
+        let (kinds, merged) = self.read(files, options, watch)?;
         watch(Progress::Writing);
         let snapshot = self.keep(&mut writing.log, merged.snapshot)?;
-        Ok(report(&import, merged.counts, merged.warnings, snapshot, false))
+        Ok(report(&kinds, merged.counts, merged.warnings, snapshot, false))
     }
 
     /// What `import` would do, without doing it.
@@ -151,8 +151,8 @@ impl Registry {
         options: ImportOptions,
         watch: &dyn Fn(Progress),
     ) -> Result<ImportReport, RegistryError> {
-        let (import, merged) = self.read(files, options, watch)?;
-        Ok(report(&import, merged.counts, merged.warnings, Arc::new(merged.snapshot), true))
+        let (kinds, merged) = self.read(files, options, watch)?;
+        Ok(report(&kinds, merged.counts, merged.warnings, Arc::new(merged.snapshot), true))
     }
 
     /// Takes in records that are there already: a generated county.
@@ -160,7 +160,7 @@ impl Registry {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let merged = merge(&self.current(), import, mode).map_err(RegistryError::Refused)?;
         let snapshot = self.keep(&mut writing.log, merged.snapshot)?;
-        Ok(report(import, merged.counts, merged.warnings, snapshot, false))
+        Ok(report(&import.kinds, merged.counts, merged.warnings, snapshot, false))
     }
 
     /// Makes single changes, all or nothing. Blocking: they are on disk when it returns, and no reader waits meanwhile.
@@ -198,12 +198,18 @@ impl Registry {
         }
     }
 
-    fn read(&self, files: &[ImportFile<'_>], options: ImportOptions, watch: &dyn Fn(Progress)) -> Result<(Import, Merged), RegistryError> {
+    /// The kinds that the files speak of, and the state with what they say; what was read goes here, before anything is written.
+    fn read(
+        &self,
+        files: &[ImportFile<'_>],
+        options: ImportOptions,
+        watch: &dyn Fn(Progress),
+    ) -> Result<(Vec<Kind>, Merged), RegistryError> {
         let current = self.current();
         let (import, faults) = read_files(files, options, &current, watch);
         watch(Progress::Merging);
         let merged = merge_read(&current, &import, options.mode, faults).map_err(RegistryError::Refused)?;
-        Ok((import, merged))
+        Ok((import.kinds, merged))
     }
 
     /// Writes a state and only then lets it be seen.
@@ -230,13 +236,13 @@ fn write_error(file: &Path, source: io::Error) -> RegistryError {
 }
 
 fn report(
-    import: &Import,
+    kinds: &[Kind],
     counts: impl IntoIterator<Item = (Kind, Counts)>,
     warnings: Vec<Fault>,
     snapshot: Arc<Snapshot>,
     dry_run: bool,
 ) -> ImportReport {
-    let named = counts.into_iter().filter(|(kind, _)| import.kinds.contains(kind));
+    let named = counts.into_iter().filter(|(kind, _)| kinds.contains(kind));
     let counts = named.map(|(kind, counts)| KindCounts { kind: kind.name(), counts }).collect();
     ImportReport { dry_run, generation: snapshot.generation(), counts, warnings, snapshot }
 }

@@ -28,18 +28,25 @@ pub struct SubscriberRecord {
     pub name: Box<str>,
     pub role: Cow<'static, str>,
     pub phone: Option<PhoneNumber>,
-    pub mail: Option<MailAddress>,
-    pub wecom: Box<str>,
-    pub openid: Box<str>,
     pub place: Option<Place>,
     /// People who are told through this subscriber; one if the file does not say.
     pub people: u32,
+    pub language: Cow<'static, str>,
+    /// Apart, because a million households are in memory while they are imported.
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What most households have nothing of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rare {
+    pub mail: Option<MailAddress>,
+    pub wecom: Box<str>,
+    pub openid: Box<str>,
     pub needs: Box<str>,
     /// Code of the hazard point that threatens the household.
     pub hazard_point: Option<Box<str>>,
     /// Id of the subscriber who is asked next.
     pub backup: Option<Box<str>>,
-    pub language: Cow<'static, str>,
 }
 
 const ROLE: usize = 3;
@@ -68,7 +75,8 @@ impl Record for SubscriberRecord {
         if backup.as_ref() == Some(&id) {
             cells.fault(13, "own-backup", "nobody is their own backup");
         }
-        cells.finish(Self { id, area: area?, name, role, phone, mail, wecom, openid, place, people, needs, hazard_point, backup, language })
+        let rare = Rare { mail, wecom, openid, needs, hazard_point, backup };
+        cells.finish(Self { id, area: area?, name, role, phone, place, people, language, rare: None }.with(rare))
     }
 
     fn cells(&self) -> Vec<Cow<'_, str>> {
@@ -79,15 +87,15 @@ impl Record for SubscriberRecord {
             Cow::Borrowed(&self.name),
             Cow::Borrowed(&self.role),
             cell(self.phone.as_ref().map(PhoneNumber::expose)),
-            cell(self.mail.as_ref().map(MailAddress::as_str)),
-            Cow::Borrowed(&self.wecom),
-            Cow::Borrowed(&self.openid),
+            Cow::Borrowed(self.mail()),
+            Cow::Borrowed(self.wecom()),
+            Cow::Borrowed(self.openid()),
             lon,
             lat,
             self.people.to_string().into(),
-            Cow::Borrowed(&self.needs),
-            cell(self.hazard_point.as_deref()),
-            cell(self.backup.as_deref()),
+            Cow::Borrowed(self.needs()),
+            cell(self.hazard_point()),
+            cell(self.backup()),
             Cow::Borrowed(&self.language),
         ]
     }
@@ -181,10 +189,49 @@ const NEEDS: usize = 6;
 pub(crate) const ADDRESS_TEXTS: [usize; 4] = [PHONE, MAIL, WECOM, OPENID];
 
 impl SubscriberRecord {
+    /// Somebody of whom no more is known.
+    pub fn new(id: &str, area: AreaCode, role: Cow<'static, str>) -> Self {
+        let (name, language) = (Box::default(), Cow::Borrowed(DEFAULT_LANGUAGE));
+        Self { id: id.into(), area, name, role, phone: None, place: None, people: 1, language, rare: None }
+    }
+
+    #[must_use]
+    pub fn with(self, rare: Rare) -> Self {
+        Self { rare: (rare != Rare::default()).then(|| Box::new(rare)), ..self }
+    }
+
+    fn rare_text(&self, text: impl Fn(&Rare) -> &str) -> &str {
+        self.rare.as_deref().map_or("", text)
+    }
+
+    /// Empty for none, here and below.
+    pub fn mail(&self) -> &str {
+        self.rare_text(|rare| rare.mail.as_ref().map_or("", MailAddress::as_str))
+    }
+
+    pub fn wecom(&self) -> &str {
+        self.rare_text(|rare| &rare.wecom)
+    }
+
+    pub fn openid(&self) -> &str {
+        self.rare_text(|rare| &rare.openid)
+    }
+
+    pub fn needs(&self) -> &str {
+        self.rare_text(|rare| &rare.needs)
+    }
+
+    pub fn hazard_point(&self) -> Option<&str> {
+        self.rare.as_ref().and_then(|rare| rare.hazard_point.as_deref())
+    }
+
+    pub fn backup(&self) -> Option<&str> {
+        self.rare.as_ref().and_then(|rare| rare.backup.as_deref())
+    }
+
     pub(crate) fn texts(&self) -> [&str; SubscriberFacts::TEXTS] {
         let phone = self.phone.as_ref().map_or("", PhoneNumber::expose);
-        let mail = self.mail.as_ref().map_or("", MailAddress::as_str);
-        [&self.id, phone, &self.name, mail, &self.wecom, &self.openid, &self.needs]
+        [&self.id, phone, &self.name, self.mail(), self.wecom(), self.openid(), self.needs()]
     }
 }
 
@@ -284,21 +331,22 @@ impl<'a> Subscriber<'a> {
 
     pub fn record(&self) -> SubscriberRecord {
         let own = |text: &str| Cow::Owned(text.to_owned());
-        SubscriberRecord {
-            id: self.id().into(),
-            area: self.area(),
-            name: self.name().into(),
-            role: own(self.role()),
-            phone: self.phone(),
+        let rare = Rare {
             mail: self.address(AddressKind::Mail).and_then(|text| text.parse().ok()),
             wecom: self.text(WECOM).into(),
             openid: self.text(OPENID).into(),
-            place: self.point(),
-            people: self.people(),
             needs: self.needs().into(),
             hazard_point: self.hazard_point().map(|point| point.code().into()),
             backup: self.backup().and_then(|key| self.snapshot.subscriber(key)).map(|backup| backup.id().into()),
+        };
+        let record = SubscriberRecord {
+            name: self.name().into(),
+            phone: self.phone(),
+            place: self.point(),
+            people: self.people(),
             language: own(self.language()),
-        }
+            ..SubscriberRecord::new(self.id(), self.area(), own(self.role()))
+        };
+        record.with(rare)
     }
 }

@@ -34,7 +34,7 @@ async fn status_with(site: &Site, cookie: &str) -> StatusCode {
 #[tokio::test]
 async fn without_a_key_there_is_nothing_to_see() {
     let site = Site::start().await;
-    for path in ["/v1/alerts", "/v1/subscribers", "/v1/registry/gaps", "/v1/devices", "/feed/alerts.atom"] {
+    for path in ["/v1/alerts", "/v1/subscribers", "/v1/registry/gaps", "/v1/registry/check", "/v1/devices", "/feed/alerts.atom"] {
         let refused = site.plain(Method::GET, path).send().await.expect("an answer");
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{path}");
         assert!(refused.headers().contains_key("www-authenticate"), "{path}");

@@ -111,6 +111,11 @@ async fn records_are_read_changed_removed_and_imported_all_or_nothing() {
     assert_eq!(site.status(Method::GET, "/v1/subscribers/new-1", &viewer).await, StatusCode::NOT_FOUND);
     assert_eq!(import(good, "").await.status(), StatusCode::OK);
     assert_eq!(site.status(Method::GET, "/v1/subscribers/new-1", &viewer).await, StatusCode::OK);
+    assert_eq!(site.get("/v1/registry/check", &viewer).await, serde_json::json!([]), "nothing is odd in a county that is made up");
+    let far = "id,area,name,role,phone,lon,lat\nfar-1,510726101201,周六,household,13800000006,110.0,31.8\n";
+    assert_eq!(import(far, "").await.status(), StatusCode::OK);
+    let odd = site.get("/v1/registry/check", &viewer).await;
+    assert_eq!((&odd[0]["path"], &odd[0]["rule"]), (&"subscribers far-1".into(), &"far-from-area".into()), "{odd}");
     site.stop().await;
 }
 

@@ -27,8 +27,10 @@ mod inlet_wis2;
 mod kit;
 mod lifecycle;
 mod months;
+mod pacing;
 mod relay;
 mod relay_kit;
+mod rig;
 mod walls;
 
 /// Installs the one TLS provider of this process; all tests may share a process.
