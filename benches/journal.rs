@@ -53,19 +53,19 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 fn main() {
     let folder = std::env::var_os("JOURNAL_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for linger in [Duration::ZERO, Duration::from_millis(2)] {
-        println!("linger {linger:?}");
-        runtime.block_on(bulk(&folder, linger));
-        runtime.block_on(lone(&folder, linger));
+    for company in [Duration::ZERO, Duration::from_millis(1)] {
+        println!("waiting for company at most {company:?}");
+        runtime.block_on(bulk(&folder, company));
+        runtime.block_on(lone(&folder, company));
     }
     opening(&runtime, &folder);
 }
 
 /// Chunks of outcomes, four at a time as four senders would.
-async fn bulk(folder: &Path, linger: Duration) {
+async fn bulk(folder: &Path, company: Duration) {
     let data = tempfile::tempdir_in(folder).unwrap();
     let (journal, _) =
-        Journal::open(data.path(), Options { linger, ..Options::default() }, Arc::new(SystemClock), Count::default()).unwrap();
+        Journal::open(data.path(), Options { company, ..Options::default() }, Arc::new(SystemClock), Count::default()).unwrap();
     let started = tokio::time::Instant::now();
     let mut senders = tokio::task::JoinSet::new();
     for _ in 0..4 {
@@ -85,10 +85,10 @@ async fn bulk(folder: &Path, linger: Duration) {
 }
 
 /// Lone receipts: each of 64 requests waits until its own is durable.
-async fn lone(folder: &Path, linger: Duration) {
+async fn lone(folder: &Path, company: Duration) {
     let data = tempfile::tempdir_in(folder).unwrap();
     let (journal, _) =
-        Journal::open(data.path(), Options { linger, ..Options::default() }, Arc::new(SystemClock), Count::default()).unwrap();
+        Journal::open(data.path(), Options { company, ..Options::default() }, Arc::new(SystemClock), Count::default()).unwrap();
     for tasks in [TASKS, TASKS * 16] {
         let started = tokio::time::Instant::now();
         let mut requests = tokio::task::JoinSet::new();

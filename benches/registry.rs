@@ -41,7 +41,7 @@ fn import(folder: &Path, files: &[(Kind, Vec<u8>)]) {
     let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
     let (rows, bare) = timed(|| files.iter().map(|(_, bytes)| bare_read(bytes)).sum::<usize>());
     let registry = Registry::open(folder).unwrap().registry;
-    let handed: Vec<ImportFile<'_>> = files.iter().map(|(kind, bytes)| ImportFile { name: kind.file_name(), bytes }).collect();
+    let handed: Vec<ImportFile<'_>> = files.iter().map(|(kind, bytes)| ImportFile::in_memory(kind.file_name(), bytes)).collect();
     for what in ["first import", "same again"] {
         let (_, took) = timed(|| registry.import(&handed, ImportOptions::default()).unwrap());
         println!(

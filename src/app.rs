@@ -20,7 +20,7 @@ use crate::{
     config::{Checked, ConfigFault, Judges, Layers, SignatureSettings, SourceSettings},
     engine::{Approval, Gateway, Setup, Source},
     fault::Fault,
-    http::{self, Edge, Settings, Tls, TlsFiles},
+    http::{self, Settings, Tls, TlsFiles},
     inlet,
     message::token::AnswerTokens,
     policy::Policy,
@@ -155,6 +155,8 @@ impl App {
             tokens: AnswerTokens::new(tokens_key),
             drill_households: config.drill_households,
             seed,
+            keep_open: config.store.keep_open,
+            keep_months: config.store.keep_months,
             journal: Options { reserve_bytes: config.server.disk_reserve, ..Options::default() },
         };
         let (gateway, opened) = Gateway::open(setup).context("the store cannot be opened")?;
@@ -168,7 +170,7 @@ impl App {
         gateway.start().await?;
         let stop_http = CancellationToken::new();
         let ways = Ways::start(config.inlets, config.relays, &gateway, &proofs, &config.server.data_dir, &config.base_dir)?;
-        let edge = Edge {
+        let parts = http::Parts {
             gateway: gateway.clone(),
             access: Arc::clone(&access),
             proofs: Arc::clone(&proofs),
@@ -182,7 +184,7 @@ impl App {
             }),
             shutdown: stop_http.clone(),
         };
-        let http = tokio::spawn(http::serve(listener, http::router(edge), tls.clone(), stop_http.clone(), config.server.shutdown_grace));
+        let http = tokio::spawn(http::serve(listener, http::router(parts), tls.clone(), stop_http.clone(), config.server.shutdown_grace));
         tracing::info!(%address, replayed = opened.replayed, "the gateway is ready");
         let grace = config.server.shutdown_grace;
         Ok(Self {
@@ -375,6 +377,8 @@ pub fn open_stopped(data: &Path) -> anyhow::Result<Gateway> {
         tokens: AnswerTokens::new([0; 32]),
         drill_households: false,
         seed: 0,
+        keep_open: std::time::Duration::MAX,
+        keep_months: 0,
         journal: Options::default(),
     };
     Ok(Gateway::open(setup)?.0)

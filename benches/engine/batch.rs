@@ -18,12 +18,12 @@ pub(crate) async fn run(sizes: Sizes) -> anyhow::Result<()> {
     let begun = Instant::now();
     let shelf = shelf(&app, submit(&app, &alert(1, "red", "")?).await?)?;
     until("all to be accepted", || {
-        let progress = app.gateway.coverage(&shelf, None, None).progress;
+        let progress = app.gateway.view(&shelf, false).progress;
         shelf.read().timeline.planned.is_some() && progress.queued == 0 && progress.in_flight == 0
     })
     .await?;
     let took = begun.elapsed();
-    let progress = app.gateway.coverage(&shelf, None, None).progress;
+    let progress = app.gateway.view(&shelf, false).progress;
     anyhow::ensure!(progress.accepted == progress.deliveries, "{} of {} were accepted", progress.accepted, progress.deliveries);
     let rate = f64::from(progress.accepted) / took.as_secs_f64();
     println!(

@@ -48,7 +48,7 @@ pub(crate) async fn run(sizes: Sizes) -> anyhow::Result<()> {
     tell("idle", async |number| post(number).await).await?;
     let blue = shelf(&app, submit(&app, &alert(9_000, "blue", "")?).await?)?;
     planned(&blue).await?;
-    let queued = || app.gateway.coverage(&blue, None, None).progress.queued;
+    let queued = || app.gateway.view(&blue, false).progress.queued;
     let at_first = queued();
     tell("blue ones queued", async |number| post(number + POSTS).await).await?;
     println!("  blue deliveries queued: {at_first} at the first post, {} after the last", queued());

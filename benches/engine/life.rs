@@ -29,7 +29,7 @@ failed = {{ "*" = "reject" }}
     let app = house.open().await?;
     let before = house.journal_bytes()?;
     let shelf = shelf(&app, submit(&app, &alert(1, "red", "")?).await?)?;
-    let progress = || app.gateway.coverage(&shelf, None, None).progress;
+    let progress = || app.gateway.view(&shelf, false).progress;
     until("all to be accepted", || shelf.read().timeline.planned.is_some() && progress().queued == 0 && progress().in_flight == 0).await?;
     let deliveries = progress().deliveries;
     let ids: Vec<u32> = (0..deliveries).collect();

@@ -52,7 +52,7 @@ letters_per_connection = 1000
     let took = begun.elapsed();
     let sent = letters.load(Ordering::Relaxed);
     let ours = sent as f64 / took.as_secs_f64();
-    let progress = app.gateway.coverage(&shelf, None, None).progress;
+    let progress = app.gateway.view(&shelf, false).progress;
     anyhow::ensure!(progress.delivered == progress.deliveries, "{} of {} delivered", progress.delivered, progress.deliveries);
     drop(shelf);
     app.stop().await?;

@@ -4,7 +4,7 @@ use lastmile::message::DeliveryId;
 
 use crate::{
     Sizes, bare,
-    house::{House, TOKEN, alert, shelf, submit, until},
+    house::{House, TOKEN, alert, processor_time, shelf, submit, until, us_each},
     plan::BY_SMS,
     sink::{Sink, sms_account},
 };
@@ -27,7 +27,7 @@ failed = {{ "*" = "reject" }}
     let house = House::new(sizes.messages, 0, &sms_account(&sink, &receipt), BY_SMS)?;
     let app = house.open().await?;
     let shelf = shelf(&app, submit(&app, &alert(1, "red", "")?).await?)?;
-    let progress = || app.gateway.coverage(&shelf, None, None).progress;
+    let progress = || app.gateway.view(&shelf, false).progress;
     until("all to be accepted", || shelf.read().timeline.planned.is_some() && progress().queued == 0 && progress().in_flight == 0).await?;
     let deliveries = progress().deliveries;
     let share = deliveries as usize / CONNECTIONS.len();
@@ -36,12 +36,17 @@ failed = {{ "*" = "reject" }}
     let mut told = 0;
     for connections in CONNECTIONS {
         let mine: Vec<Vec<u8>> = rest.by_ref().take(share).collect();
+        let count = mine.len();
+        let begun = processor_time()?;
         let bare = bare::requests(sink.address, connections, mine.clone()).await?;
-        told += mine.len();
+        let between = processor_time()?;
+        told += count;
         let ours = bare::requests(app.address, connections, mine).await?;
+        let (spent, spent_bare) = (processor_time()?.saturating_sub(between), between.saturating_sub(begun));
         let delivered = progress().delivered as usize;
         anyhow::ensure!(delivered == told, "{delivered} of {told} are delivered");
         println!("receipts, {connections:>4} connections, durable    {ours:>12.0} /s, bare {bare:.0} /s, ratio {:.2}", ours / bare);
+        println!("  processor of one, client and all     {:>12.1} us, bare {:.1} us", us_each(spent, count), us_each(spent_bare, count));
     }
     drop(shelf);
     app.stop().await

@@ -32,6 +32,8 @@ pub enum Action {
     Metrics,
     /// Take everything home in one file.
     Backup,
+    /// Remove the journal of a month whose alerts are filed.
+    GiveBack,
 }
 
 impl Action {
@@ -48,6 +50,7 @@ impl Action {
             Self::ChangeRegistry => "change the registry",
             Self::Metrics => "read metrics",
             Self::Backup => "make a backup",
+            Self::GiveBack => "give back space of the store",
         }
     }
 }
@@ -69,7 +72,7 @@ impl Role {
     pub const fn may(self, action: Action) -> bool {
         match self {
             Self::Admin => true,
-            Self::Duty => !matches!(action, Action::Post | Action::Approve | Action::ChangeRegistry | Action::Backup),
+            Self::Duty => !matches!(action, Action::Post | Action::Approve | Action::ChangeRegistry | Action::Backup | Action::GiveBack),
             Self::Approver => matches!(action, Action::Preview | Action::Look | Action::Approve | Action::ReadRegistry),
             Self::Viewer => matches!(action, Action::Look | Action::ReadRegistry),
             // A bureau follows its own alerts; the edge shows it no others.

@@ -69,10 +69,8 @@ pub(crate) struct Fields(Vec<(String, String)>);
 
 impl Fields {
     pub(crate) fn parse(text: &str) -> Self {
-        // The host is never used; `Url` is the one reader of this encoding that we have.
-        let mut url = reqwest::Url::parse("http://fields.invalid/").expect("a fixed valid URL");
-        url.set_query(Some(text));
-        Self(url.query_pairs().take(FIELDS_MAX).map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+        let pairs = form_urlencoded::parse(text.as_bytes()).take(FIELDS_MAX);
+        Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
     /// The query's fields, and those of the body when it is a form.

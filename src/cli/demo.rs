@@ -26,7 +26,7 @@ use crate::{
         line::Far,
     },
     config::Layers,
-    delivery::{book::State, ledger::Shelf, plan::RecipientKind},
+    delivery::{book::State, coverage::Coverage, ledger::Shelf, plan::RecipientKind},
     registry::{Mode, Registry, fixture},
     telemetry,
     time::{Clock as _, SystemClock},
@@ -143,8 +143,8 @@ impl Demo {
 
     async fn curtain(&self, stage: &Stage<'_>, rainstorm: &Arc<Shelf>, home: &Path) -> Result<(), Failure> {
         let gateway = &stage.app.gateway;
-        let whole = serde_json::to_value(gateway.report(rainstorm, false))?;
-        let broken = stage.violations(rainstorm);
+        let whole = serde_json::to_value(gateway.report(rainstorm, &gateway.details(rainstorm).await?, false))?;
+        let broken = stage.violations(rainstorm, &gateway.coverage(&gateway.details(rainstorm).await?, None, None));
         if self.json {
             output::json(&whole["coverage"])?;
         } else {
@@ -268,7 +268,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Everything that should not be, over all alerts of the demo.
-    fn violations(&self, rainstorm: &Shelf) -> Vec<String> {
+    fn violations(&self, rainstorm: &Shelf, coverage: &Coverage) -> Vec<String> {
         let mut found = Vec::new();
         let shelves = self.app.gateway.ledger().newest_first();
         for shelf in &shelves {
@@ -286,7 +286,6 @@ impl<'a> Stage<'a> {
             }
         }
         found.extend(self.untold_of_the_end(rainstorm, &shelves));
-        let coverage = self.app.gateway.coverage(rainstorm, None, None);
         let seen = [
             (coverage.children.len() == 19, "the county has 19 townships"),
             (

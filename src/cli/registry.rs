@@ -1,16 +1,18 @@
 //! Owns `lastmile registry`: on a running gateway, or with `--data` on a stopped one's files.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use clap::Subcommand;
+use futures::TryStreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::{Method, multipart};
+use reqwest::{Body, Method, multipart};
 use serde_json::Value;
+use tokio_util::io::ReaderStream;
 
 use super::{
     output::{self, Failure, block_on},
@@ -54,9 +56,11 @@ pub(super) enum Registry {
     /// What contradicts itself.
     Check {
         #[arg(long)]
-        data: PathBuf,
+        data: Option<PathBuf>,
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// People, villages and hazard points that no channel reaches.
     Gaps {
@@ -95,15 +99,7 @@ impl Registry {
                 registry::export_dir(&open(&data)?.current(), &dir)?;
                 output::line(&format!("written to {}", dir.display()))
             }
-            Self::Check { data, json } => {
-                let faults = registry::check(&open(&data)?.current());
-                if json {
-                    output::json(&faults)?;
-                } else {
-                    faults.iter().try_for_each(|fault| output::line(&fault.to_string()))?;
-                }
-                if faults.is_empty() { Ok(()) } else { Err(Failure::No) }
-            }
+            Self::Check { data, json, remote } => check(data.as_deref(), json, &remote),
             Self::Gaps { area, data, remote } => match data {
                 Some(data) => output::json(&registry::gaps(&open(&data)?.current(), area)),
                 None => block_on(async {
@@ -118,9 +114,27 @@ impl Registry {
     }
 }
 
+fn check(data: Option<&Path>, json: bool, remote: &Remote) -> Result<(), Failure> {
+    let odd = match data {
+        Some(data) => registry::check(&open(data)?.current()).into_iter().map(|fault| serde_json::json!(fault)).collect(),
+        None => block_on(async {
+            let answer = remote.get("/v1/registry/check").await?;
+            Ok(answer.as_array().cloned().ok_or_else(|| anyhow::anyhow!("the gateway's answer is no list"))?)
+        })?,
+    };
+    if json {
+        output::json(&odd)?;
+    } else {
+        let word = |fault: &Value, name: &str| fault.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let line = |fault: &Value| format!("{}: {} [{}]", word(fault, "path"), word(fault, "message"), word(fault, "rule"));
+        odd.iter().try_for_each(|fault| output::line(&line(fault)))?;
+    }
+    if odd.is_empty() { Ok(()) } else { Err(Failure::No) }
+}
+
 fn generate(households: u32, seed: u64, areas: Option<&Path>, out: Option<&Path>, data: Option<&Path>) -> Result<(), Failure> {
-    let areas = areas.map(read).transpose()?;
-    let areas = areas.as_ref().map(|(name, bytes)| ImportFile { name, bytes });
+    let areas = areas.map(Opened::open).transpose()?;
+    let areas = areas.as_ref().map(Opened::as_import);
     let store = data.map(open).transpose()?;
     let kept = store.as_ref().map_or_else(Arc::default, Store::current);
     let import = registry::county(areas.as_ref(), &kept, households, seed).map_err(|faults| refused(RegistryError::Refused(faults)))?;
@@ -155,10 +169,10 @@ fn refused(error: RegistryError) -> Failure {
 }
 
 fn import(files: &[PathBuf], dry_run: bool, replace: bool, gcj02: bool, data: Option<&Path>, remote: &Remote) -> Result<(), Failure> {
-    let read = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
-    let Some(data) = data else { return block_on(send(read, dry_run, replace, gcj02, remote)) };
+    let opened = files.iter().map(|file| Opened::open(file)).collect::<Result<Vec<_>, _>>()?;
+    let Some(data) = data else { return block_on(send(opened, dry_run, replace, gcj02, remote)) };
     let store = open(data)?;
-    let files: Vec<ImportFile<'_>> = read.iter().map(|(name, bytes)| ImportFile { name, bytes }).collect();
+    let files: Vec<ImportFile<'_>> = opened.iter().map(Opened::as_import).collect();
     let options =
         ImportOptions { mode: if replace { Mode::Replace } else { Mode::Upsert }, datum: if gcj02 { Datum::Gcj02 } else { Datum::Wgs84 } };
     let bar = import_bar()?;
@@ -184,16 +198,45 @@ fn import_bar() -> Result<ProgressBar, Failure> {
 }
 
 /// A file with its name.
-fn read(file: &Path) -> Result<(String, Vec<u8>), Failure> {
-    let name = file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
-    let bytes = fs::read(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
-    Ok((name, bytes))
+struct Opened {
+    name: String,
+    file: File,
+    bytes: u64,
 }
 
-async fn send(files: Vec<(String, Vec<u8>)>, dry_run: bool, replace: bool, gcj02: bool, remote: &Remote) -> Result<(), Failure> {
+impl Opened {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let told = |error: std::io::Error| anyhow::anyhow!("{}: {error}", path.display());
+        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let file = File::open(path).map_err(told)?;
+        let about = file.metadata().map_err(told)?;
+        if !about.is_file() {
+            return Err(Failure::usage(format!("{} is no file", path.display())));
+        }
+        Ok(Self { name, file, bytes: about.len() })
+    }
+
+    fn as_import(&self) -> ImportFile<'_> {
+        ImportFile::on_disk(&self.name, &self.file)
+    }
+}
+
+/// Piece by piece from the disk, and the bar shows how much has gone.
+async fn send(files: Vec<Opened>, dry_run: bool, replace: bool, gcj02: bool, remote: &Remote) -> Result<(), Failure> {
+    let bar = import_bar()?;
+    bar.set_message("sending");
+    bar.set_length(files.iter().map(|file| file.bytes).sum());
     let mut form = multipart::Form::new();
-    for (name, bytes) in files {
-        form = form.part(name.clone(), multipart::Part::bytes(bytes).file_name(name));
+    for Opened { name, file, bytes } in files {
+        let sent = bar.clone();
+        let pieces = ReaderStream::new(tokio::fs::File::from_std(file)).inspect_ok(move |piece| {
+            sent.inc(piece.len() as u64);
+            if sent.length() == Some(sent.position()) {
+                sent.set_message("importing");
+            }
+        });
+        let part = multipart::Part::stream_with_length(Body::wrap_stream(pieces), bytes).file_name(name.clone());
+        form = form.part(name, part);
     }
     let mut query = Vec::new();
     for (word, set) in [("dry_run=1", dry_run), ("replace=1", replace), ("datum=gcj02", gcj02)] {
@@ -202,6 +245,7 @@ async fn send(files: Vec<(String, Vec<u8>)>, dry_run: bool, replace: bool, gcj02
         }
     }
     let request = remote.request(Method::POST, &format!("/v1/registry/import?{}", query.join("&")))?.multipart(form);
-    let answer: Value = remote.json(request).await?;
-    output::json(&answer)
+    let answer: Result<Value, Failure> = remote.json(request).await;
+    bar.finish_and_clear();
+    output::json(&answer?)
 }

@@ -60,7 +60,10 @@ impl Report {
         let gateway = crate::app::open_stopped(data)?;
         let id = self.id.parse().map_err(|_| Failure::usage(format!("{:?} is not an alert's id", self.id)))?;
         let shelf = gateway.ledger().find(id).ok_or_else(|| anyhow::anyhow!("no such alert in {}", data.display()))?;
-        Ok(serde_json::to_value(gateway.report(&shelf, false))?)
+        block_on(async {
+            let details = gateway.details(&shelf).await?;
+            Ok(serde_json::to_value(gateway.report(&shelf, &details, false))?)
+        })
     }
 
     /// A workbook is no text: it goes into a file.

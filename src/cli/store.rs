@@ -3,6 +3,7 @@
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::{Args, Subcommand};
@@ -15,7 +16,17 @@ use super::{
     output::{self, Failure},
     remote::Remote,
 };
-use crate::{delivery::ledger::Ledger, store};
+use crate::{
+    delivery::ledger::Ledger,
+    engine::{
+        filed,
+        months::{self, GiveBackError},
+    },
+    store::{self, Beginning, Month, MonthStats},
+};
+
+/// Closing writes the last checkpoint.
+const CLOSE_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub(super) struct Data {
@@ -52,7 +63,22 @@ pub(super) enum Store {
         #[command(flatten)]
         data: Data,
     },
-    /// Sizes, entries and age of the checkpoint.
+    /// Give back the space of a month of the journal whose alerts are all filed: of a stopped gateway, or with --url of a running one. The
+    /// audit trail of the month stays.
+    Drop {
+        /// Such as 2026-11.
+        month: Month,
+        /// Data directory of the stopped gateway; `data` when neither this nor --url is given.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Address of a running gateway.
+        #[arg(long, env = "LASTMILE_URL", conflicts_with = "data")]
+        url: Option<String>,
+        /// API key of an admin.
+        #[arg(long, env = "LASTMILE_KEY", hide_env_values = true)]
+        key: Option<SecretString>,
+    },
+    /// Sizes, entries and age of the checkpoint; of each month its alerts and what keeps it.
     Stats {
         #[command(flatten)]
         data: Data,
@@ -69,7 +95,8 @@ impl Store {
                 store::restore(&file, &data.data)?;
                 output::line(&format!("{} is restored", data.data.display()))
             }
-            Self::Stats { data } => output::json(&store::stats(&data.data)?),
+            Self::Stats { data } => stats(&data.data),
+            Self::Drop { month, data, url, key } => give_back(month, data, url, key),
         }
     }
 }
@@ -90,25 +117,35 @@ async fn fetch(remote: &Remote, file: &Path) -> Result<(), Failure> {
     output::json(&json!({ "file": file, "bytes": bytes }))
 }
 
-fn verify(data: &Data, as_json: bool) -> Result<(), Failure> {
-    let report = store::verify(&data.data)?;
+/// All books of a stopped store, and what could not be folded into them.
+fn fold(data: &Path) -> (Ledger, Vec<String>) {
     let ledger = Ledger::default();
-    let mut folding = Vec::new();
-    let read = store::read_all(&data.data, |seq, bytes| {
+    let mut faults = Vec::new();
+    let begin = |beginning| match beginning {
+        Beginning::First => Ok(()),
+        Beginning::Checkpoint(_, state) => ledger.restore(&state).map_err(|error| error.to_string()),
+        Beginning::Late(_) => match filed::take_heads(data, &ledger).unreadable.pop() {
+            Some(why) => Err(why),
+            None => Ok(()),
+        },
+    };
+    let read = store::read_all(data, begin, |seq, bytes| {
         if let Err(error) = ledger.apply(bytes) {
-            folding.push(format!("entry {seq}: {error}"));
+            faults.push(format!("entry {seq}: {error}"));
         }
         Ok(())
     });
-    if let Err(error) = read {
-        folding.push(error.to_string());
+    faults.extend(read.err().map(|error| error.to_string()));
+    (ledger, faults)
+}
+
+fn verify(data: &Data, as_json: bool) -> Result<(), Failure> {
+    let report = store::verify(&data.data)?;
+    let (ledger, mut folding) = fold(&data.data);
+    for shelf in ledger.newest_first() {
+        let found = shelf.read().violations().into_iter().chain(filed::violations(&data.data, &shelf));
+        folding.extend(found.map(|what| format!("alert {}: {what}", shelf.id)));
     }
-    folding.extend(
-        ledger
-            .newest_first()
-            .iter()
-            .flat_map(|shelf| shelf.read().violations().into_iter().map(|what| format!("alert {}: {what}", shelf.id))),
-    );
     let sound = report.ok && folding.is_empty();
     if as_json {
         output::json(&json!({ "sound": sound, "store": report, "ledger": folding, "alerts": ledger.newest_first().len() }))?;
@@ -120,4 +157,53 @@ fn verify(data: &Data, as_json: bool) -> Result<(), Failure> {
         output::line(if sound { "sound" } else { "NOT SOUND" })?;
     }
     if sound { Ok(()) } else { Err(Failure::No) }
+}
+
+/// Sizes of the store, and of each month its alerts and what keeps it.
+fn stats(data: &Path) -> Result<(), Failure> {
+    let stats = store::stats(data)?;
+    let (ledger, faults) = fold(data);
+    let mut whole = serde_json::to_value(&stats)?;
+    let is_kept = |month: &MonthStats| !month.given_back;
+    for (place, month) in stats.months.iter().enumerate() {
+        let name: Month = month.month.parse()?;
+        let (alerts, filed) = months::alerts_of(&ledger, name);
+        let unfiled = months::unfiled(&ledger, name).len();
+        let why = match () {
+            () if month.given_back => Some("it was given back".to_owned()),
+            () if place + 1 == stats.months.len() => Some("it is written to".to_owned()),
+            () if stats.months[..place].iter().any(is_kept) => Some("an older month comes first".to_owned()),
+            () if unfiled > 0 => Some(format!("{unfiled} alerts of it or before are not filed")),
+            () if month.covers < 2 => Some(format!("{} of 2 checkpoints reach beyond it", month.covers)),
+            () => None,
+        };
+        let shown = &mut whole["months"][place];
+        shown["alerts"] = alerts.into();
+        shown["alerts_filed"] = filed.into();
+        shown["droppable"] = why.is_none().into();
+        shown["kept_because"] = why.filter(|_| is_kept(month)).into();
+    }
+    whole["unreadable"] = faults.into();
+    output::json(&whole)
+}
+
+/// Of a stopped store, unless a running gateway is named.
+fn give_back(month: Month, data: Option<PathBuf>, url: Option<String>, key: Option<SecretString>) -> Result<(), Failure> {
+    output::block_on(async {
+        if let (None, Some(url)) = (&data, url) {
+            Remote::at(url, key).post(&format!("/v1/journal/{month}/drop"), &json!({})).await?;
+            return output::line(&format!("{month} was given back"));
+        }
+        let gateway = crate::app::open_stopped(&data.unwrap_or_else(|| "data".into()))?;
+        let given = gateway.give_back(month, "store drop").await;
+        gateway.stop(CLOSE_WITHIN).await?;
+        match given {
+            Ok(()) => output::line(&format!("{month} was given back")),
+            Err(why @ (GiveBackError::Unfiled { .. } | GiveBackError::NoSuchMonth(_) | GiveBackError::Refused(_))) => {
+                output::line(&format!("{month} is kept: {why}"))?;
+                Err(Failure::No)
+            }
+            Err(error) => Err(error.into()),
+        }
+    })
 }

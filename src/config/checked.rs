@@ -21,6 +21,8 @@ use crate::{
 
 /// The policy that comes with the program.
 const DEFAULT_POLICY: &str = include_str!("../../config/policy.toml");
+/// Longer than any provider's receipts come.
+const KEEP_OPEN: Duration = Duration::from_secs(7 * 24 * 3_600);
 const POLICY_BYTES_MAX: u64 = 1 << 20;
 /// Codes that were given up, of the city that the program's fixture county belongs to.
 const DEFAULT_HISTORY: &str = include_str!("../../config/code-history.csv");
@@ -39,6 +41,7 @@ pub trait Judges {
 /// Everything the program runs on; `J` has made the tables of other rooms into what those run on.
 pub struct Checked<J: Judges> {
     pub server: Server,
+    pub store: Store,
     pub county: AreaCode,
     pub county_name: String,
     pub sources: Vec<SourceSettings>,
@@ -70,6 +73,14 @@ pub struct Server {
 }
 
 #[derive(Debug)]
+pub struct Store {
+    /// An alert that has been over for so long is filed.
+    pub keep_open: Duration,
+    /// Months of the journal that are kept before the present one; zero keeps all.
+    pub keep_months: u32,
+}
+
+#[derive(Debug)]
 pub struct HttpTls {
     pub cert: PathBuf,
     pub key: PathBuf,
@@ -96,6 +107,7 @@ impl<J: Judges> Checked<J> {
         let mut faults = Faults::default();
         let mut top = Keys::read("", &layers.table);
         let server = section(&mut top, "server", |keys| server(keys, layers), &mut faults);
+        let store = section(&mut top, "store", store, &mut faults);
         let county = section(&mut top, "county", |keys| county(keys, layers), &mut faults);
         let (county, history) = county.map_or((None, None), |(code, name, history)| (Some((code, name)), Some(history)));
         let history = history.unwrap_or_default();
@@ -120,10 +132,11 @@ impl<J: Judges> Checked<J> {
         let rest = top.finish(());
         faults.extend(rest.err().into_iter().flatten());
         let list = faults.into_list();
-        let whole = (server, county, policy, vocabulary, drill_households, log);
+        let whole = (server, store, county, policy, vocabulary, drill_households, log);
         match whole {
             (
                 Some(server),
+                Some(store),
                 Some((county, county_name)),
                 Some((policy, policy_file)),
                 Some(vocabulary),
@@ -131,6 +144,7 @@ impl<J: Judges> Checked<J> {
                 Some(log),
             ) if list.is_empty() && !layers.has_secret_faults() => Ok(Self {
                 server,
+                store,
                 county,
                 county_name,
                 sources,
@@ -195,6 +209,13 @@ fn server(keys: &mut Keys<'_>, layers: &Layers) -> Option<Server> {
     // Below, half of it could not hold what one commit costs; above, it is a mistake in the unit.
     let disk_reserve = keys.number("disk_reserve", 16 << 20..=1 << 40, 64 << 20);
     Some(Server { listen: listen?, public_url, data_dir, shutdown_grace, utc_offset_s, tls, body_max, max_skew, feed_public, disk_reserve })
+}
+
+fn store(keys: &mut Keys<'_>) -> Option<Store> {
+    let keep_open = keys.duration("keep_open", KEEP_OPEN);
+    // A year and the month that is compared with it; more than a hundred years is a mistake.
+    let keep_months = u32::try_from(keys.number("keep_months", 0..=1_200, 13)).unwrap_or(13);
+    Some(Store { keep_open, keep_months })
 }
 
 fn address(keys: &mut Keys<'_>, key: &'static str) -> Option<SocketAddr> {

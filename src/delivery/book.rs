@@ -10,6 +10,7 @@ use super::{
     call::{Answer, Call, End, TRIES_MAX, Try},
     counters::{AreaCounters, Share, Standing},
     event::{Accepted, Choice, Fact, FactKind, Facts, Leased, Refs},
+    filed::Filed,
     plan::{CallsDue, Hazard, LEG_DELIVERIES_MAX, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
     slot::{Moment, Phase, Slot},
     wire::Damaged,
@@ -147,6 +148,8 @@ pub struct Book {
     pub repeated: u32,
     /// Rises with every event, so that watchers see a change.
     pub version: u64,
+    /// The book lies in a file; what is here is its head alone, without recipients, deliveries and calls.
+    pub filed: Option<Box<Filed>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -198,6 +201,7 @@ impl Book {
             open: 0,
             repeated: 0,
             version: 0,
+            filed: None,
         }
     }
 
@@ -306,6 +310,11 @@ impl Book {
         self.deliveries_of(recipient).any(|index| Self::left_us(&self.slots[index as usize]))
     }
 
+    /// A far end has said that it took or brought it.
+    pub fn is_out(slot: &Slot) -> bool {
+        slot.accepted.is_set() || slot.is_reached()
+    }
+
     pub fn left_us(slot: &Slot) -> bool {
         slot.attempts() > 0 || slot.phase == Phase::InFlight || slot.accepted.is_set() || slot.is_reached()
     }
@@ -322,6 +331,10 @@ impl Book {
 impl Book {
     pub fn apply_plan(&mut self, part: PlanPart) -> Result<(), Damaged> {
         self.version += 1;
+        if self.filed.is_some() {
+            // From before the filing, in a replay that began with the head.
+            return Ok(());
+        }
         match part {
             PlanPart::Open { number, at, purpose } => self.staging = vec![StagedPlan { number, at, purpose, parts: Vec::new() }],
             PlanPart::Seal { number, recipients, deliveries } => {
@@ -458,6 +471,9 @@ impl Book {
 
     pub fn apply_lease(&mut self, leased: &Leased) {
         self.version += 1;
+        if self.filed.is_some() {
+            return;
+        }
         let account = self.account_number(&leased.account);
         for &(first, count) in &leased.ranges {
             for index in first..first.saturating_add(count).min(u32::try_from(self.slots.len()).unwrap_or(u32::MAX)) {
@@ -473,6 +489,9 @@ impl Book {
 
     pub fn apply_facts(&mut self, facts: &Facts) {
         self.version += 1;
+        if self.filed.is_some() {
+            return;
+        }
         let words: Vec<u8> = facts.words.iter().map(|word| intern(&mut self.words, word, WORDS_MAX)).collect();
         let shift = facts.base.as_ms() - self.base().as_ms();
         for fact in &facts.list {
@@ -516,6 +535,10 @@ impl Book {
     }
 
     pub fn apply_refs(&mut self, refs: &Refs) {
+        self.version += 1;
+        if self.filed.is_some() {
+            return;
+        }
         let account = self.account_number(&refs.account);
         for (index, provider_ref) in &refs.list {
             self.refs.insert(ref_key(account, provider_ref), *index);
@@ -530,7 +553,9 @@ impl Book {
         let at_ms = self.offset_of(answer.at);
         // An answer through a message proves that message; one by hand proves only the person.
         let through = self.deliveries_of(recipient).filter(|&index| Self::left_us(&self.slots[index as usize])).collect::<Vec<_>>();
-        let by_kind = through.iter().copied().find(|&index| self.kinds[usize::from(self.route_of(index).kind)] == answer.via);
+        // Rather one that a far end has taken: one that is only tried would count as proven and not be tried again.
+        let mut of_kind = through.iter().copied().filter(|&index| self.kinds[usize::from(self.route_of(index).kind)] == answer.via);
+        let by_kind = of_kind.clone().find(|&index| Self::is_out(&self.slots[index as usize])).or_else(|| of_kind.next());
         let by_link = if answer.via == "link" { through.first().copied() } else { None };
         if let Some(index) = by_kind.or(by_link) {
             self.apply_to(index, FactKind::Answered, 0, at_ms);

@@ -9,6 +9,7 @@ use super::{
     counters::AreaCounters,
     coverage::{View, coverage},
     event::{Accepted, Choice, Fact, FactKind, Facts, Leased},
+    filed::Filed,
     plan::{CallsDue, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
     slot::Phase,
 };
@@ -183,6 +184,84 @@ fn a_book_reads_back_from_its_image() {
     assert_eq!(postcard::from_bytes::<Book>(&bytes).expect("read back"), book);
 }
 
+/// As the janitor does: into bytes, told, out of memory.
+fn filed(book: &mut Book) -> Vec<u8> {
+    let bytes = book.to_filed_bytes().expect("bytes");
+    book.file(Filed::of(book, after(9_000_000), "2026-07".into(), "0000000000-x".into(), "hash".into()));
+    bytes
+}
+
+fn views(book: &Book) -> (String, String) {
+    let view = View { as_of: T0, area: code("510726"), by: None, name: &|_| String::new(), offline: &|_, _| false };
+    let shown = |value: serde_json::Value| value.to_string();
+    (
+        shown(serde_json::to_value(coverage(book, &view)).expect("json")),
+        shown(serde_json::to_value(super::timeliness::timeliness(book)).expect("json")),
+    )
+}
+
+#[test]
+fn a_filed_book_leaves_its_figures_in_memory_and_nothing_else() {
+    let mut book = planned();
+    book.apply_lease(&Leased { alert: NO, at: after(10), account: "far-end".into(), ranges: vec![(0, 16)] });
+    book.apply_facts(&facts(vec![(3, FactKind::Accepted, 20), (3, FactKind::Delivered, 30)]));
+    book.expire(after(1_000_000));
+    let (progress, people, areas) = (super::coverage::progress(&book), super::coverage::people(&book), book.areas.clone());
+    let whole = book.clone();
+    let bytes = filed(&mut book);
+    assert!(
+        book.slots.is_empty() && book.recipients.is_empty() && book.legs.is_empty() && book.calls.is_empty() && book.counters.is_empty()
+    );
+    assert_eq!((super::coverage::progress(&book), super::coverage::people(&book), book.told_areas()), (progress, people, &areas[..]));
+    assert_eq!((book.state, &book.timeline), (whole.state, &whole.timeline));
+    assert!(book.version > whole.version && book.violations().is_empty());
+    let read = Book::from_filed_bytes(&bytes, &book).expect("read back");
+    assert_eq!(views(&read), views(&whole));
+}
+
+#[test]
+fn what_comes_after_the_filing_changes_the_alert_and_no_figure() {
+    let mut book = planned();
+    book.expire(after(1_000_000));
+    let bytes = filed(&mut book);
+    let people = super::coverage::people(&book);
+    let late = facts(vec![(3, FactKind::Delivered, 9_000_001), (4, FactKind::Delivered, 20)]);
+    assert_eq!(book.late_ones(&late), 1, "the other is of a replay that began with the head");
+    book.apply_facts(&late);
+    book.apply_lease(&Leased { alert: NO, at: after(10), account: "far-end".into(), ranges: vec![(0, 16)] });
+    book.apply_answer(1, Answer::by_hand(after(9_000_002), Choice::Help, "link", "", ""));
+    book.apply_plan(PlanPart::Open { number: 1, at: T0, purpose: Purpose::Fallback }).expect("passed over");
+    book.apply_plan(PlanPart::Seal { number: 1, recipients: 99, deliveries: 99 }).expect("passed over");
+    book.supersede(after(9_500_000));
+    assert_eq!((super::coverage::people(&book), book.state), (people, State::Superseded));
+    assert_eq!(Book::from_filed_bytes(&bytes, &book).expect("read back").state, State::Superseded);
+}
+
+#[test]
+fn a_book_that_has_changed_since_its_file_was_written_stays_in_memory() {
+    let mut book = planned();
+    book.expire(after(1_000_000));
+    let told = Filed::of(&book, after(9_000_000), "2026-07".into(), "0000000000-x".into(), "hash".into());
+    book.apply_facts(&facts(vec![(3, FactKind::Delivered, 2_000_000)]));
+    book.file(told);
+    assert!(book.filed.is_none() && book.slots.len() == 16);
+}
+
+#[test]
+fn a_journal_that_has_lost_receipts_ends_with_the_figures_that_were_told() {
+    let mut whole = planned();
+    whole.apply_facts(&facts(vec![(3, FactKind::Accepted, 20), (3, FactKind::Delivered, 30)]));
+    whole.expire(after(1_000_000));
+    let told = Filed::of(&whole, after(9_000_000), "2026-07".into(), "0000000000-x".into(), "hash".into());
+    // Rebuilt from the trail: neither plan nor receipts.
+    let mut poor = blank();
+    poor.expire(after(1_000_000));
+    poor.file(told.clone());
+    whole.file(told);
+    assert_eq!((super::coverage::people(&poor), poor.told_areas()), (super::coverage::people(&whole), whole.told_areas()));
+    assert_eq!(super::coverage::people(&poor).reached, 1);
+}
+
 fn any_kind() -> impl Strategy<Value = FactKind> {
     proptest::sample::select(vec![
         FactKind::Accepted,
@@ -219,6 +298,13 @@ proptest! {
         prop_assert_eq!(counted(&book), { let mut recounted = book.clone(); recounted.counters = book.recount(); counted(&recounted) });
         parts_add_up(&book);
         book.expire(after(3_000_000));
+        let whole = book.clone();
+        let mut slim = book.clone();
+        let bytes = filed(&mut slim);
+        let mut read = Book::from_filed_bytes(&bytes, &slim).expect("read back");
+        prop_assert_eq!(views(&read), views(&whole));
+        read.version = whole.version;
+        prop_assert_eq!(read, whole);
         prop_assert_eq!(counted(&book), { let mut recounted = book.clone(); recounted.counters = book.recount(); counted(&recounted) });
         parts_add_up(&book);
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     book::Book,
@@ -53,7 +53,7 @@ pub struct AreaName {
 }
 
 /// `people` of the contract: reached + pending + failed + unreachable = targeted, acknowledged among the reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeopleView {
     pub targeted: u32,
     pub reached: u32,
@@ -101,7 +101,7 @@ pub struct Rates {
 }
 
 /// Deliveries, each counted once under the furthest it has come (contract §2 `progress`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     pub deliveries: u32,
     pub queued: u32,
@@ -192,6 +192,9 @@ pub fn coverage(book: &Book, view: &View<'_>) -> Coverage {
 
 /// Progress of the whole alert.
 pub fn progress(book: &Book) -> Progress {
+    if let Some(filed) = &book.filed {
+        return filed.progress;
+    }
     let mut sum = Progress::default();
     for counts in book.counters.iter().flat_map(|area| &area.deliveries) {
         sum = add_progress(sum, progress_of(counts));
@@ -201,6 +204,9 @@ pub fn progress(book: &Book) -> Progress {
 
 /// People of the whole alert.
 pub fn people(book: &Book) -> PeopleView {
+    if let Some(filed) = &book.filed {
+        return filed.people;
+    }
     let mut sum = People::default();
     for area in &book.counters {
         sum.add(&area.all_people());

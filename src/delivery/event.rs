@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    filed::Filed,
     plan::PlanPart,
     waiting::Waiting,
     wire::{Damaged, Reader, put_text, put_varint},
@@ -96,6 +97,17 @@ pub enum Told {
         alert: AlertNo,
         recipient: u32,
         at: Timestamp,
+    },
+    /// Everything about it is over: its book lies in a file from now on, and this stays in memory.
+    Filed {
+        alert: AlertNo,
+        filed: Box<Filed>,
+    },
+    /// The space of a month of the journal is given back after this; its trail stays.
+    GivenBack {
+        at: Timestamp,
+        month: String,
+        by: String,
     },
     /// An Update or Cancel that came before what it refers to.
     Waiting(Box<Waiting>),
@@ -299,7 +311,7 @@ impl Event {
     pub fn is_owed(&self) -> bool {
         match self {
             Self::Plan(..) | Self::Leased(_) => false,
-            Self::Told(told) => !matches!(**told, Told::Accepted(_) | Told::Approved { .. } | Told::Waiting(_)),
+            Self::Told(told) => !matches!(**told, Told::Accepted(_) | Told::Approved { .. } | Told::Filed { .. } | Told::Waiting(_)),
             Self::Facts(_) | Self::Refs(_) => true,
         }
     }

@@ -12,6 +12,7 @@ use super::{
     book::{Book, State},
     call::{Answer, End, Try},
     event::{Accepted, Event, Told},
+    filed::{Filed, NotFiled},
     waiting::{Waiting, WaitingList},
     wire::Damaged,
 };
@@ -33,6 +34,11 @@ impl Shelf {
     /// The alert whose wait for approval it tells of; `None` for warnings.
     pub fn notice_of(&self) -> Option<AlertNo> {
         self.read().accepted.notice_of
+    }
+
+    /// Whether its book lies in a file.
+    pub fn is_filed(&self) -> bool {
+        self.read().filed.is_some()
     }
 
     pub fn read(&self) -> RwLockReadGuard<'_, Book> {
@@ -74,7 +80,8 @@ struct Shelves {
 }
 
 /// First bytes of an image, with the number of its form: one of another form is refused, and the journal replayed instead.
-const IMAGE_FORM: &[u8; 8] = b"LMBOOKS2";
+/// Months of the journal can be given back since form 3: whatever comes after it must read it.
+const IMAGE_FORM: &[u8; 8] = b"LMBOOKS3";
 
 /// What an image says before its books, which follow one by one.
 #[derive(Serialize, Deserialize)]
@@ -97,6 +104,8 @@ pub enum ApplyError {
     Image(#[from] postcard::Error),
     #[error("checkpoint of another version of the program")]
     OtherForm,
+    #[error(transparent)]
+    NotFiled(#[from] NotFiled),
     #[error("an alert that waits cannot be read: {0}")]
     Waiting(#[from] serde_json::Error),
 }
@@ -155,7 +164,14 @@ impl Ledger {
             Event::Told(told) => self.apply_told(*told)?,
             Event::Plan(no, part) => self.shelf(no)?.write().apply_plan(part)?,
             Event::Leased(leased) => self.shelf(leased.alert)?.write().apply_lease(&leased),
-            Event::Facts(facts) => self.shelf(facts.alert)?.write().apply_facts(&facts),
+            Event::Facts(facts) => {
+                let shelf = self.shelf(facts.alert)?;
+                let late = shelf.read().late_ones(&facts);
+                shelf.write().apply_facts(&facts);
+                if late > 0 {
+                    self.write().strays += late;
+                }
+            }
             Event::Refs(refs) => self.shelf(refs.alert)?.write().apply_refs(&refs),
         }
         Ok(())
@@ -175,13 +191,22 @@ impl Ledger {
             Told::Expired { alert, at } => self.shelf(alert)?.write().expire(at),
             Told::Completed { alert, at } => self.shelf(alert)?.write().complete(at),
             Told::Answered { alert, recipient, at, choice, via, by, note } => {
-                self.shelf(alert)?.write().apply_answer(recipient, Answer { at, choice, via, by, note });
+                let shelf = self.shelf(alert)?;
+                let mut book = shelf.write();
+                // Given in the moment of the filing: kept on the trail, and counted as what names nothing any more.
+                let is_late = book.filed.as_ref().is_some_and(|filed| filed.at <= at);
+                book.apply_answer(recipient, Answer { at, choice, via, by, note });
+                drop(book);
+                if is_late {
+                    self.write().strays += 1;
+                }
             }
             Told::CalledInVain { alert, recipient, at, via, by, note } => {
                 self.shelf(alert)?.write().apply_vain_call(recipient, Try { at, via, by, note });
             }
             Told::Escalated { alert, recipient, at, to } => self.shelf(alert)?.write().end_call(recipient, End::Escalated { at, to }),
             Told::Exhausted { alert, recipient, at } => self.shelf(alert)?.write().end_call(recipient, End::Exhausted { at }),
+            Told::Filed { alert, filed } => self.shelf(alert)?.write().file(*filed),
             Told::Waiting(waiting) => {
                 for dropped in self.write().waiting.push(*waiting) {
                     tracing::error!(identifier = dropped.identifier, "too many alerts wait for what they refer to; the oldest was dropped");
@@ -189,7 +214,22 @@ impl Ledger {
             }
             Told::WaitingEnded { digest, .. } => self.write().waiting.end(&digest),
             Told::Stray { .. } => self.write().strays += 1,
+            Told::GivenBack { .. } => {}
         }
+        Ok(())
+    }
+
+    /// Takes the head of a filed book where nothing else is known of its alert.
+    pub fn put_filed(&self, bytes: &[u8], month: String, name: String, sha256: String) -> Result<(), ApplyError> {
+        let mut book = Book::of_filed_bytes(bytes)?;
+        if self.get(book.accepted.alert).is_some() {
+            return Ok(());
+        }
+        let alert = read_alert(&book.accepted)?;
+        // When it was filed is not known any more; nothing of it came after its end.
+        let filed = Filed::of(&book, alert.expires, month, name, sha256);
+        book.file(filed);
+        self.put(book, alert);
         Ok(())
     }
 
@@ -255,6 +295,15 @@ impl Ledger {
         shelves.into_iter().filter(|shelf| shelf.write().drop_unsealed()).count()
     }
 
+    /// Alerts that are over, of which nothing has stirred since `before`, and that are still whole in memory; the oldest come first.
+    pub fn to_file(&self, before: Timestamp, most: usize) -> Vec<Arc<Shelf>> {
+        let is_ripe = |shelf: &&Arc<Shelf>| {
+            let book = shelf.read();
+            book.filed.is_none() && shelf.alert.expires <= before && book.last_stir() <= before && book.is_closed()
+        };
+        self.read().by_no.iter().flatten().filter(is_ripe).take(most).cloned().collect()
+    }
+
     /// Alerts that still owe something: what a start takes up again.
     pub fn unfinished(&self) -> Vec<Arc<Shelf>> {
         let open = |shelf: &Arc<Shelf>| {
@@ -277,6 +326,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::delivery::event::{Fact, FactKind, Facts};
 
     /// Kept by a version with other rules: a ring that crosses itself, a headline and an urgency that would be refused today.
     fn kept() -> Value {
@@ -318,6 +368,29 @@ mod tests {
         let (before, after) = (ledger.get(AlertNo(0)).expect("kept"), restored.get(AlertNo(0)).expect("restored"));
         assert_eq!(before.alert, after.alert);
         assert_eq!(after.alert.areas[0].polygons[0].rings[0].len(), 5);
+    }
+
+    #[test]
+    fn a_filed_alert_is_in_the_image_with_its_head_alone_and_what_comes_late_is_a_stray() {
+        let ledger = Ledger::default();
+        ledger.apply(&accepted(kept())).expect("replay");
+        let (no, at) = (AlertNo(0), Timestamp::from_ms(1_785_000_000_000));
+        let told = |told: Told| Event::Told(Box::new(told)).encode();
+        ledger.apply(&told(Told::Expired { alert: no, at })).expect("over");
+        let shelf = ledger.get(no).expect("kept");
+        assert!(ledger.to_file(at.minus(std::time::Duration::from_secs(1_000_000)), 9).is_empty(), "it ended later");
+        assert_eq!(ledger.to_file(at, 9).len(), 1);
+        let filed = Filed::of(&shelf.read(), at, "2026-07".into(), "0000000000-a".into(), "hash".into());
+        ledger.apply(&told(Told::Filed { alert: no, filed: Box::new(filed) })).expect("filed");
+        assert!(shelf.is_filed() && ledger.to_file(at, 9).is_empty() && ledger.unfinished().is_empty());
+        let late =
+            Facts { alert: no, base: at, words: Vec::new(), list: vec![Fact { index: 0, kind: FactKind::Delivered, code: 0, at_ms: 5 }] };
+        ledger.apply(&Event::Facts(late).encode()).expect("counted");
+        assert_eq!(ledger.strays(), 1);
+        let restored = Ledger::default();
+        restored.restore(&ledger.image().expect("image")).expect("restore");
+        assert_eq!(*restored.get(no).expect("restored").read(), *shelf.read());
+        assert!(restored.find_key(&AlertKey::of(&shelf.alert)).is_some(), "a repeat is still known");
     }
 
     #[test]

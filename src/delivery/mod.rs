@@ -9,6 +9,7 @@ pub mod call;
 pub mod counters;
 pub mod coverage;
 pub mod event;
+pub mod filed;
 pub mod ledger;
 pub mod plan;
 pub mod retry;

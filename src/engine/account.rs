@@ -2,7 +2,6 @@
 //! Invariant: a token is taken before work is leased, so nobody sleeps holding work; a misconfigured account burns no delivery.
 
 use std::{
-    num::NonZeroU32,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
@@ -10,18 +9,10 @@ use std::{
     time::Duration,
 };
 
-use governor::{
-    Quota, RateLimiter,
-    clock::Clock,
-    middleware::NoOpMiddleware,
-    state::{InMemoryState, NotKeyed},
-};
 use tokio::time::Instant;
 
-use crate::{
-    channel::{Batching, Channel, Class, Common, Kind, Reach},
-    time::Timestamp,
-};
+use super::pace::Pace;
+use crate::channel::{Batching, Channel, Class, Common, Kind, Reach};
 
 /// Failures in a row after which an account is taken for down.
 const BREAKER_FAILURES: u32 = 5;
@@ -29,31 +20,14 @@ const BREAKER_FAILURES: u32 = 5;
 const BREAKER_FIRST: Duration = Duration::from_secs(2);
 const BREAKER_LONGEST: Duration = Duration::from_secs(60);
 
-/// A timer wakes by the millisecond at best: of a faster pace, what falls due within two goes together.
-const WAKES_A_SECOND: u32 = 500;
-
-/// The time that timers go by.
-#[derive(Clone, Copy, Debug)]
-struct TimerClock(Instant);
-
-impl Clock for TimerClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-type Limiter = RateLimiter<NotKeyed, InMemoryState, TimerClock, NoOpMiddleware<Duration>>;
-
 pub(crate) struct Account {
     /// Place in the engine's list; what `queue::For` means.
     pub(crate) number: u8,
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
-    limits: Vec<Limiter>,
-    /// The same limits at the far end's door: leases wait for commits and for slow answers, and must not arrive in a bunch.
-    doors: Vec<Limiter>,
+    pace: Mutex<Pace>,
+    /// The same at the far end's door: leases wait for commits and for slow answers, and must not arrive in a bunch.
+    door: Mutex<Pace>,
     health: Mutex<Health>,
     in_flight: AtomicU32,
 }
@@ -62,50 +36,52 @@ pub(crate) struct Account {
 pub(crate) struct Health {
     failures_in_a_row: u32,
     pauses: u32,
-    /// Until when nothing is handed to it.
-    pub(crate) parked_until: Option<Timestamp>,
+    /// Until when nothing is handed to it, by a clock that does not jump.
+    parked: Option<Instant>,
     /// Why, for the page and the metrics.
     pub(crate) trouble: Option<String>,
 }
 
 impl Account {
     pub(crate) fn new(number: u8, channel: Arc<dyn Channel>, common: Common) -> Self {
-        let finest = common.per_second.unwrap_or(0) / WAKES_A_SECOND;
-        let burst = common.burst.map(|burst| burst.max(finest)).and_then(NonZeroU32::new);
-        // Without a stated burst a second's worth may go at once, or one message where the far end counts by the minute.
-        let per_second = common.per_second.and_then(NonZeroU32::new).map(|rate| Quota::per_second(rate).allow_burst(burst.unwrap_or(rate)));
-        let per_minute = common.per_minute.and_then(NonZeroU32::new).map(|rate| Quota::per_minute(rate).allow_burst(burst.unwrap_or(rate)));
-        let clock = TimerClock(Instant::now());
-        let quotas: Vec<Quota> = per_second.into_iter().chain(per_minute).collect();
-        let limiters = || quotas.iter().map(|&quota| RateLimiter::direct_with_clock(quota, clock)).collect();
-        Self { number, channel, common, limits: limiters(), doors: limiters(), health: Mutex::default(), in_flight: AtomicU32::new(0) }
+        let now = Instant::now();
+        let [pace, door] = [(), ()].map(|()| Mutex::new(Pace::new(&common, now)));
+        Self { number, channel, common, pace, door, health: Mutex::default(), in_flight: AtomicU32::new(0) }
     }
 
     pub(crate) fn name(&self) -> &str {
         self.channel.name()
     }
 
-    /// Waits for one token of every limit, then takes as many more as there are, up to `most`.
+    /// Waits until one message may go; answers how many may at once, up to `most`.
     pub(crate) async fn tokens(&self, most: u32) -> u32 {
-        if self.limits.is_empty() {
-            return most;
+        loop {
+            let taken = self.paced().take(most, Instant::now());
+            match taken {
+                Ok(tokens) => return tokens,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
         }
-        for limit in &self.limits {
-            one_token(limit).await;
-        }
-        let mut taken = 1;
-        while taken < most && self.limits.iter().all(|limit| limit.check().is_ok()) {
-            taken += 1;
-        }
-        taken
+    }
+
+    /// Tokens that found no work: the far end would otherwise get less than it may, or later more.
+    pub(crate) fn give_back(&self, tokens: u32) {
+        self.paced().give_back(tokens);
+    }
+
+    fn paced(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().expect("no code panics while it holds an account's pace")
     }
 
     /// Waits until a group may be handed over now. Its messages were allowed when they were leased, so the wait is short and bounded.
     pub(crate) async fn pass(&self, messages: usize) {
         let counted = if matches!(self.channel.batching(), Batching::WholeArea { .. }) { 1 } else { messages };
-        for door in &self.doors {
-            for _ in 0..counted {
-                one_token(door).await;
+        let mut left = u32::try_from(counted).unwrap_or(u32::MAX);
+        while left > 0 {
+            let passed = self.door.lock().expect("no code panics while it holds an account's door").take(left, Instant::now());
+            match passed {
+                Ok(passed) => left = left.saturating_sub(passed),
+                Err(wait) => tokio::time::sleep(wait).await,
             }
         }
     }
@@ -126,9 +102,10 @@ impl Account {
         self.locked().clone()
     }
 
-    /// Whether work may be handed to it now; otherwise when to look again.
-    pub(crate) fn parked_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.locked().parked_until.filter(|&until| until > now)
+    /// How long nothing may be handed to it yet.
+    pub(crate) fn parked_for(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.locked().parked.filter(|&until| until > now).map(|until| until - now)
     }
 
     pub(crate) fn went_well(&self) {
@@ -139,12 +116,13 @@ impl Account {
     }
 
     /// Takes note of a failure; `true` when the account has just been parked, which is worth an alarm.
-    pub(crate) fn went_wrong(&self, class: Class, reason: &str, now: Timestamp) -> bool {
+    pub(crate) fn went_wrong(&self, class: Class, reason: &str) -> bool {
+        let now = Instant::now();
         let mut health = self.locked();
-        let already = health.parked_until.is_some_and(|until| until > now);
+        let already = health.parked.is_some_and(|until| until > now);
         match class {
             Class::Misconfigured => {
-                health.parked_until = Some(now.plus(crate::delivery::retry::PARKED));
+                health.parked = Some(now + crate::delivery::retry::PARKED);
                 health.trouble = Some(format!("misconfigured: {reason}"));
                 !already
             }
@@ -157,7 +135,7 @@ impl Account {
                 health.pauses += 1;
                 // After the pause one failure is enough to open it again.
                 health.failures_in_a_row = BREAKER_FAILURES - 1;
-                health.parked_until = Some(now.plus(pause));
+                health.parked = Some(now + pause);
                 health.trouble = Some(format!("down: {reason}"));
                 true
             }
@@ -167,12 +145,6 @@ impl Account {
 
     fn locked(&self) -> MutexGuard<'_, Health> {
         self.health.lock().expect("no code panics while it holds an account's health")
-    }
-}
-
-async fn one_token(limit: &Limiter) {
-    while let Err(early) = limit.check() {
-        tokio::time::sleep(early.wait_time_from(limit.clock().now())).await;
     }
 }
 

@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use super::{Unavailable, gateway::Gateway};
+use super::{
+    Unavailable,
+    filed::{Details, Unreadable},
+    gateway::Gateway,
+};
 use crate::{
     alert::{AlertId, AlertNo},
     channel::{Callback, Failure, Reception},
@@ -27,6 +31,14 @@ pub enum AnswerError {
     NoSuchAlert,
     #[error("{0:?} is not among those who were told by this alert")]
     NotTold(String),
+    /// The answer was kept among the strays.
+    #[error("the alert has long been over")]
+    Over,
+    /// Nothing was kept.
+    #[error("the alert has been filed: nothing is added to it any more")]
+    Filed,
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -34,6 +46,9 @@ pub enum AnswerError {
 /// Whom a token names.
 pub struct Answerer {
     pub shelf: Arc<Shelf>,
+    pub details: Details,
+    /// Over for so long that answers are not taken any more.
+    pub is_filed: bool,
     pub recipient: u32,
     pub key: SubscriberKey,
     pub answered: Option<crate::time::Timestamp>,
@@ -65,40 +80,44 @@ impl Gateway {
         self.tokens.issue(alert, recipient)
     }
 
-    pub fn answerer(&self, token: &str) -> Result<Answerer, AnswerError> {
+    pub async fn answerer(&self, token: &str) -> Result<Answerer, AnswerError> {
         let (no, recipient) = self.tokens.read(token).ok_or(AnswerError::BadToken)?;
         let shelf = self.ledger.get(no).ok_or(AnswerError::BadToken)?;
+        let details = self.details(&shelf).await?;
         let (key, answered) = {
-            let book = shelf.read();
+            let book = details.read();
             let found = book.recipients.get(recipient as usize).ok_or(AnswerError::BadToken)?;
             (SubscriberKey(found.key), book.time_of(book.answered_at(recipient)))
         };
-        Ok(Answerer { shelf, recipient, key, answered })
+        let is_filed = details.is_filed();
+        Ok(Answerer { shelf, details, is_filed, recipient, key, answered })
     }
 
-    /// The answer of whoever holds the link.
+    /// The answer of whoever holds the link. Of a filed alert it is kept as a stray, since it changes no figure any more; a call for help
+    /// raises its alarm all the same.
     pub async fn answer(&self, token: &str, choice: Choice) -> Result<Answerer, AnswerError> {
-        let who = self.answerer(token)?;
-        let told = Told::Answered {
-            alert: who.shelf.no,
-            recipient: who.recipient,
-            at: self.clock.now(),
-            choice,
-            via: "link".into(),
-            by: String::new(),
-            note: String::new(),
+        let Answerer { shelf, recipient, is_filed, .. } = self.answerer(token).await?;
+        let (alert, at) = (shelf.no, self.clock.now());
+        let told = if is_filed {
+            let text = format!("{choice:?} of recipient {recipient} to alert {}, which is filed", shelf.id);
+            Told::Stray { at, account: "link".into(), text }
+        } else {
+            Told::Answered { alert, recipient, at, choice, via: "link".into(), by: String::new(), note: String::new() }
         };
         self.append(vec![Event::Told(Box::new(told))]).await?;
         meter::answer("link");
         if choice == Choice::Help {
             meter::alarm("help-wanted");
-            tracing::error!(alert = %who.shelf.id, recipient = who.recipient, "somebody asks for help");
+            tracing::error!(alert = %shelf.id, recipient, "somebody asks for help");
         }
-        self.answerer(token)
+        if is_filed { Err(AnswerError::Over) } else { self.answerer(token).await }
     }
 
     pub async fn record_call(&self, id: AlertId, call: &ByHand<'_>) -> Result<(), AnswerError> {
         let shelf = self.ledger.find(id).ok_or(AnswerError::NoSuchAlert)?;
+        if shelf.is_filed() {
+            return Err(AnswerError::Filed);
+        }
         let snapshot = self.snapshot();
         let not_told = || AnswerError::NotTold(call.subscriber.to_owned());
         let person = snapshot.subscriber_by_id(call.subscriber).ok_or_else(not_told)?;

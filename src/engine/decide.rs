@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Unavailable, approvals,
+    filed::Unreadable,
     gateway::Gateway,
     intake::{Origin, Submitted, hex, told},
 };
@@ -32,6 +33,8 @@ pub enum DecideError {
     #[error("the alert is {0}: there is nothing to cancel")]
     NothingToCancel(&'static str),
     #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
@@ -44,6 +47,7 @@ impl Gateway {
             return Err(DecideError::Expired);
         }
         let target = { shelf.read().accepted.target }.and_then(|no| self.ledger.get(no));
+        self.look_whom_to_clear(&shelf.alert, target.as_ref()).await?;
         let mut events = vec![told(Told::Approved { alert: shelf.no, at: now, by: by.to_owned() })];
         events.extend(target.iter().flat_map(|target| self.end_of_target(target, &shelf.alert, shelf.no, by, now)));
         events.extend(approvals::ends_of_notices(self, shelf.no, by, now));
@@ -91,6 +95,7 @@ impl Gateway {
             return Err(DecideError::NothingToCancel(state.name()));
         }
         let alert = cancel_of(&target.alert, now, reason);
+        self.look_whom_to_clear(&alert, Some(&target)).await?;
         let digest = hex(&alert::content_digest(&alert));
         let source = target.read().accepted.source.clone();
         let accepted = self.accepted(&alert, Origin { received: now, source: &source, by, format: "json", digest }, Some(target.no));
@@ -114,6 +119,15 @@ impl Gateway {
         };
         let state = target.read().state;
         Ok((made, state))
+    }
+
+    /// A Cancel is taken only when those who were told can be read: afterwards nobody could say whom to tell that it is over (I10). An
+    /// Update is taken all the same, because who is in danger now must hear it.
+    pub(super) async fn look_whom_to_clear(&self, alert: &Alert, target: Option<&Arc<Shelf>>) -> Result<(), Unreadable> {
+        if let Some(target) = target.filter(|target| alert.msg_type == MsgType::Cancel && target.is_filed()) {
+            self.details(target).await?;
+        }
+        Ok(())
     }
 
     /// What becomes of the alert that this one changes or ends.

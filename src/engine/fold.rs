@@ -1,10 +1,11 @@
 //! Owns the joint between journal and ledger: what is durable is folded in, then watchers are told.
 //! Refuses to know what events mean. Invariant: the ledger changes here alone, after durability, in the journal's order.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 
+use super::filed;
 use crate::{
     delivery::ledger::Ledger,
     store::{Fold, FoldError, Seq},
@@ -13,11 +14,12 @@ use crate::{
 pub(crate) struct LedgerFold {
     ledger: Arc<Ledger>,
     changed: watch::Sender<u64>,
+    data_dir: PathBuf,
 }
 
 impl LedgerFold {
-    pub(crate) const fn new(ledger: Arc<Ledger>, changed: watch::Sender<u64>) -> Self {
-        Self { ledger, changed }
+    pub(crate) const fn new(ledger: Arc<Ledger>, changed: watch::Sender<u64>, data_dir: PathBuf) -> Self {
+        Self { ledger, changed, data_dir }
     }
 }
 
@@ -34,6 +36,11 @@ impl Fold for LedgerFold {
             tracing::error!(%error, "the ledger could not be written as a checkpoint");
             Vec::new()
         })
+    }
+
+    fn begin_late(&mut self, _: Seq) -> Result<String, FoldError> {
+        let taken = filed::take_heads(&self.data_dir, &self.ledger);
+        Ok(format!("{} alerts were taken from what is filed, {} could not be", taken.heads, taken.unreadable.len()))
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FoldError> {

@@ -21,6 +21,7 @@ use super::{
     account::Account,
     authority::Source,
     devices::Devices,
+    filed::Cabinet,
     fold::LedgerFold,
     janitor, lease,
     lease::Appetite,
@@ -74,6 +75,10 @@ pub struct Setup {
     /// Drills also go to households.
     pub drill_households: bool,
     pub seed: u64,
+    /// An alert that has been over for so long is filed.
+    pub keep_open: Duration,
+    /// Months of the journal that are kept before the present one; zero keeps all.
+    pub keep_months: u32,
     pub journal: Options,
 }
 
@@ -107,6 +112,9 @@ pub struct Inner {
     pub(crate) tokens: AnswerTokens,
     pub(crate) drill_households: bool,
     pub(crate) seed: u64,
+    pub(crate) keep_open: Duration,
+    pub(crate) keep_months: u32,
+    pub(crate) cabinet: Cabinet,
     pub(crate) devices: Devices,
     pub(crate) early: Early,
     running: Mutex<HashMap<AlertNo, Arc<Running>>>,
@@ -143,8 +151,8 @@ impl Gateway {
     pub fn open(setup: Setup) -> Result<(Self, Opened), OpenError> {
         let ledger = Arc::new(Ledger::default());
         let (changed_sender, changed) = watch::channel(0);
-        let fold = LedgerFold::new(Arc::clone(&ledger), changed_sender);
         let threads = setup.journal.threads;
+        let fold = LedgerFold::new(Arc::clone(&ledger), changed_sender, setup.data_dir.clone());
         let (journal, opened) = Journal::open(&setup.data_dir, setup.journal, Arc::clone(&setup.clock), fold)?;
         let accounts = (0_u8..).zip(setup.accounts).map(|(number, (channel, common))| Arc::new(Account::new(number, channel, common)));
         let inner = Inner {
@@ -166,6 +174,9 @@ impl Gateway {
             tokens: setup.tokens,
             drill_households: setup.drill_households,
             seed: setup.seed,
+            keep_open: setup.keep_open,
+            keep_months: setup.keep_months,
+            cabinet: Cabinet::default(),
             devices: Devices::default(),
             early: Early::default(),
             running: Mutex::default(),
@@ -209,7 +220,7 @@ impl Gateway {
         self.tasks.spawn(receipts::run(Arc::clone(&self.0), account.name().to_owned(), incoming));
         if let Err(failure) = account.channel.start(reports).await {
             // The debt stays: the account is parked and asked again, and the page shows why.
-            account.went_wrong(failure.class, failure.reason, self.clock.now());
+            account.went_wrong(failure.class, failure.reason);
             meter::alarm("account-start");
             tracing::error!(account = account.name(), %failure, "channel did not start");
         }
@@ -288,6 +299,11 @@ impl Gateway {
         Ok(())
     }
 
+    /// Whether the disk has room for new work.
+    pub fn room(&self) -> Result<(), Unavailable> {
+        self.journal.space().map_err(Unavailable::NoSpace)
+    }
+
     /// Why the store takes nothing any more, if so.
     pub fn store_failure(&self) -> Option<String> {
         match self.journal.health() {
@@ -304,11 +320,6 @@ impl Gateway {
     /// Writes everything up to now into one new file, while work goes on.
     pub async fn backup(&self, file: &Path) -> Result<BackupReport, BackupError> {
         self.journal.backup(file).await
-    }
-
-    /// Where the store lies.
-    pub fn data_dir(&self) -> &Path {
-        &self.data_dir
     }
 
     pub fn clock(&self) -> &SharedClock {
@@ -340,6 +351,16 @@ impl Inner {
 
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Where the store lies.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Nothing is sent of this alert any more.
+    pub(super) fn forget_running(&self, alert: AlertNo) {
+        self.running.lock().expect("no code panics while it holds the running alerts").remove(&alert);
     }
 
     pub(crate) fn running(&self, shelf: &Shelf) -> Arc<Running> {
@@ -400,7 +421,7 @@ impl Inner {
             let mut queue = route.queue();
             for (work, due) in pending_runs(&book, leg.first, leg.count, shelf.no) {
                 match due.filter(|&due| due > now) {
-                    Some(due) => queue.push_later(due, urgency, work, For::ANY),
+                    Some(due) => queue.push_later(Instant::now() + due.since(now), urgency, work, For::ANY),
                     None => queue.push(urgency, work, For::ANY),
                 }
             }
@@ -411,7 +432,8 @@ impl Inner {
 
     pub(crate) fn requeue(&self, requeue: &Requeue) {
         if let Some(route) = self.routes.get(&requeue.route) {
-            route.queue().push_later(requeue.due, requeue.urgency, requeue.work, requeue.to);
+            let due = Instant::now() + requeue.due.since(self.clock.now());
+            route.queue().push_later(due, requeue.urgency, requeue.work, requeue.to);
             route.bell.notify_waiters();
         }
     }

@@ -109,6 +109,7 @@ impl Gateway {
             }
             Err(faults) => return Err(SubmitError::Invalid(faults)),
         };
+        self.look_whom_to_clear(&alert, target.as_ref()).await.map_err(Unavailable::from)?;
         // Codes of neighbouring counties are normal in a city's alert: ours is told, the rest is named.
         warnings.extend(matched.iter().flat_map(|audience| audience.unresolved.iter().cloned()));
         let origin = Origin { received, source: &source.name, by: &by.name, format, digest };

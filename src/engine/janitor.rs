@@ -1,13 +1,18 @@
-//! Owns what happens by the clock alone, in one round over all alerts: proofs that did not come, overdue calls, second-choice channels, expiry, completion.
+//! Owns what happens by the clock alone, in one round over all alerts: proofs that did not come, overdue calls, second-choice channels, expiry,
+//! completion, filing.
 //! Refuses to know far ends. Invariant: every open delivery of an alert is closed at the latest when the alert ends (I2).
 
 use std::{sync::Arc, time::Duration};
 
 use rand::{SeedableRng, rngs::StdRng};
+use tokio::time::Instant;
 
 use super::{
-    Unavailable, approvals, escalator,
+    Unavailable, approvals,
+    clock_watch::ClockWatch,
+    escalator,
     gateway::{Gateway, Inner},
+    months::Turn,
     planner::{self, Basis},
     queue::Work,
     settle::{Batch, Requeue, after_failure},
@@ -20,6 +25,7 @@ use crate::{
         ledger::Shelf,
         slot::Phase,
     },
+    telemetry::metrics as meter,
     time::Timestamp,
 };
 
@@ -32,11 +38,18 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut had_room = true;
+    let mut clocks = ClockWatch::begin(inner.clock.now(), Instant::now());
+    let mut old_months = Turn::default();
     loop {
         tokio::select! {
             biased;
             () = inner.stop.cancelled() => return,
             _ = ticks.tick() => {}
+        }
+        meter::tidy();
+        if let Some(jumped_ms) = clocks.look(inner.clock.now(), Instant::now()) {
+            meter::alarm("clock-jumped");
+            tracing::error!(jumped_ms, "the machine's clock was set: alerts end, and answers are overdue, by the new time");
         }
         // Also the look that raises the alarm of a full disk when nobody posts anything, and takes note of its end.
         let has_room = inner.journal.space().is_ok();
@@ -51,6 +64,21 @@ pub(crate) async fn run(inner: Arc<Inner>) {
                 Err(Unavailable::NoSpace(lack)) => tracing::debug!(alert = %shelf.id, %lack, "an alert waits for room on the disk"),
                 Err(why) => {
                     tracing::error!(alert = %shelf.id, %why, "an alert could not be looked after");
+                    return;
+                }
+            }
+        }
+        // Also on a full disk: it gives room.
+        if old_months.is_now(inner.clock.now()) {
+            // Beside this loop: a large month takes its time, and overdue calls must not wait for it.
+            let gateway = Gateway::from(Arc::clone(&inner));
+            inner.tasks.spawn(async move { gateway.give_back_old(gateway.keep_months).await });
+        }
+        if has_room {
+            match inner.file_closed().await {
+                Ok(()) | Err(Unavailable::NoSpace(_)) => {}
+                Err(why) => {
+                    tracing::error!(%why, "closed alerts cannot be filed");
                     return;
                 }
             }

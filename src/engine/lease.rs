@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     account::Account,
     gateway::Inner,
-    queue::{For, Urgency, Work},
+    queue::{Urgency, Work},
     route::Route,
 };
 use crate::{
@@ -75,34 +75,32 @@ impl Appetite {
 pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<Appetite>, out: mpsc::Sender<Lease>) {
     let routes = inner.routes.of_account(&account);
     let whole = matches!(account.channel.batching(), Batching::WholeArea { .. });
-    let mut spare = 0;
     while !inner.stop.is_cancelled() {
         let Ok(place) = out.reserve().await else { return };
-        let route = match most_urgent(&inner, &account, &routes) {
-            Some(route) => route,
-            None => {
-                // Tokens that nobody wanted are not saved up: the far end would get them on top of what has come meanwhile.
-                spare = 0;
-                let Some(route) = wait_for_work(&inner, &account, &routes).await else { return };
-                route
-            }
-        };
+        if most_urgent(&account, &routes).is_none() && wait_for_work(&inner, &account, &routes).await.is_none() {
+            return;
+        }
         let tokens = tokio::select! {
-            // A slow rate must not hold up the end.
+            biased;
+            // At a slow pace the next token may be a minute away.
             () = inner.stop.cancelled() => return,
-            tokens = async { if spare > 0 { spare } else { account.tokens(appetite.now()).await } } => tokens,
+            tokens = account.tokens(appetite.now()) => tokens,
         };
-        // Chosen only now: what came while we waited for the token may be more urgent.
-        let best = most_urgent(&inner, &account, &routes).unwrap_or(route);
-        let any = best.is_its_turn(&account, inner.clock.now());
-        let taken = best.queue().take(account.number, any, tokens, whole);
-        let Some((urgency, works)) = taken else { continue };
-        let Some((alert, works)) = still_pending(&inner, &best, urgency, works) else {
-            spare = tokens;
+        // Chosen only now: what came while we waited for the token may be more urgent, and the account may have been parked.
+        let taken = most_urgent(&account, &routes).and_then(|best| {
+            let (urgency, works) = best.queue().take(account.number, best.is_its_turn(&account), tokens, whole)?;
+            Some((best, urgency, works))
+        });
+        let Some((best, urgency, works)) = taken else {
+            account.give_back(tokens);
+            continue;
+        };
+        let Some((alert, works)) = still_pending(&inner, works) else {
+            account.give_back(tokens);
             continue;
         };
         let lease = Lease { route: best, urgency, alert, works };
-        spare = tokens.saturating_sub(lease.deliveries());
+        account.give_back(tokens.saturating_sub(lease.deliveries()));
         let ranges = lease.works.iter().map(|work| (work.first, work.count)).collect();
         let leased = Leased { alert, at: inner.clock.now(), account: account.name().to_owned(), ranges };
         // On a full disk this lease is held, and none is made behind it.
@@ -114,24 +112,18 @@ pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<
     }
 }
 
-/// What of the work is owed now by the journal, each once: the queue may hold a delivery twice (a report of a failure came on top of its
-/// retry), or one that was settled or put off since. `None` when nothing of it is.
-fn still_pending(inner: &Inner, route: &Route, urgency: Urgency, mut works: Vec<Work>) -> Option<(AlertNo, Vec<Work>)> {
+/// What of the work is owed by the journal, each once: the queue may hold a delivery twice (a report of a failure came on top of its
+/// retry), or one that was settled since. When it is due the queue has seen to, by a clock that does not jump. `None` when nothing is owed.
+fn still_pending(inner: &Inner, mut works: Vec<Work>) -> Option<(AlertNo, Vec<Work>)> {
     let alert = works.first()?.alert;
     let shelf = inner.ledger.get(alert)?;
-    let now = inner.clock.now();
     works.sort_unstable_by_key(|work| work.first);
     let mut pending: Vec<Work> = Vec::new();
     let mut from = 0;
     let book = shelf.read();
     for work in works {
         for index in work.first.max(from)..work.first + work.count {
-            let slot = &book.slots[index as usize];
-            if slot.phase != Phase::Pending {
-                continue;
-            }
-            if let Some(due) = book.time_of(slot.due()).filter(|&due| due > now) {
-                route.queue().push_later(due, urgency, Work { alert, first: index, count: 1 }, For::ANY);
+            if book.slots[index as usize].phase != Phase::Pending {
                 continue;
             }
             match pending.last_mut() {
@@ -144,7 +136,8 @@ fn still_pending(inner: &Inner, route: &Route, urgency: Urgency, mut works: Vec<
     (!pending.is_empty()).then_some((alert, pending))
 }
 
-async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) -> Option<Arc<Route>> {
+/// `None` when the engine stops.
+async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) -> Option<()> {
     loop {
         let bells: Vec<_> = routes.iter().map(|route| route.bell.notified()).collect();
         // Interest is registered before looking, so that work that comes meanwhile is not missed.
@@ -152,10 +145,10 @@ async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) 
         for bell in &mut bells {
             bell.as_mut().enable();
         }
-        if let Some(route) = most_urgent(inner, account, routes) {
-            return Some(route);
+        if most_urgent(account, routes).is_some() {
+            return Some(());
         }
-        let again = next_look(inner, account, routes);
+        let again = next_look(account, routes);
         tokio::select! {
             biased;
             () = inner.stop.cancelled() => return None,
@@ -166,23 +159,21 @@ async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) 
 }
 
 /// The route with the most urgent work that this account may take now.
-fn most_urgent(inner: &Inner, account: &Account, routes: &[Arc<Route>]) -> Option<Arc<Route>> {
-    let now = inner.clock.now();
-    if account.parked_until(now).is_some() {
+fn most_urgent(account: &Account, routes: &[Arc<Route>]) -> Option<Arc<Route>> {
+    if account.parked_for().is_some() {
         return None;
     }
+    let now = Instant::now();
     let best = |route: &Arc<Route>| {
         let mut queue = route.queue();
         queue.ripen(now);
-        queue.best(account.number, route.is_its_turn(account, now))
+        queue.best(account.number, route.is_its_turn(account))
     };
     routes.iter().filter_map(|route| Some((best(route)?, route))).min_by_key(|(urgency, _)| *urgency).map(|(_, route)| Arc::clone(route))
 }
 
-fn next_look(inner: &Inner, account: &Account, routes: &[Arc<Route>]) -> Duration {
-    let now = inner.clock.now();
-    let parked = account.parked_until(now);
-    let due = routes.iter().filter_map(|route| route.queue().ripen(now)).min();
-    let next = if parked.is_some() { parked } else { due };
-    next.map_or(LOOK_AGAIN, |at| at.since(now)).clamp(Duration::from_millis(1), LOOK_AGAIN)
+fn next_look(account: &Account, routes: &[Arc<Route>]) -> Duration {
+    let now = Instant::now();
+    let due = || routes.iter().filter_map(|route| route.queue().ripen(now)).min().map(|due| due.saturating_duration_since(now));
+    account.parked_for().or_else(due).unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(1), LOOK_AGAIN)
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::gateway::Gateway;
+use super::{filed::Details, gateway::Gateway};
 use crate::{
     alert::{self, AlertId},
     area::{AreaCode, AreaLevel},
@@ -212,7 +212,7 @@ impl Gateway {
         }
     }
 
-    pub fn coverage(&self, shelf: &Shelf, area: Option<AreaCode>, by: Option<AreaLevel>) -> Coverage {
+    pub fn coverage(&self, details: &Details, area: Option<AreaCode>, by: Option<AreaLevel>) -> Coverage {
         let snapshot = self.snapshot();
         let online: HashMap<u32, bool> = self.devices.online();
         let name = |code: AreaCode| area_name(&snapshot, code);
@@ -224,7 +224,7 @@ impl Gateway {
             // A speaker that never said anything and has not received it is off, as far as anybody can tell.
             offline: &|key, received| !online.get(&key).copied().unwrap_or(received),
         };
-        coverage::coverage(&shelf.read(), &view)
+        coverage::coverage(&details.read(), &view)
     }
 
     /// Accounts with their health, and what waits on their routes.
@@ -237,7 +237,7 @@ impl Gateway {
                 kind: account.channel.kind().name(),
                 in_flight: account.in_flight(),
                 trouble: health.trouble,
-                parked_until: account.parked_until(self.clock.now()),
+                parked_until: account.parked_for().map(|rest| self.clock.now().plus(rest)),
                 queued: depths.iter().map(|(ready, _)| ready).sum(),
                 later: depths.iter().map(|(_, later)| later).sum(),
             }
@@ -279,14 +279,14 @@ impl Gateway {
         crate::telemetry::metrics::calls_waiting(u32::try_from(waiting).unwrap_or(u32::MAX));
     }
 
-    pub fn timeliness(&self, shelf: &Shelf) -> Timeliness {
-        timeliness::timeliness(&shelf.read())
+    pub fn timeliness(&self, details: &Details) -> Timeliness {
+        timeliness::timeliness(&details.read())
     }
 
     /// Rows that fit, and where the next page begins.
-    pub fn deliveries(&self, shelf: &Shelf, filter: &Filter) -> (Vec<DeliveryRow>, Option<u32>) {
+    pub fn deliveries(&self, details: &Details, filter: &Filter) -> (Vec<DeliveryRow>, Option<u32>) {
         let snapshot = self.snapshot();
-        let book = shelf.read();
+        let book = details.read();
         let mut rows = Vec::new();
         for index in filter.from..u32::try_from(book.slots.len()).unwrap_or(u32::MAX) {
             if !fits(&book, index, filter) {
@@ -295,15 +295,15 @@ impl Gateway {
             if rows.len() == filter.limit {
                 return (rows, Some(index));
             }
-            rows.push(row(shelf, &book, &snapshot, index, filter.whole_phones));
+            rows.push(row(&book, &snapshot, index, filter.whole_phones));
         }
         (rows, None)
     }
 
-    pub fn calls(&self, shelf: &Shelf, area: Option<AreaCode>, whole_phones: bool) -> Vec<CallRow> {
+    pub fn calls(&self, details: &Details, area: Option<AreaCode>, whole_phones: bool) -> Vec<CallRow> {
         let snapshot = self.snapshot();
         let now = self.clock.now();
-        let book = shelf.read();
+        let book = details.read();
         let wanted = |call: &&Call| area.is_none_or(|area| area.contains(book.area_of(call.recipient)));
         let mut rows: Vec<CallRow> =
             book.calls.iter().filter(wanted).map(|call| call_row(&book, &snapshot, call, now, whole_phones)).collect();
@@ -312,14 +312,14 @@ impl Gateway {
         rows
     }
 
-    pub fn report(&self, shelf: &Arc<Shelf>, whole_phones: bool) -> Report {
+    pub fn report(&self, shelf: &Shelf, details: &Details, whole_phones: bool) -> Report {
         Report {
             as_of: self.clock.now(),
             alert: self.view(shelf, true),
-            coverage: self.coverage(shelf, None, None),
-            timeliness: self.timeliness(shelf),
-            calls: self.calls(shelf, None, whole_phones),
-            failures: failures(&shelf.read()),
+            coverage: self.coverage(details, None, None),
+            timeliness: self.timeliness(details),
+            calls: self.calls(details, None, whole_phones),
+            failures: failures(&details.read()),
         }
     }
 }
@@ -350,14 +350,14 @@ fn reason_of<'book>(book: &'book Book, slot: &Slot) -> &'book str {
     }
 }
 
-fn row(shelf: &Shelf, book: &Book, snapshot: &Snapshot, index: u32, whole_phones: bool) -> DeliveryRow {
+fn row(book: &Book, snapshot: &Snapshot, index: u32, whole_phones: bool) -> DeliveryRow {
     let slot = &book.slots[index as usize];
     let is_device = book.place_of(slot.recipient).kind == RecipientKind::Speaker;
     let route = book.route_of(index);
     let known = |word: &str| (!word.is_empty()).then(|| word.to_owned());
     let crowned = book.time_of(book.crowned_at(index));
     DeliveryRow {
-        id: DeliveryId { alert: shelf.no, index }.to_string(),
+        id: DeliveryId { alert: book.accepted.alert, index }.to_string(),
         recipient: recipient_view(book, snapshot, slot.recipient, whole_phones),
         channel: book.kinds[usize::from(route.kind)].clone(),
         route: route.word.clone(),

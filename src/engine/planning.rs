@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Unavailable,
+    filed::Details,
     gateway::Gateway,
     planner::{self, Basis, Plan},
     references::CHAIN_MAX,
@@ -71,10 +72,11 @@ impl Gateway {
         if shelf.read().timeline.planned.is_some() {
             return Ok(());
         }
+        let told = self.told_before(shelf).await?;
         let gateway = self.clone();
         let (planned_shelf, rule) = (Arc::clone(shelf), running.rule.clone());
         // A county's plan is tens of milliseconds of work: not on a thread that serves requests.
-        let plan = self.apart(move || gateway.make_plan(&planned_shelf, &rule, &audience)).await;
+        let plan = self.apart(move || gateway.make_plan(&planned_shelf, &rule, &audience, &told)).await;
         let plan = plan.map_err(|error| Unavailable::Failed(format!("planning failed: {error}")))?;
         let (recipients, deliveries, unreachable) = (plan.recipients, plan.deliveries, plan.unreachable);
         let events = plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)).collect();
@@ -84,22 +86,34 @@ impl Gateway {
         Ok(())
     }
 
-    /// From all links of the chain of what it changes or ends.
-    fn told_before(&self, shelf: &Shelf) -> ToldBefore {
-        let mut told = ToldBefore::default();
+    /// The books of the chain that this alert changes or ends, newest first, read from their files where they were filed. Where one cannot be
+    /// read, an Update goes out as to people who have heard nothing by it, and an alarm was raised; an all-clear waits, because nobody knows
+    /// whom it is for.
+    async fn told_before(&self, shelf: &Shelf) -> Result<Vec<Details>, Unavailable> {
+        let mut told = Vec::new();
         let mut next = shelf.read().accepted.target;
         for _ in 0..CHAIN_MAX {
             let Some(link) = next.and_then(|no| self.ledger.get(no)) else { break };
-            let book = link.read();
-            told.add(&book);
-            next = book.accepted.target;
+            if link.read().timeline.released.is_none() {
+                // It told nobody and took nobody's place: what stood before it stands.
+                break;
+            }
+            match self.details(&link).await {
+                Ok(details) => told.push(details),
+                Err(_) if shelf.alert.msg_type != MsgType::Cancel => {}
+                Err(unreadable) => return Err(unreadable.into()),
+            }
+            next = link.read().accepted.target;
         }
-        told
+        Ok(told)
     }
 
-    fn make_plan(&self, shelf: &Shelf, rule: &crate::policy::Rule, audience: &matching::Audience) -> Plan {
+    fn make_plan(&self, shelf: &Shelf, rule: &crate::policy::Rule, audience: &matching::Audience, links: &[Details]) -> Plan {
         let snapshot = self.snapshot();
-        let told = self.told_before(shelf);
+        let mut told = ToldBefore::default();
+        for link in links {
+            told.add(&link.read());
+        }
         let basis =
             Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households: self.with_households(shelf) };
         match shelf.alert.msg_type {

@@ -7,10 +7,11 @@ use std::{
     collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     alert::{AlertNo, Level},
     delivery::plan::Lane,
-    time::Timestamp,
 };
 
 /// Urgency; the smallest goes first. Real alerts go before drills, whatever their colour.
@@ -83,7 +84,8 @@ impl Turns {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     open: HashMap<Option<u8>, Lanes>,
-    later: BinaryHeap<Reverse<(Timestamp, Urgency, Work, For)>>,
+    /// By a clock that does not jump: a pause of seconds stays one when the machine's clock is set back an hour.
+    later: BinaryHeap<Reverse<(Instant, Urgency, Work, For)>>,
     ready: usize,
 }
 
@@ -95,7 +97,7 @@ impl Queue {
         }
     }
 
-    pub(crate) fn push_later(&mut self, due: Timestamp, urgency: Urgency, work: Work, to: For) {
+    pub(crate) fn push_later(&mut self, due: Instant, urgency: Urgency, work: Work, to: For) {
         self.later.push(Reverse((due, urgency, work, to)));
     }
 
@@ -105,7 +107,7 @@ impl Queue {
     }
 
     /// Moves what has become due into its lane; answers when the next will.
-    pub(crate) fn ripen(&mut self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn ripen(&mut self, now: Instant) -> Option<Instant> {
         while let Some(&Reverse((due, urgency, work, to))) = self.later.peek() {
             if due > now {
                 return Some(due);
@@ -230,13 +232,14 @@ mod tests {
     #[test]
     fn what_is_due_later_ripens_in_time_and_a_closed_alert_leaves_nothing() {
         let mut queue = Queue::default();
-        let red = urgency(Level::Red, Lane::Act);
-        queue.push_later(Timestamp::from_ms(50), red, work(1, 4, 1), For::ANY);
-        queue.push_later(Timestamp::from_ms(20), red, work(2, 7, 1), For::ANY);
-        assert_eq!(queue.ripen(Timestamp::from_ms(30)), Some(Timestamp::from_ms(50)));
+        let (red, start) = (urgency(Level::Red, Lane::Act), Instant::now());
+        let ms = |ms| start + std::time::Duration::from_millis(ms);
+        queue.push_later(ms(50), red, work(1, 4, 1), For::ANY);
+        queue.push_later(ms(20), red, work(2, 7, 1), For::ANY);
+        assert_eq!(queue.ripen(ms(30)), Some(ms(50)));
         assert_eq!(queue.take(0, true, 9, false).map(|(_, works)| works[0].alert), Some(AlertNo(2)));
         queue.drop_alert(AlertNo(1));
-        assert_eq!((queue.ripen(Timestamp::from_ms(99)), queue.take(0, true, 9, false)), (None, None));
+        assert_eq!((queue.ripen(ms(99)), queue.take(0, true, 9, false)), (None, None));
     }
 
     #[test]

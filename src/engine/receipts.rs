@@ -20,6 +20,7 @@ use crate::{
     alert::{AlertId, AlertNo},
     channel::{About, Class, Failure, News, Report},
     delivery::{
+        book::Book,
         call::Call,
         event::{Choice, Event, FactKind, Told},
         ledger::Shelf,
@@ -145,12 +146,12 @@ impl Gathering {
             News::Played => batch.add(index, FactKind::Played, "", at),
             News::Failed(failure) => self.failure(inner, account, shelf, index, failure, now),
             News::Reply(text) => {
-                let (recipient, kind) = {
+                let whose = {
                     let book = shelf.read();
-                    (book.slots[index as usize].recipient, book.kinds[usize::from(book.route_of(index).kind)].clone())
+                    book.slots.get(index as usize).map(|slot| (slot.recipient, book.kinds[usize::from(book.route_of(index).kind)].clone()))
                 };
-                match choice_of(text) {
-                    Some(choice) => self.answer(shelf, recipient, choice, &kind, text, at),
+                match choice_of(text).zip(whose) {
+                    Some((choice, (recipient, kind))) => self.answer(shelf, recipient, choice, &kind, text, at),
                     None => self.stray(account, report, now),
                 }
             }
@@ -163,10 +164,12 @@ impl Gathering {
 
     fn failure(&mut self, inner: &Arc<Inner>, account: &str, shelf: &Shelf, index: u32, failure: &Failure, now: Timestamp) {
         let Some(batch) = self.batches.get_mut(&shelf.no) else { return };
-        let (route, phase) = {
+        let found = {
             let book = shelf.read();
-            (book.route_of(index).word.clone(), book.slots[index as usize].phase)
+            book.slots.get(index as usize).map(|slot| (book.route_of(index).word.clone(), slot.phase))
         };
+        // Filed at this moment: over for days.
+        let Some((route, phase)) = found else { return };
         // A doubled failure of something already put off or closed changes nothing.
         if !matches!(phase, Phase::AwaitingProof | Phase::InFlight) {
             return;
@@ -220,16 +223,19 @@ impl Gathering {
                 // Who has answered for himself may be asked in another's place since.
                 let is_asked = book.call_of(recipient).is_some_and(Call::is_open);
                 let is_new = is_asked || !book.recipients[recipient as usize].answered;
-                let is_new = is_new && book.was_told(recipient);
-                is_new.then_some(recipient)
+                (is_new && book.was_told(recipient)).then_some(recipient)
             })?;
+            let is_out = book.deliveries_of(recipient).any(|index| Book::is_out(&book.slots[index as usize]));
             drop(book);
-            Some((shelf, recipient))
+            Some((is_out, shelf, recipient))
         });
-        match (told.into_iter().next(), choice_of(text)) {
-            (Some((shelf, recipient)), Some(choice)) => {
-                let at = credible(report.at, &shelf, now);
-                self.answer(&shelf, recipient, choice, via, text, at);
+        // Nobody replies to a message that has not come: one that is only tried is meant when there is no other.
+        let told: Vec<_> = told.collect();
+        let meant = told.iter().find(|(is_out, ..)| *is_out).or(told.first());
+        match (meant, choice_of(text)) {
+            (Some((_, shelf, recipient)), Some(choice)) => {
+                let at = credible(report.at, shelf, now);
+                self.answer(shelf, *recipient, choice, via, text, at);
             }
             _ => self.stray(account, report, now),
         }

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use super::gateway::Gateway;
 use crate::{
     alert::{Alert, MsgType, Reference},
-    delivery::{
-        book::State,
-        ledger::{AlertKey, Shelf},
-    },
+    delivery::ledger::{AlertKey, Shelf},
     fault::Faults,
 };
 
@@ -53,7 +50,8 @@ impl Gateway {
         for _ in 0..CHAIN_MAX {
             let next = self.ledger.newest_first().into_iter().find(|later| {
                 let book = later.read();
-                book.accepted.target == Some(shelf.no) && !matches!(book.state, State::Held | State::Rejected)
+                // One that was never released has taken nobody's place, however it ended.
+                book.accepted.target == Some(shelf.no) && book.timeline.released.is_some()
             });
             match next {
                 Some(next) => shelf = next,

@@ -12,7 +12,7 @@ use super::{
     account::{Account, route_word},
     queue::Queue,
 };
-use crate::{channel::Reach, time::Timestamp};
+use crate::channel::Reach;
 
 pub(crate) struct Route {
     pub(crate) word: String,
@@ -31,15 +31,15 @@ impl Route {
     }
 
     /// The account to be asked after `tried`; one that is parked now is passed over.
-    pub(crate) fn next_account(&self, tried: &str, now: Timestamp) -> Option<&Arc<Account>> {
+    pub(crate) fn next_account(&self, tried: &str) -> Option<&Arc<Account>> {
         let place = self.accounts.iter().position(|account| account.name() == tried)?;
-        self.accounts[place + 1..].iter().find(|account| account.parked_until(now).is_none())
+        self.accounts[place + 1..].iter().find(|account| account.parked_for().is_none())
     }
 
     /// Whether this account may take unassigned work: those before it in priority are all parked.
-    pub(crate) fn is_its_turn(&self, account: &Account, now: Timestamp) -> bool {
+    pub(crate) fn is_its_turn(&self, account: &Account) -> bool {
         let better = self.accounts.iter().filter(|other| other.common.priority < account.common.priority);
-        better.into_iter().all(|other| other.parked_until(now).is_some())
+        better.into_iter().all(|other| other.parked_for().is_some())
     }
 }
 

@@ -40,7 +40,8 @@ pub(crate) struct Outcome {
 
 #[derive(Debug)]
 pub(crate) enum Ended {
-    Verdict(Verdict),
+    /// Of the attempt of this number.
+    Verdict(Verdict, u16),
     /// Not handed over at all.
     Closed(FactKind, &'static str),
     /// Not handed over, and owed as before: the engine stops.
@@ -62,7 +63,7 @@ pub(crate) async fn run(
         let begun = Instant::now();
         for piece in pieces(&lease.works, account.channel.batching()) {
             for group in compose(&inner, &account, &lease, piece, &outcomes).await {
-                // Who stops does not wait for a far end that answers nobody, nor for its pace.
+                // Who stops does not wait for a far end that answers nobody; what is not handed over any more is put back.
                 let permit = tokio::select! {
                     biased;
                     permit = Arc::clone(&permits).acquire_owned() => permit.ok(),
@@ -74,7 +75,6 @@ pub(crate) async fn run(
                 };
                 tokio::select! {
                     biased;
-                    // What is not handed over any more is put back.
                     () = inner.stop.cancelled() => {}
                     () = account.pass(group.len()) => {}
                 }
@@ -216,7 +216,7 @@ async fn hand_over(account: &Account, group: &[Outgoing], lease: &LeaseFacts, ou
             urgency: lease.urgency,
             route: Arc::clone(&lease.route),
             account: account.number,
-            end: Ended::Verdict(verdict),
+            end: Ended::Verdict(verdict, message.attempt),
         };
         if outcomes.send(outcome).await.is_err() {
             // The settling side ends only with the process; a restart finds the lease and takes it as unknown.
@@ -245,7 +245,7 @@ impl Ended {
     /// The same end for another delivery of the group.
     fn again(&self) -> Self {
         match self {
-            Self::Verdict(verdict) => Self::Verdict(verdict.clone()),
+            Self::Verdict(verdict, attempt) => Self::Verdict(verdict.clone(), *attempt),
             Self::Closed(kind, word) => Self::Closed(*kind, word),
             Self::PutBack => Self::PutBack,
             Self::NotOwed => Self::NotOwed,

@@ -15,6 +15,7 @@ use crate::{
     alert::AlertNo,
     channel::{Failure, Proof, Verdict},
     delivery::{
+        book::Book,
         event::{Event, Fact, FactKind, Facts, Refs},
         ledger::Shelf,
         retry::{self, Next, Terms},
@@ -89,7 +90,7 @@ async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) ->
     for outcome in outcomes {
         let Some(shelf) = inner.ledger.get(outcome.alert) else { continue };
         let batch = batches.entry(outcome.alert).or_insert_with(|| Batch::of(&shelf));
-        if let Ended::Verdict(Verdict::Accepted { provider_ref: Some(reference) }) = &outcome.end {
+        if let Ended::Verdict(Verdict::Accepted { provider_ref: Some(reference) }, _) = &outcome.end {
             refs.entry((outcome.alert, outcome.account)).or_default().push((outcome.index, reference.clone()));
         }
         again.extend(settle_one(inner, &shelf, batch, &outcome, now, rng));
@@ -124,7 +125,7 @@ fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome
             batch.add(outcome.index, FactKind::Throttled, "put-back", now);
             None
         }
-        Ended::Verdict(Verdict::Accepted { .. }) => {
+        Ended::Verdict(Verdict::Accepted { .. }, _) => {
             account.went_well();
             meter::delivery(account.channel.kind().name(), "accepted");
             match account.channel.proof() {
@@ -137,16 +138,26 @@ fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome
             }
             None
         }
-        Ended::Verdict(Verdict::Failed(failure)) => {
+        Ended::Verdict(Verdict::Failed(failure), attempt) => {
             meter::delivery(account.channel.kind().name(), failure.reason);
-            if failure.concerns_account() && account.went_wrong(failure.class, failure.reason, now) {
+            if failure.concerns_account() && account.went_wrong(failure.class, failure.reason) {
                 meter::alarm("account-parked");
                 tracing::error!(account = account.name(), reason = failure.reason, detail = %failure.detail, "account is parked");
+            }
+            if !is_current(&shelf.read(), outcome.index, account.name(), *attempt) {
+                return None;
             }
             after_failure(inner, shelf, batch, outcome.index, account.name(), &outcome.route, failure, now, rng)
                 .map(|(due, to)| requeue(due, to))
         }
     }
+}
+
+/// Whether this attempt is the last word on the delivery. A report that came first has settled it or put it off, and another attempt may be
+/// on its way: what the old one comes to must not make a third.
+fn is_current(book: &Book, index: u32, account: &str, attempt: u16) -> bool {
+    let slot = &book.slots[index as usize];
+    slot.phase == Phase::InFlight && book.word(slot.account) == account && u16::from(slot.attempts()) + 1 == attempt
 }
 
 /// Puts the failure's consequence into the batch; answers when the delivery is to be queued again, and for whom.
@@ -166,7 +177,8 @@ pub(crate) fn after_failure(
     let running = inner.running(shelf);
     let (attempts, is_open) = {
         let book = shelf.read();
-        let slot = &book.slots[index as usize];
+        // Of a filed alert there is nothing to send again.
+        let slot = book.slots.get(index as usize)?;
         // What a far end had taken is already counted as the attempt that failed now.
         let taken = u8::from(slot.phase == Phase::AwaitingProof);
         (slot.attempts().saturating_sub(taken), slot.phase.is_open())
@@ -174,7 +186,7 @@ pub(crate) fn after_failure(
     if !is_open {
         return None;
     }
-    let next_account = route.next_account(account, now);
+    let next_account = route.next_account(account);
     let schedule = inner.routes.account(account).map_or(&[][..], |account| &account.common.retry);
     let terms = Terms { schedule, stop_at: running.stop_at, has_next_account: next_account.is_some(), persist: running.persist };
     match retry::next(terms, failure, attempts, now, rng) {

@@ -27,6 +27,7 @@ use crate::{
     delivery::{ledger::Shelf, waiting::Waiting},
     engine::{
         answer::ByHand,
+        filed::Details,
         intake::{Actor, Submitted},
         look::Filter,
     },
@@ -99,6 +100,11 @@ pub(super) fn find(edge: &Edge, caller: &Caller, id: &str) -> Answer<Arc<Shelf>>
     if sees(caller, &shelf) { Ok(shelf) } else { Err(none()) }
 }
 
+/// The whole book of the alert, if this caller may see it.
+async fn details(edge: &Edge, caller: &Caller, id: &str) -> Answer<Details> {
+    Ok(edge.gateway.details(&find(edge, caller, id)?).await?)
+}
+
 fn sees(caller: &Caller, shelf: &Shelf) -> bool {
     let book = shelf.read();
     let own = caller.role != Role::Bureau || caller.source.as_deref() == Some(book.accepted.source.as_str());
@@ -110,7 +116,7 @@ fn sees(caller: &Caller, shelf: &Shelf) -> bool {
             .flat_map(|area| &area.codes)
             .any(|&code| caller.may_see(code) || caller.areas.iter().any(|own| code.contains(*own)))
     };
-    own && (caller.areas.is_empty() || meant() || book.areas.iter().any(|&area| caller.may_see(area)))
+    own && (caller.areas.is_empty() || meant() || book.told_areas().iter().any(|&area| caller.may_see(area)))
 }
 
 /// The alert, if this caller may decide over all of it: what is the whole county's is not one township's to end.
@@ -128,7 +134,7 @@ pub(super) fn is_all_of(caller: &Caller, shelf: &Shelf) -> bool {
     let is_by_code = shelf.alert.areas.iter().all(|area| !area.codes.is_empty() && area.polygons.is_empty() && area.circles.is_empty());
     let mut codes: Vec<AreaCode> = shelf.alert.areas.iter().flat_map(|area| &area.codes).copied().collect();
     if !is_by_code {
-        codes.extend(&shelf.read().areas);
+        codes.extend(shelf.read().told_areas());
     }
     !codes.is_empty() && codes.iter().all(|&code| caller.may_see(code))
 }
@@ -256,7 +262,7 @@ fn area(words: &HashMap<String, String>, caller: &Caller) -> Answer<Option<AreaC
 
 pub(super) async fn coverage(State(edge): State<Edge>, who: Who, Path(id): Path<String>, Query(words): Words) -> Answer<Response> {
     let caller = who.may(Action::Look)?;
-    let shelf = find(&edge, &caller, &id)?;
+    let details = details(&edge, &caller, &id).await?;
     let by = match words.get("by").map(String::as_str) {
         None | Some("") => None,
         Some("township" | "town") => Some(AreaLevel::Township),
@@ -264,17 +270,17 @@ pub(super) async fn coverage(State(edge): State<Edge>, who: Who, Path(id): Path<
         Some("county") => Some(AreaLevel::County),
         Some(other) => return Err(Problem::bad_request(format!("by={other} is not county, township or village"))),
     };
-    Ok(Json(edge.gateway.coverage(&shelf, area(&words, &caller)?, by)).into_response())
+    Ok(Json(edge.gateway.coverage(&details, area(&words, &caller)?, by)).into_response())
 }
 
 pub(super) async fn timeliness(State(edge): State<Edge>, who: Who, Path(id): Path<String>) -> Answer<Response> {
-    let shelf = find(&edge, &who.may(Action::Look)?, &id)?;
-    Ok(Json(edge.gateway.timeliness(&shelf)).into_response())
+    let details = details(&edge, &who.may(Action::Look)?, &id).await?;
+    Ok(Json(edge.gateway.timeliness(&details)).into_response())
 }
 
 pub(super) async fn deliveries(State(edge): State<Edge>, who: Who, Path(id): Path<String>, Query(words): Words) -> Answer<Json<Value>> {
     let caller = who.may(Action::Look)?;
-    let shelf = find(&edge, &caller, &id)?;
+    let details = details(&edge, &caller, &id).await?;
     let from = match words.get("cursor") {
         Some(text) => text.parse().map_err(|_| Problem::bad_request("the cursor is not one of ours"))?,
         None => 0,
@@ -289,14 +295,14 @@ pub(super) async fn deliveries(State(edge): State<Edge>, who: Who, Path(id): Pat
         limit: limit(&words)?,
         whole_phones: caller.may(Action::SeePhones),
     };
-    let (items, next) = edge.gateway.deliveries(&shelf, &filter);
+    let (items, next) = edge.gateway.deliveries(&details, &filter);
     Ok(Json(json!({ "items": items, "next": next.map(|next| next.to_string()) })))
 }
 
 pub(super) async fn calls(State(edge): State<Edge>, who: Who, Path(id): Path<String>, Query(words): Words) -> Answer<Json<Value>> {
     let caller = who.may(Action::Look)?;
-    let shelf = find(&edge, &caller, &id)?;
-    let items = edge.gateway.calls(&shelf, area(&words, &caller)?, caller.may(Action::SeePhones));
+    let details = details(&edge, &caller, &id).await?;
+    let items = edge.gateway.calls(&details, area(&words, &caller)?, caller.may(Action::SeePhones));
     Ok(Json(json!({ "items": items, "next": null })))
 }
 

@@ -28,7 +28,7 @@ use crate::{
 const CALLBACK_BYTES_MAX: usize = 1 << 20;
 
 pub(super) async fn page(State(edge): State<Edge>, Path(token): Path<String>) -> Result<Response, Problem> {
-    let who = edge.gateway.answerer(&token)?;
+    let who = edge.gateway.answerer(&token).await?;
     Ok(private(Html(shown(&edge, &who, &token))))
 }
 
@@ -60,14 +60,14 @@ fn shown(edge: &Edge, who: &Answerer, token: &str) -> String {
     let point = person.as_ref().and_then(|person| person.hazard_point());
     let alert = &who.shelf.alert;
     let (choice, state) = {
-        let book = who.shelf.read();
+        let book = who.details.read();
         let choice = book.call_of(who.recipient).and_then(|call| match &call.end {
             crate::delivery::call::End::Answered(answer) => Some(answer.choice),
             _ => None,
         });
         (choice, book.state)
     };
-    let is_over = alert.msg_type == MsgType::Cancel || state.is_over() && state != crate::delivery::book::State::Completed;
+    let is_over = who.is_filed || alert.msg_type == MsgType::Cancel || state.is_over() && state != crate::delivery::book::State::Completed;
     page::answer(&page::AnswerPage {
         token,
         drill: alert.status.is_drill(),

@@ -73,7 +73,12 @@ pub(super) async fn stream(
                 }
                 seen.version = Some(version);
                 let view = edge.gateway.view(&shelf, false);
-                let calls = edge.gateway.calls(&shelf, area, whole_phones);
+                let details = match edge.gateway.details(&shelf).await {
+                    Ok(details) => details,
+                    // The alarm was raised where it was read; whoever looks again is told so.
+                    Err(_) => return None,
+                };
+                let calls = edge.gateway.calls(&details, area, whole_phones);
                 // Told in the order state, progress, coverage, call: the list is taken from its end.
                 let called = serde_json::to_string(&calls.iter().map(|call| (call.state, &call.recipient.id)).collect::<Vec<_>>())
                     .unwrap_or_default();
@@ -81,7 +86,7 @@ pub(super) async fn stream(
                     seen.calls = called;
                     push(&mut seen.waiting, "call", &calls);
                 }
-                push(&mut seen.waiting, "coverage", &edge.gateway.coverage(&shelf, area, None));
+                push(&mut seen.waiting, "coverage", &edge.gateway.coverage(&details, area, None));
                 push(&mut seen.waiting, "progress", &json!({ "progress": view.progress, "people": view.people }));
                 if view.state != seen.state {
                     seen.state = view.state;

@@ -1,7 +1,7 @@
 //! Owns what holds for every request: its number, time, panics, headers, the access log.
 //! Invariant: no token, key or query of a callback reaches a log.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use axum::{
     Router, body,
@@ -10,9 +10,9 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
+use futures::FutureExt as _;
 use rand::RngExt as _;
 use tokio::sync::Semaphore;
-use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
 use tracing::Instrument as _;
 
 use super::{Edge, page, problem::Problem};
@@ -25,64 +25,6 @@ const REQUEST_TIME: Duration = Duration::from_secs(120);
 const NUMBER: HeaderName = HeaderName::from_static("x-request-id");
 
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-pub(super) fn timed(router: Router<Edge>) -> Router<Edge> {
-    router.layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIME)).layer(middleware::from_fn(to_the_end))
-}
-
-/// What changes something is carried to its end though whoever asked hangs up: an alert that is on disk must also be planned.
-async fn to_the_end(request: Request, next: Next) -> Response {
-    if request.method().is_safe() {
-        return next.run(request).await;
-    }
-    match tokio::spawn(next.run(request).in_current_span()).await {
-        Ok(response) => response,
-        // The layer that catches panics stands further out, as for every other request.
-        Err(ended) => match ended.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        },
-    }
-}
-
-pub(super) fn outer(router: Router<Edge>) -> Router<Edge> {
-    let header = |name: HeaderName, value: &'static str| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
-    router
-        .layer(CatchPanicLayer::new())
-        .layer(middleware::from_fn(problems))
-        .layer(middleware::from_fn(measured))
-        .layer(header(header::CONTENT_SECURITY_POLICY, CSP))
-        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        // Not "no-referrer": browsers then send "Origin: null" with our own forms, and signing in is refused.
-        .layer(header(header::REFERRER_POLICY, "same-origin"))
-        .layer(header(header::X_FRAME_OPTIONS, "DENY"))
-        .layer(header(header::CACHE_CONTROL, "no-store"))
-}
-
-/// Counts and logs by the pattern of the path, which holds no token.
-async fn measured(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
-    let method = request.method().clone();
-    let number = HeaderValue::from_str(&format!("{:016x}", rand::rng().random::<u64>())).unwrap_or_else(|_| HeaderValue::from_static("-"));
-    let begun = tokio::time::Instant::now();
-    let span = tracing::info_span!("request", number = number.to_str().unwrap_or_default());
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let (took, status) = (begun.elapsed(), response.status());
-    meter::request(&route, status.as_u16(), took.as_secs_f64());
-    span.in_scope(|| {
-        let took_ms = took.as_millis();
-        // Reports of far ends come by the thousand; what people and bureaus change is worth a line each.
-        if status.is_server_error() {
-            tracing::warn!(%method, route, status = status.as_u16(), took_ms, "request failed");
-        } else if method.is_safe() || route.starts_with("/v1/callbacks/") {
-            tracing::debug!(%method, route, status = status.as_u16(), took_ms, "request");
-        } else {
-            tracing::info!(%method, route, status = status.as_u16(), took_ms, "request");
-        }
-    });
-    response.headers_mut().insert(NUMBER, number);
-    response
-}
 
 /// Requests under way of people and systems who have signed in or are about to; more would only wait for each other.
 static OURS: Semaphore = Semaphore::const_new(512);
@@ -97,11 +39,85 @@ pub(super) fn public(router: Router<Edge>) -> Router<Edge> {
     router.layer(middleware::from_fn(|request: Request, next: Next| within(&PUBLIC, request, next)))
 }
 
+pub(super) fn timed(router: Router<Edge>) -> Router<Edge> {
+    router.layer(middleware::from_fn(in_time))
+}
+
 async fn within(places: &'static Semaphore, request: Request, next: Next) -> Response {
     match places.try_acquire() {
-        Ok(_place) => next.run(request).await,
+        Ok(_place) => in_time(request, next).await,
         Err(_) => Problem::busy("too many requests are under way").into_response(),
     }
+}
+
+/// What changes something is carried to its end though whoever asked hangs up: an alert that is on disk must also be planned.
+async fn in_time(request: Request, next: Next) -> Response {
+    let is_safe = request.method().is_safe();
+    let answered = tokio::time::timeout(REQUEST_TIME, next.run(request));
+    let answer = if is_safe {
+        answered.await
+    } else {
+        match tokio::spawn(answered.in_current_span()).await {
+            Ok(answer) => answer,
+            // Panics are caught further out, as those of every other request.
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            },
+        }
+    };
+    answer.unwrap_or_else(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())
+}
+
+/// What stands around every request is one layer: each of its own would copy, for each request, all that lie within it.
+pub(super) fn outer(router: Router<Edge>) -> Router<Edge> {
+    router.layer(middleware::from_fn(around))
+}
+
+const GUARDS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, CSP),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    // Not "no-referrer": browsers then send "Origin: null" with our own forms, and signing in is refused.
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+async fn around(request: Request, next: Next) -> Response {
+    let mut response = measured(request, next).await;
+    let headers = response.headers_mut();
+    for (name, value) in GUARDS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Counts and logs by the pattern of the path, which holds no token.
+async fn measured(request: Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("other", MatchedPath::as_str);
+    let method = request.method().clone();
+    let number = HeaderValue::from_str(&format!("{:016x}", rand::rng().random::<u64>())).unwrap_or_else(|_| HeaderValue::from_static("-"));
+    let begun = tokio::time::Instant::now();
+    // Reports of far ends come by the thousand; what people and bureaus change is worth a line each.
+    let is_plain = method.is_safe() || route.starts_with("/v1/callbacks/");
+    let text = number.to_str().unwrap_or_default();
+    let span = if is_plain { tracing::debug_span!("request", number = text) } else { tracing::info_span!("request", number = text) };
+    let mut response = without_panic(request, next).instrument(span.clone()).await;
+    let (took, status) = (begun.elapsed(), response.status());
+    meter::request(route, status.as_u16(), took.as_secs_f64());
+    span.in_scope(|| {
+        let took_ms = took.as_millis();
+        if status.is_server_error() {
+            tracing::warn!(%method, route, status = status.as_u16(), took_ms, "request failed");
+        } else if is_plain {
+            tracing::debug!(%method, route, status = status.as_u16(), took_ms, "request");
+        } else {
+            tracing::info!(%method, route, status = status.as_u16(), took_ms, "request");
+        }
+    });
+    response.headers_mut().insert(NUMBER, number);
+    response
 }
 
 /// An answer in a far end's own form, which is passed on as it is whatever its status.
@@ -112,9 +128,13 @@ pub(super) struct OwnForm;
 const SAID_BYTES_MAX: usize = 1_024;
 
 /// Refusals of the framework (method, media type, path, panic, time) become problem documents too, and a browser gets a page.
-async fn problems(request: Request, next: Next) -> Response {
+async fn without_panic(request: Request, next: Next) -> Response {
     let reader = page::reader(request.headers());
-    let response = next.run(request).await;
+    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(said, "a request panicked");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    });
     let response = if is_foreign(&response) { translated(response).await } else { response };
     match (reader, response.extensions().get::<Problem>()) {
         (Some(language), Some(problem)) => page::of_problem(language, problem, response.headers()),

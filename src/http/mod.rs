@@ -19,7 +19,7 @@ mod report;
 mod serve;
 mod tls;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::{
     Router,
@@ -47,9 +47,8 @@ pub struct Settings {
     pub secure_cookies: bool,
 }
 
-/// Shared by all handlers.
-#[derive(Clone)]
-pub struct Edge {
+/// What all handlers share.
+pub struct Parts {
     pub gateway: Gateway,
     pub access: Arc<Access>,
     pub proofs: Arc<Proofs>,
@@ -60,7 +59,19 @@ pub struct Edge {
     pub shutdown: CancellationToken,
 }
 
-pub fn router(edge: Edge) -> Router {
+/// One count to raise for each request, not one for each part.
+#[derive(Clone)]
+pub(crate) struct Edge(Arc<Parts>);
+
+impl Deref for Edge {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+pub fn router(parts: Parts) -> Router {
     let alerts = Router::new()
         .route("/v1/alerts", get(alerts::list).post(alerts::submit))
         .route("/v1/alerts/preview", post(alerts::preview))
@@ -81,6 +92,7 @@ pub fn router(edge: Edge) -> Router {
     let registry = Router::new()
         .route("/v1/registry/import", post(registry::import).layer(DefaultBodyLimit::max(registry::IMPORT_BYTES_MAX)))
         .route("/v1/registry/gaps", get(registry::gaps))
+        .route("/v1/registry/check", get(registry::check))
         .route("/v1/{kind}", get(registry::list))
         .route("/v1/{kind}/{id}", get(registry::one).put(registry::put).delete(registry::delete));
     let people = Router::new()
@@ -96,7 +108,7 @@ pub fn router(edge: Edge) -> Router {
         .route("/v1/relays", get(operating::relays))
         .route("/v1/devices", get(operating::devices));
     // As long as it takes: a year of alerts is gigabytes.
-    let backup = Router::new().route("/v1/backup", get(operating::backup));
+    let backup = Router::new().route("/v1/backup", get(operating::backup)).route("/v1/journal/{month}/drop", post(operating::give_back));
     let pages = Router::new()
         .route("/", get(page::index))
         .route("/alerts", get(page::index_live))
@@ -107,8 +119,7 @@ pub fn router(edge: Edge) -> Router {
         .route("/problems/{kind}", get(page::explained))
         .route("/page.js", get(page::script))
         .route("/page.css", get(page::style));
-    let timed = limits::ours(alerts.merge(pages).merge(registry)).merge(limits::public(people)).merge(operating);
+    let timed = limits::ours(alerts.merge(pages).merge(registry)).merge(limits::public(people)).merge(limits::timed(operating));
     let streams = Router::new().route("/v1/alerts/{id}/events", get(events::stream));
-    let timed = limits::timed(timed);
-    limits::outer(timed.merge(streams).merge(backup).fallback(problem::no_such_page)).with_state(edge)
+    limits::outer(timed.merge(streams).merge(backup).fallback(problem::no_such_page)).with_state(Edge(Arc::new(parts)))
 }

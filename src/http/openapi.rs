@@ -41,6 +41,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Everything up to now as one file, for store restore",
         &[(200, "application/x-tar"), (503, "no room or no store")],
     ),
+    (
+        "post",
+        "/v1/journal/{month}/drop",
+        "admin",
+        "Gives back the space of a month (2026-11) of the journal, all of whose alerts are filed; its audit trail stays",
+        &[(200, "month, given_back"), (404, "no journal of this month"), (409, "it is still needed; the detail says by what")],
+    ),
     ("get", "/v1/alerts/waiting", "viewer", "Updates and Cancels that came before what they refer to", &[(200, "{items, next}")]),
     ("get", "/v1/alerts/{id}", "viewer", "One alert with state, timeline and progress", &[(200, "alert")]),
     ("get", "/v1/alerts/{id}/cap", "viewer", "The alert as CAP 1.2", &[(200, "application/cap+xml")]),
@@ -88,6 +95,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[(200, "counts"), (422, "every bad row")],
     ),
     ("get", "/v1/registry/gaps", "viewer", "People, villages and hazard points that no channel reaches", &[(200, "gaps")]),
+    ("get", "/v1/registry/check", "viewer", "What in the registry contradicts itself", &[(200, "what is odd")]),
     (
         "get",
         "/v1/{kind}",

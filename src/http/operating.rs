@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::{
     Json,
     body::Body,
-    extract::{Query, State},
+    extract::{Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,7 +13,12 @@ use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
 use super::{Edge, auth::Who, problem::Problem};
-use crate::{access::Action, area::AreaCode, telemetry::metrics as meter};
+use crate::{
+    access::Action,
+    area::AreaCode,
+    engine::months::{BadMonth, Month},
+    telemetry::metrics as meter,
+};
 
 pub(super) async fn healthz() -> &'static str {
     "alive\n"
@@ -58,6 +63,14 @@ pub(super) async fn devices(
         return Err(Problem::forbidden(format!("{area} is outside the areas of this account")));
     }
     Ok(Json(json!({ "items": edge.gateway.speakers(area), "next": null })))
+}
+
+/// Gives back the space of one month of the journal; what of it is still needed is refused.
+pub(super) async fn give_back(State(edge): State<Edge>, who: Who, Path(month): Path<String>) -> Result<Json<Value>, Problem> {
+    let caller = who.may(Action::GiveBack)?;
+    let month: Month = month.parse().map_err(|error: BadMonth| Problem::bad_request(error.to_string()))?;
+    edge.gateway.give_back(month, &caller.name).await?;
+    Ok(Json(json!({ "month": month.to_string(), "given_back": true })))
 }
 
 /// Everything up to now as one file, which `lastmile store restore` takes. It holds names, numbers and keys: for admins alone.

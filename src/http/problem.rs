@@ -16,7 +16,9 @@ use crate::{
         Unavailable,
         answer::{AnswerError, CallbackError},
         decide::DecideError,
+        filed::Unreadable,
         intake::SubmitError,
+        months::GiveBackError,
     },
     fault::Fault,
     registry::RegistryError,
@@ -244,6 +246,7 @@ impl From<DecideError> for Problem {
             DecideError::NothingToCancel(_) => Self::new(StatusCode::CONFLICT, "nothing-to-cancel", "Nothing to cancel", detail),
             DecideError::SamePerson => Self::new(StatusCode::FORBIDDEN, "same-person", "A second person is needed", detail),
             DecideError::Expired => Self::new(StatusCode::CONFLICT, "expired", "The alert has expired", detail),
+            DecideError::Unreadable(error) => error.into(),
             DecideError::Unavailable(error) => error.into(),
         }
     }
@@ -253,8 +256,35 @@ impl From<AnswerError> for Problem {
     fn from(error: AnswerError) -> Self {
         match error {
             AnswerError::BadToken | AnswerError::NoSuchAlert | AnswerError::NotTold(_) => Self::not_found(error.to_string()),
+            AnswerError::Over => Self::new(
+                StatusCode::GONE,
+                "alert-over",
+                "The warning is over",
+                "the warning has long been over; the answer was kept, but nobody acts on it any more: in need call 110, 119 or 120",
+            ),
+            AnswerError::Filed => Self::new(StatusCode::CONFLICT, "alert-filed", "The alert is filed", error.to_string()),
+            AnswerError::Unreadable(error) => error.into(),
             AnswerError::Unavailable(error) => error.into(),
         }
+    }
+}
+
+impl From<GiveBackError> for Problem {
+    fn from(error: GiveBackError) -> Self {
+        let detail = error.to_string();
+        match error {
+            GiveBackError::NoSuchMonth(_) => Self::not_found(detail),
+            GiveBackError::Unfiled { .. } | GiveBackError::Refused(_) => {
+                Self::new(StatusCode::CONFLICT, "month-kept", "The month is kept", detail)
+            }
+            GiveBackError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<Unreadable> for Problem {
+    fn from(error: Unreadable) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "filed-unreadable", "What is filed cannot be read", error.to_string())
     }
 }
 

@@ -1,33 +1,37 @@
 //! Owns the registry over HTTP (contract §3). Refuses to judge records: the registry does.
 //! Invariant: an import is all or nothing; a caller limited to an area sees and changes only that.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs::File};
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{Multipart, Path, Query, State, multipart::MultipartError},
+    extract::{
+        Multipart, Path, Query, State,
+        multipart::{Field, MultipartError},
+    },
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::{io::AsyncWriteExt as _, sync::Semaphore};
 
 use super::{Edge, auth::Who, body::Sent, problem::Problem};
 use crate::{
     access::{Action, Caller},
     area::AreaCode,
     datum::Datum,
-    registry::{self, Change, ImportFile, ImportOptions, Kind, ListQuery, Mode, Shown},
+    registry::{self, Change, FILES_MAX, ImportFile, ImportOptions, Kind, ListQuery, Mode, Shown},
 };
 
-/// A million subscribers are about 120 MB of CSV.
-pub(super) const IMPORT_BYTES_MAX: usize = 512 << 20;
+/// A million subscribers are about 90 MB of CSV; five million in many sheets with every cell filled come to no more.
+pub(super) const IMPORT_BYTES_MAX: usize = 1 << 30;
+/// Put by between two looks at the free space: a fraction of the store's reserve.
+const LOOK_FOR_ROOM_BYTES: usize = 8 << 20;
 const RECORD_BYTES_MAX: usize = 64 << 10;
 const LIMIT_MAX: usize = 1_000;
 const LIMIT_DEFAULT: usize = 100;
 
-/// An import is held in memory whole, so there is one at a time.
+/// The old state, what was read and the new state are in memory together, so there is one at a time.
 static IMPORTS: Semaphore = Semaphore::const_new(1);
 
 type Answer<T> = Result<T, Problem>;
@@ -130,7 +134,19 @@ pub(super) async fn delete(State(edge): State<Edge>, who: Who, Path((kind, id)):
 
 pub(super) async fn gaps(State(edge): State<Edge>, who: Who, Query(words): Query<HashMap<String, String>>) -> Answer<Response> {
     let caller = who.may(Action::ReadRegistry)?;
-    Ok(Json(registry::gaps(&edge.gateway.snapshot(), area(&words, &caller)?)).into_response())
+    let (snapshot, area) = (edge.gateway.snapshot(), area(&words, &caller)?);
+    let found = tokio::task::spawn_blocking(move || registry::gaps(&snapshot, area)).await;
+    Ok(Json(found.map_err(|_| Problem::failed())?).into_response())
+}
+
+pub(super) async fn check(State(edge): State<Edge>, who: Who) -> Answer<Response> {
+    let caller = who.may(Action::ReadRegistry)?;
+    if !caller.areas.is_empty() {
+        return Err(Problem::forbidden("a check of the whole registry needs an account without limits of area"));
+    }
+    let snapshot = edge.gateway.snapshot();
+    let checked = tokio::task::spawn_blocking(move || registry::check(&snapshot)).await;
+    Ok(Json(checked.map_err(|_| Problem::failed())?).into_response())
 }
 
 /// Too large is told as such, the rest as a bad request.
@@ -156,20 +172,46 @@ pub(super) async fn import(
         Some(other) => return Err(Problem::bad_request(format!("datum={other} is neither wgs84 nor gcj02"))),
     };
     let options = ImportOptions { mode: if is_set("replace") { Mode::Replace } else { Mode::Upsert }, datum };
-    let _turn = IMPORTS.try_acquire().map_err(|_| Problem::busy("another import is under way"))?;
-    let mut files: Vec<(String, Bytes)> = Vec::new();
+    let turn = IMPORTS.try_acquire().map_err(|_| Problem::busy("another import is under way"))?;
+    let mut files = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(|error| part_problem(&error))? {
-        let name = part.file_name().or(part.name()).unwrap_or("file").to_owned();
-        files.push((name, part.bytes().await.map_err(|error| part_problem(&error))?));
+        if files.len() >= FILES_MAX {
+            return Err(Problem::bad_request(format!("more than {FILES_MAX} files in one import")));
+        }
+        files.push(put_by(part, &edge).await?);
     }
     if files.is_empty() {
         return Err(Problem::bad_request("no file came with the request"));
     }
     let (gateway, dry_run) = (edge.gateway.clone(), is_set("dry_run"));
     let imported = tokio::task::spawn_blocking(move || {
-        let files: Vec<ImportFile<'_>> = files.iter().map(|(name, bytes)| ImportFile { name, bytes }).collect();
+        // It goes on when the request is given up; the next import waits for it all the same.
+        let _turn = turn;
+        let files: Vec<ImportFile<'_>> = files.iter().map(|(name, file)| ImportFile::on_disk(name, file)).collect();
         if dry_run { gateway.registry().dry_run(&files, options) } else { gateway.registry().import(&files, options) }
     });
     let report = imported.await.map_err(|_| Problem::bad_request("the import could not be carried out"))??;
     Ok(Json(report).into_response())
+}
+
+/// Puts a part by in a file without a name, which goes with the request: a county's registry is not held in memory beside the old and
+/// the new state. What the store needs of the disk is left alone.
+async fn put_by(mut part: Field<'_>, edge: &Edge) -> Answer<(String, File)> {
+    let name = part.file_name().or(part.name()).unwrap_or("file").to_owned();
+    let failed = |error: std::io::Error| {
+        tracing::error!(%error, "a file for an import could not be put by");
+        Problem::failed()
+    };
+    let mut kept = tokio::fs::File::from_std(tempfile::tempfile_in(edge.gateway.data_dir()).map_err(failed)?);
+    let mut unlooked = 0;
+    while let Some(piece) = part.chunk().await.map_err(|error| part_problem(&error))? {
+        unlooked += piece.len();
+        if unlooked >= LOOK_FOR_ROOM_BYTES {
+            unlooked = 0;
+            edge.gateway.room()?;
+        }
+        kept.write_all(&piece).await.map_err(failed)?;
+    }
+    kept.flush().await.map_err(failed)?;
+    Ok((name, kept.into_std().await))
 }

@@ -10,6 +10,8 @@ mod raster;
 mod shape;
 
 #[cfg(test)]
+mod exact;
+#[cfg(test)]
 mod oracle;
 
 use roaring::RoaringBitmap;

@@ -1,5 +1,6 @@
 //! Owns polygons and circles as matching asks them: does a place lie in it, how does a box lie to it.
 //! Invariant: polygons are exact, in whole ten-millionths of a degree; edges and corners, those of holes too, belong to the polygon.
+//! A place on the meridian of 180 degrees is the same whichever sign it is written with.
 
 use crate::{
     alert::{self, Point},
@@ -8,6 +9,8 @@ use crate::{
 
 /// Mean radius of the earth (IUGG), in kilometres.
 const EARTH_KM: f64 = 6_371.008_8;
+/// A quarter of the globe, in steps of longitude.
+const NEAR: i64 = 900_000_000;
 /// Added around a circle's box, in degrees, so that rounding never cuts its rim: about a metre.
 const RIM_DEG: f64 = 1e-5;
 
@@ -43,6 +46,10 @@ impl Shape {
     }
 
     pub(super) fn contains(&self, place: Place) -> bool {
+        self.holds(place) || twin(place).is_some_and(|twin| self.holds(twin))
+    }
+
+    fn holds(&self, place: Place) -> bool {
         self.bounds().is_some_and(|bounds| bounds.contains(place))
             && match self {
                 Self::Polygon(rings) => rings.contains(Corner::of(place)),
@@ -51,7 +58,12 @@ impl Shape {
     }
 
     pub(super) fn against(&self, area: &PlaceBox) -> Lie {
-        if !self.bounds().is_some_and(|bounds| bounds.meets(area)) {
+        let Some(bounds) = self.bounds() else { return Lie::Outside };
+        let meets_across = (bounds.east == SEAM && area.west == -SEAM) || (bounds.west == -SEAM && area.east == SEAM);
+        if meets_across {
+            return Lie::Crossing;
+        }
+        if !bounds.meets(area) {
             return Lie::Outside;
         }
         match self {
@@ -59,6 +71,14 @@ impl Shape {
             Self::Circle(cap) => cap.against(area),
         }
     }
+}
+
+/// The meridian of 180 degrees, in steps.
+const SEAM: i32 = 1_800_000_000;
+
+/// A place on the meridian of 180 degrees, as it is written from the other side.
+pub(super) fn twin(place: Place) -> Option<Place> {
+    (place.lon_e7.abs() == SEAM).then_some(Place { lon_e7: -place.lon_e7, ..place })
 }
 
 /// A corner in steps; wide enough for differences.
@@ -69,9 +89,33 @@ pub(super) struct Corner {
 }
 
 impl Corner {
-    fn of(place: Place) -> Self {
+    pub(super) fn of(place: Place) -> Self {
         Self { x: place.lon_e7.into(), y: place.lat_e7.into() }
     }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Edge {
+    /// 0 is the outer ring.
+    pub(super) ring: u32,
+    pub(super) from: Corner,
+    pub(super) to: Corner,
+}
+
+/// Whether a polygon of these edges contains a spot, by the ones `near` it alone: all that are not wholly north or south of it, ring by ring.
+pub(super) fn contains_by(edges: &[Edge], near: &[u32], spot: Corner) -> bool {
+    let edge = |at: &u32| edges[*at as usize];
+    let mut is_in_outer = false;
+    for ring in near.chunk_by(|one, other| edge(one).ring == edge(other).ring) {
+        let lies = spot_in(ring.iter().map(edge).map(|edge| (edge.from, edge.to)), spot);
+        match edge(&ring[0]).ring {
+            0 if lies == Spot::Outside => return false,
+            0 => is_in_outer = true,
+            _ if lies == Spot::Inside => return false,
+            _ => {}
+        }
+    }
+    is_in_outer
 }
 
 #[derive(Debug)]
@@ -101,16 +145,18 @@ impl Rings {
         }
     }
 
-    pub(super) fn edges(&self) -> impl Iterator<Item = (Corner, Corner)> {
-        std::iter::once(&self.outer).chain(&self.holes).flat_map(|ring| ring.windows(2).map(|pair| (pair[0], pair[1])))
+    /// Ring by ring, the outer one first.
+    pub(super) fn edges(&self) -> impl Iterator<Item = Edge> {
+        let rings = std::iter::once(&self.outer).chain(&self.holes);
+        (0_u32..).zip(rings).flat_map(|(ring, corners)| corners.windows(2).map(move |pair| Edge { ring, from: pair[0], to: pair[1] }))
     }
 
     fn contains(&self, spot: Corner) -> bool {
-        spot_in(&self.outer, spot) != Spot::Outside && self.holes.iter().all(|hole| spot_in(hole, spot) != Spot::Inside)
+        spot_in(ends(&self.outer), spot) != Spot::Outside && self.holes.iter().all(|hole| spot_in(ends(hole), spot) != Spot::Inside)
     }
 
     fn against(&self, area: &PlaceBox) -> Lie {
-        if self.edges().any(|(a, b)| edge_meets(a, b, area)) {
+        if self.edges().any(|edge| edge_meets(edge.from, edge.to, area)) {
             return Lie::Crossing;
         }
         // No edge touches the box, so one corner speaks for all of it.
@@ -123,10 +169,13 @@ fn side(a: Corner, b: Corner, c: Corner) -> i128 {
     i128::from(b.x - a.x) * i128::from(c.y - a.y) - i128::from(b.y - a.y) * i128::from(c.x - a.x)
 }
 
-fn spot_in(ring: &[Corner], spot: Corner) -> Spot {
+fn ends(ring: &[Corner]) -> impl Iterator<Item = (Corner, Corner)> {
+    ring.windows(2).map(|pair| (pair[0], pair[1]))
+}
+
+fn spot_in(edges: impl Iterator<Item = (Corner, Corner)>, spot: Corner) -> Spot {
     let mut is_in = false;
-    for pair in ring.windows(2) {
-        let (a, b) = (pair[0], pair[1]);
+    for (a, b) in edges {
         if spot.y < a.y.min(b.y) || spot.y > a.y.max(b.y) || spot.x > a.x.max(b.x) {
             continue;
         }
@@ -179,9 +228,14 @@ impl Cap {
         2.0 * h.sqrt().min(1.0).asin() <= self.radius
     }
 
+    /// Whether no pole and no far side of the globe is in reach, where a circle is not what its corners say.
+    pub(super) fn is_plain(&self) -> bool {
+        i64::from(self.bounds.east) - i64::from(self.bounds.west) < NEAR
+    }
+
     fn against(&self, area: &PlaceBox) -> Lie {
         // Along the sides of a small box the distance is greatest at a corner; on the far side of the globe that would not hold.
-        let is_small = i64::from(area.east) - i64::from(area.west) < 900_000_000;
+        let is_small = self.is_plain() && i64::from(area.east) - i64::from(area.west) < NEAR;
         let corners = [(area.west, area.south), (area.east, area.south), (area.east, area.north), (area.west, area.north)];
         let all_in = corners.iter().all(|&(lon_e7, lat_e7)| self.contains(Place { lon_e7, lat_e7 }));
         if is_small && all_in && self.radius < std::f64::consts::FRAC_PI_4 { Lie::Inside } else { Lie::Crossing }

@@ -5,10 +5,11 @@
 use super::{
     area_record::AreaRecord,
     columns::Kind,
+    content::ImportFile,
     export::export_dir,
     fixture,
     generate::generate,
-    import::{ImportFile, ImportOptions, read_files},
+    import::{ImportOptions, read_files},
     merge::{Import, Mode, Placed, merge},
     snapshot::Snapshot,
 };
@@ -58,7 +59,7 @@ mod tests {
     const TOWN: &str = "code,name\n110101,东城区\n110101001,东华门街道\n110101001001,多福巷社区\n";
 
     fn file(text: &str) -> ImportFile<'_> {
-        ImportFile { name: "areas.csv", bytes: text.as_bytes() }
+        ImportFile::in_memory("areas.csv", text.as_bytes())
     }
 
     #[test]
@@ -68,7 +69,7 @@ mod tests {
         write_county(&import, dir.path()).expect("sound").expect("written");
         let read: Vec<(Kind, Vec<u8>)> =
             Kind::ALL.into_iter().map(|kind| (kind, std::fs::read(dir.path().join(kind.file_name())).expect("written"))).collect();
-        let files: Vec<ImportFile<'_>> = read.iter().map(|(kind, bytes)| ImportFile { name: kind.file_name(), bytes }).collect();
+        let files: Vec<ImportFile<'_>> = read.iter().map(|(kind, bytes)| ImportFile::in_memory(kind.file_name(), bytes)).collect();
         let data = tempfile::tempdir().expect("temporary directory");
         let registry = Registry::open(data.path()).expect("empty").registry;
         let first = registry.import(&files, ImportOptions::default()).expect("sound");

@@ -2,11 +2,12 @@
 //! Refuses to know what is kept, but for the cells that a file leaves out; references are the merge's business.
 //! Invariant: a row is read whole or named; nothing is guessed from a heading that is not known.
 
-use std::borrow::Cow;
+use std::io;
 
 use super::{
     area_record::AreaRecord,
     columns::Kind,
+    content::ImportFile,
     endpoint::EndpointRecord,
     hazard_point::HazardPointRecord,
     merge::{Import, Mode, Placed},
@@ -21,16 +22,9 @@ use super::{
 use crate::{area::AreaCode, datum::Datum};
 
 /// A million subscribers take about 100 MB as CSV, five million with every cell filled less than a gigabyte.
-pub const FILE_BYTES_MAX: usize = 1 << 30;
+pub const FILE_BYTES_MAX: u64 = 1 << 30;
 /// One of each kind, for each of a few townships that send their own.
 pub const FILES_MAX: usize = 64;
-
-/// A file as it was handed in.
-#[derive(Clone, Copy, Debug)]
-pub struct ImportFile<'a> {
-    pub name: &'a str,
-    pub bytes: &'a [u8],
-}
 
 /// How an import is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,11 +62,17 @@ pub(crate) fn read_files(
         reading.faults.add("", "too-many-files", format!("more than {FILES_MAX} files in one import"));
         return (reading.import, reading.faults);
     }
-    let of = files.iter().map(|file| file.bytes.len() as u64).sum();
-    let mut before = 0;
-    for file in files {
-        reading.read_file(file, &|bytes| watch(Progress::Read { bytes: before + bytes, of }));
-        before += file.bytes.len() as u64;
+    // What cannot be told its size cannot be read either, and is named then.
+    let sizes: Vec<u64> = files.iter().map(|file| file.bytes_total().unwrap_or(0)).collect();
+    let (mut before, of) = (0, sizes.iter().sum());
+    for (file, size) in files.iter().zip(sizes) {
+        let name = file.name.rsplit(['/', '\\']).next().unwrap_or(file.name);
+        if size > FILE_BYTES_MAX {
+            reading.faults.add(name, "too-large", format!("larger than {} MB", FILE_BYTES_MAX >> 20));
+        } else if let Err(error) = reading.read_file(name, file, &|bytes| watch(Progress::Read { bytes: before + bytes, of })) {
+            reading.faults.add(name, "unreadable", error.to_string());
+        }
+        before += size;
         watch(Progress::Read { bytes: before, of });
     }
     (reading.import, reading.faults)
@@ -113,41 +113,40 @@ struct Layout {
 }
 
 impl Reading<'_> {
-    fn read_file(&mut self, file: &ImportFile<'_>, at_byte: &dyn Fn(u64)) {
-        let name = file.name.rsplit(['/', '\\']).next().unwrap_or(file.name).to_owned();
-        if file.bytes.len() > FILE_BYTES_MAX {
-            return self.faults.add(name, "too-large", format!("larger than {} MB", FILE_BYTES_MAX >> 20));
+    fn read_file(&mut self, name: &str, file: &ImportFile<'_>, at_byte: &dyn Fn(u64)) -> io::Result<()> {
+        if file.begins_with(workbook::SIGNATURE)? {
+            self.read_workbook(name, file);
+            return Ok(());
         }
-        if file.bytes.starts_with(workbook::SIGNATURE) {
-            return self.read_workbook(&name, file.bytes);
-        }
-        let Some(text) = decode(file.bytes) else {
-            return self.faults.add(name, "bad-encoding", "neither UTF-8 nor GB18030");
+        let Some(text) = file.text()? else {
+            self.faults.add(name, "bad-encoding", "neither UTF-8 nor GB18030");
+            return Ok(());
         };
-        let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+        let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text);
         let mut row = csv::StringRecord::new();
-        let mut sheet = Sheet::named(name);
+        let mut sheet = Sheet::named(name.to_owned());
         for nth in 1_u32.. {
             match rows.read_record(&mut row) {
                 Ok(false) => break,
                 Ok(true) => self.take_row(&mut sheet, line_of(&row), &row),
                 // The text is UTF-8 and rows may differ in length, so only a broken reader is left.
-                Err(error) => return self.faults.add(sheet.name, "bad-csv", error.to_string()),
+                Err(error) => return Err(io::Error::other(error)),
             }
             if nth.is_multiple_of(REPORT_ROWS) {
-                at_byte(rows.position().byte());
+                at_byte(rows.get_ref().read_bytes());
             }
         }
         self.end_sheet(&sheet);
+        Ok(())
     }
 
     /// Every sheet is a file of its own; sheets without a single cell are passed over.
-    fn read_workbook(&mut self, file: &str, bytes: &[u8]) {
+    fn read_workbook(&mut self, name: &str, file: &ImportFile<'_>) {
         let mut open: Option<(String, Sheet)> = None;
-        let result = workbook::read_rows(bytes, |name, line, mut cells| {
-            if open.as_ref().is_none_or(|(current, _)| current != name) {
+        let result = workbook::read_rows(file, |sheet, line, mut cells| {
+            if open.as_ref().is_none_or(|(current, _)| current != sheet) {
                 // The sheet's name tells the kind; the file's is needed to find it.
-                open = Some((name.to_owned(), Sheet { hint: name.to_owned(), ..Sheet::named(format!("{file} [{name}]")) }));
+                open = Some((sheet.to_owned(), Sheet { hint: sheet.to_owned(), ..Sheet::named(format!("{name} [{sheet}]")) }));
             }
             let Some((_, sheet)) = &mut open else { return };
             if let Some(layout) = &sheet.layout
@@ -159,9 +158,9 @@ impl Reading<'_> {
             self.take_row(sheet, line, &csv::StringRecord::from(cells));
         });
         match result {
-            Ok(()) if open.is_none() => self.faults.add(file, "empty-file", "there is no row of headings"),
+            Ok(()) if open.is_none() => self.faults.add(name, "empty-file", "there is no row of headings"),
             Ok(()) => {}
-            Err(error) => self.faults.add(file, "bad-workbook", error.to_string()),
+            Err(error) => self.faults.add(name, "bad-workbook", error.to_string()),
         }
     }
 
@@ -317,13 +316,4 @@ impl Kept for EndpointRecord {
 
 fn line_of(row: &csv::StringRecord) -> u32 {
     row.position().map_or(0, |position| u32::try_from(position.line()).unwrap_or(u32::MAX))
-}
-
-/// UTF-8 with or without its mark; else GB18030, the spreadsheet's habit here; `None` if it is neither.
-fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return Some(Cow::Borrowed(text));
-    }
-    encoding_rs::GB18030.decode_without_bom_handling_and_without_replacement(bytes)
 }

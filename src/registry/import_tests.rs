@@ -18,7 +18,7 @@ const HAZARDS: &str = "code,name,kind,scale,area,lon,lat,people,monitor,sign,ala
                        510726010001,沙坝滑坡,滑坡,小型,510726100201,104.28,31.69,40,g1,裂缝,敲锣,\"向东, 上坡\",小学\n";
 
 fn file<'a>(name: &'a str, text: &'a str) -> ImportFile<'a> {
-    ImportFile { name, bytes: text.as_bytes() }
+    ImportFile::in_memory(name, text.as_bytes())
 }
 
 fn fresh() -> (tempfile::TempDir, Registry) {
@@ -117,7 +117,7 @@ fn gb18030_a_byte_order_mark_and_gcj02_coordinates_are_understood() {
     let marked = [b"\xef\xbb\xbf", text.as_bytes()].concat();
     let options = ImportOptions { datum: Datum::Gcj02, ..ImportOptions::default() };
     for bytes in [&*gb18030, &marked] {
-        let report = registry.import(&[ImportFile { name: "subscribers.csv", bytes }], options).expect("a sound import");
+        let report = registry.import(&[ImportFile::in_memory("subscribers.csv", bytes)], options).expect("a sound import");
         let h9 = report.snapshot.subscriber_by_id("h9").expect("imported");
         let point = h9.point().expect("placed");
         let (lon, lat) = Datum::Gcj02.to_wgs84(104.4, 31.8);
@@ -131,7 +131,7 @@ fn a_workbook_is_read_like_a_file_and_its_faults_name_the_sheet() {
     let headings: &[&str] = &["编号", "行政区划代码", "姓名", "角色", "手机", "人口"];
     let sound =
         workbook("人员", &[headings, &["x1", "510726100201", "赵宁", "农户", "13800138000", "4"], &["x2", "510726100202", "周安", "农户"]]);
-    let file = |bytes| [ImportFile { name: "名册.xlsx", bytes }];
+    let file = |bytes| [ImportFile::in_memory("名册.xlsx", bytes)];
     let report = registry.import(&file(&sound), ImportOptions::default()).expect("a sound workbook");
     let x1 = report.snapshot.subscriber_by_id("x1").expect("imported");
     assert_eq!((x1.address(AddressKind::Phone), x1.people(), x1.name()), (Some("13800138000"), 4, "赵宁"));
@@ -225,7 +225,7 @@ fn an_export_comes_back_as_the_same_bytes() {
     let first: Vec<(Kind, Vec<u8>)> = Kind::ALL.into_iter().map(|kind| (kind, export(&registry.current(), kind))).collect();
 
     let (_other_dir, other) = fresh();
-    let files: Vec<ImportFile<'_>> = first.iter().rev().map(|(kind, bytes)| ImportFile { name: kind.file_name(), bytes }).collect();
+    let files: Vec<ImportFile<'_>> = first.iter().rev().map(|(kind, bytes)| ImportFile::in_memory(kind.file_name(), bytes)).collect();
     other.import(&files, ImportOptions::default()).expect("an export is sound");
     for (kind, bytes) in &first {
         assert_eq!(*bytes, export(&other.current(), *kind), "{} differ", kind.name());
@@ -382,7 +382,7 @@ proptest! {
             let mut bytes = text.as_bytes().to_vec();
             at.iter().for_each(|(index, byte)| *index.get_mut(&mut bytes) = *byte);
             bytes.truncate(cut.index(text.len()) + 1);
-            match registry.dry_run(&[ImportFile { name, bytes: &bytes }], ImportOptions::default()) {
+            match registry.dry_run(&[ImportFile::in_memory(name, &bytes)], ImportOptions::default()) {
                 Ok(_) => {}
                 Err(RegistryError::Refused(faults)) => prop_assert!(!faults.is_empty()),
                 Err(error) => prop_assert!(false, "{error}"),
@@ -412,4 +412,30 @@ proptest! {
             prop_assert_eq!(keys.len(), given.len());
         }
     }
+}
+
+#[test]
+fn of_more_faults_than_anybody_reads_the_first_are_named_and_the_rest_counted_once() {
+    let (_dir, registry) = filled();
+    // Half of the rows are wrong in themselves, half name a village that is not there: both are found, in one list.
+    let row = |nth: usize| if nth.is_multiple_of(2) { format!("q{nth},,household\n") } else { format!("q{nth},510726100999,household\n") };
+    let text: String = std::iter::once("id,area,role\n".to_owned()).chain((0..2 * ROW_FAULTS_MAX).map(row)).collect();
+    let faults = refusal(registry.import(&[file("subscribers.csv", &text)], ImportOptions::default()));
+    assert_eq!(faults.len(), ROW_FAULTS_MAX + 1);
+    assert_eq!(faults[0].path, "subscribers.csv line 2, area");
+    let last = &faults[ROW_FAULTS_MAX];
+    assert_eq!(
+        (last.rule, &*last.message),
+        ("too-many-faults", &*format!("{ROW_FAULTS_MAX} more faults are not listed: {ROW_FAULTS_MAX} are"))
+    );
+    assert_eq!(faults.iter().filter(|fault| fault.rule == "too-many-faults").count(), 1);
+}
+
+#[test]
+fn an_id_that_stands_twice_is_named_with_both_files() {
+    let (_dir, registry) = filled();
+    let text = "id,area,role\ntwin,510726100201,household\n";
+    let faults = refusal(registry.import(&[file("subscribers-1.csv", text), file("subscribers-2.csv", text)], ImportOptions::default()));
+    assert_eq!(named(&faults), [("subscribers-2.csv line 2, id", "duplicate-id")]);
+    assert_eq!(faults[0].message, "\"twin\" stands already in subscribers-1.csv line 2");
 }

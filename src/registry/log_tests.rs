@@ -103,7 +103,7 @@ proptest! {
         let (registry, found, damaged) = reopened(dir.path());
         prop_assert_eq!((&found, damaged), (&left, 0));
         // A whole generation of it says the same as the log did.
-        registry.import(&[ImportFile { name: "s.csv", bytes: b"id,area,role\n" }], ImportOptions::default()).expect("sound");
+        registry.import(&[ImportFile::in_memory("s.csv", b"id,area,role\n")], ImportOptions::default()).expect("sound");
         let kept = whole(&registry.current());
         drop(registry);
         prop_assert_eq!(reopened(dir.path()).1, kept);
@@ -197,7 +197,7 @@ fn a_full_log_becomes_a_generation_and_is_what_remains_if_that_is_lost() {
 #[test]
 fn a_log_of_a_lost_generation_that_nothing_leads_to_is_told_and_its_keys_are_not_given_again() {
     let (dir, registry) = filled();
-    registry.import(&[ImportFile { name: "s.csv", bytes: b"id,area,role\n" }], ImportOptions::default()).expect("sound");
+    registry.import(&[ImportFile::in_memory("s.csv", b"id,area,role\n")], ImportOptions::default()).expect("sound");
     let lost = registry.edit(&[person(1, 0, "household", None)]).expect("sound");
     let key = lost.subscriber_by_id("p1").expect("put").key();
     drop(registry);

@@ -67,6 +67,14 @@ impl Import {
         !self.unread.is_empty() && self.unread.contains(&(kind, id.into()))
     }
 
+    /// Where a record was read, as a fault of another names it.
+    pub(crate) fn row<R>(&self, placed: &Placed<R>) -> String {
+        match self.files.get(usize::from(placed.file)) {
+            Some(file) if placed.line > 0 => format!("{file} line {}", placed.line),
+            _ => "the same change".to_owned(),
+        }
+    }
+
     pub(crate) fn place<R>(&self, placed: &Placed<R>, column: &str) -> String {
         match self.files.get(usize::from(placed.file)) {
             Some(file) if placed.line > 0 => format!("{file} line {}, {column}", placed.line),
@@ -100,7 +108,11 @@ pub struct Merged {
 
 /// The state after `import`; or everything that is wrong with it.
 pub fn merge(old: &Snapshot, import: &Import, mode: Mode) -> Result<Merged, Vec<Fault>> {
-    let mut faults = RowFaults::default();
+    merge_read(old, import, mode, RowFaults::default())
+}
+
+/// The same of records that were read with these faults: all are told in one list, with one bound.
+pub(super) fn merge_read(old: &Snapshot, import: &Import, mode: Mode, mut faults: RowFaults) -> Result<Merged, Vec<Fault>> {
     let (areas, area_counts) = merge_areas(old, import, mode, &mut faults);
     let context = Context { old, import, mode, areas: &areas };
     let hazards = Roll::new(&context, old.hazard_table(), &import.hazard_points, &mut faults);
@@ -138,11 +150,11 @@ pub fn merge(old: &Snapshot, import: &Import, mode: Mode) -> Result<Merged, Vec<
 fn merge_areas(old: &Snapshot, import: &Import, mode: Mode, faults: &mut RowFaults) -> (AreaTree, Counts) {
     let mut counts = Counts::default();
     let mut nodes: BTreeMap<AreaCode, AreaNode> = BTreeMap::new();
-    let mut named: HashMap<AreaCode, u32> = HashMap::new();
+    let mut named: HashMap<AreaCode, &Placed<AreaRecord>> = HashMap::new();
     for placed in &import.areas {
         let AreaRecord { code, ref name, place, .. } = placed.record;
-        if let Some(line) = named.insert(code, placed.line) {
-            faults.add(import.place(placed, "code"), "duplicate-id", format!("{code} stands already in line {line}"));
+        if let Some(first) = named.insert(code, placed) {
+            faults.add(import.place(placed, "code"), "duplicate-id", format!("{code} stands already in {}", import.row(first)));
         }
         let node = AreaNode { code, name: name.clone(), parent: None, place };
         match old.areas().get(code) {

@@ -139,9 +139,9 @@ impl<'a, R: Stored> Roll<'a, R> {
         }
         doubles.sort_unstable();
         for (at, first) in doubles {
-            let line = self.drafts[first as usize].line;
+            let before = context.import.row(&self.drafts[first as usize]);
             let place = context.import.place(&self.drafts[at as usize], id_column);
-            faults.add(place, "duplicate-id", format!("{:?} stands already in line {line}", id(at)));
+            faults.add(place, "duplicate-id", format!("{:?} stands already in {before}", id(at)));
         }
     }
 

@@ -36,7 +36,7 @@ impl RowFaults {
 
     pub fn into_list(mut self) -> Vec<Fault> {
         if self.over > 0 {
-            self.list.push(Fault::new("", "too-many-faults", format!("{} more faults are not listed", self.over)));
+            self.list.push(Fault::new("", "too-many-faults", format!("{} more faults are not listed: {ROW_FAULTS_MAX} are", self.over)));
         }
         self.list
     }

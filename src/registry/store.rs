@@ -14,11 +14,12 @@ use serde::Serialize;
 
 use super::{
     columns::Kind,
+    content::ImportFile,
     edit::{Change, edited},
     file::FileError,
-    import::{ImportFile, ImportOptions, Progress, read_files},
+    import::{ImportOptions, Progress, read_files},
     log::ChangeLog,
-    merge::{Counts, Import, Merged, Mode, merge},
+    merge::{Counts, Import, Merged, Mode, merge, merge_read},
     opening::{self, Found},
     replay,
     shelf::{drop_old, generation_path, log_path, write_file},
@@ -201,16 +202,8 @@ impl Registry {
         let current = self.current();
         let (import, faults) = read_files(files, options, &current, watch);
         watch(Progress::Merging);
-        let merged = merge(&current, &import, options.mode);
-        let mut list = faults.into_list();
-        match merged {
-            Ok(merged) if list.is_empty() => Ok((import, merged)),
-            Ok(_) => Err(RegistryError::Refused(list)),
-            Err(more) => {
-                list.extend(more);
-                Err(RegistryError::Refused(list))
-            }
-        }
+        let merged = merge_read(&current, &import, options.mode, faults).map_err(RegistryError::Refused)?;
+        Ok((import, merged))
     }
 
     /// Writes a state and only then lets it be seen.

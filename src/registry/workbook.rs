@@ -2,11 +2,11 @@
 //! Refuses to know what the rows mean: they are read like those of a CSV file.
 //! Invariant: a small file never grows into a large memory: what it unpacks to is measured before it is read, and rows come one by one.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read, Seek};
 
 use calamine::{DataRef, Reader, Xlsx};
 
-use super::tree::AREAS_MAX;
+use super::{content::ImportFile, tree::AREAS_MAX};
 
 /// What a workbook may unpack to: a full sheet of a million rows takes about half of it.
 const UNPACKED_BYTES_MAX: u64 = 1 << 30;
@@ -33,10 +33,10 @@ fn unreadable(error: &dyn std::fmt::Display) -> WorkbookError {
 }
 
 /// Gives every row of every sheet to `take`: name of the sheet, number of the row from 1, its cells.
-pub(super) fn read_rows(bytes: &[u8], mut take: impl FnMut(&str, u32, Vec<String>)) -> Result<(), WorkbookError> {
-    measure(bytes, UNPACKED_BYTES_MAX)?;
-    let mut workbook: Xlsx<_> =
-        calamine::open_workbook_from_rs(Cursor::new(bytes)).map_err(|error: calamine::XlsxError| unreadable(&error))?;
+pub(super) fn read_rows(file: &ImportFile<'_>, mut take: impl FnMut(&str, u32, Vec<String>)) -> Result<(), WorkbookError> {
+    let open = || file.open().map_err(|error| unreadable(&error));
+    measure(open()?, UNPACKED_BYTES_MAX)?;
+    let mut workbook: Xlsx<_> = calamine::open_workbook_from_rs(open()?).map_err(|error: calamine::XlsxError| unreadable(&error))?;
     let sheets = workbook.sheet_names();
     if sheets.len() > AREAS_MAX {
         return Err(unreadable(&"too many sheets"));
@@ -71,8 +71,8 @@ pub(super) fn read_rows(bytes: &[u8], mut take: impl FnMut(&str, u32, Vec<String
 }
 
 /// Unpacks everything into nothing, because the sizes that an archive states may be lies.
-fn measure(bytes: &[u8], mut left: u64) -> Result<(), WorkbookError> {
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| unreadable(&error))?;
+fn measure(file: impl Read + Seek, mut left: u64) -> Result<(), WorkbookError> {
+    let mut archive = zip::ZipArchive::new(file).map_err(|error| unreadable(&error))?;
     if archive.len() > ENTRIES_MAX {
         return Err(WorkbookError::TooLarge);
     }
@@ -101,7 +101,7 @@ fn text_of(value: &DataRef<'_>) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::io::Write;
+    use std::io::{Cursor, Write};
 
     use zip::{ZipWriter, write::SimpleFileOptions};
 
@@ -171,7 +171,8 @@ pub(super) mod tests {
     fn numbers_come_out_as_they_are_written_and_empty_cells_keep_their_place() {
         let bytes = workbook("人员", &[&["id", "phone", "lon"], &[], &["h1", "13800138000", "104.28125"], &["h2", "", "510726100201"]]);
         let mut rows = Vec::new();
-        read_rows(&bytes, |sheet, line, cells| rows.push((sheet.to_owned(), line, cells.join("|")))).expect("a workbook");
+        read_rows(&ImportFile::in_memory("x.xlsx", &bytes), |sheet, line, cells| rows.push((sheet.to_owned(), line, cells.join("|"))))
+            .expect("a workbook");
         let expected = [(1, "id|phone|lon"), (3, "h1|13800138000|104.28125"), (4, "h2||510726100201")];
         assert_eq!(rows, expected.map(|(line, cells)| ("人员".to_owned(), line, cells.to_owned())));
     }
@@ -180,14 +181,14 @@ pub(super) mod tests {
     fn an_archive_that_unpacks_to_too_much_is_refused_before_it_is_read() {
         let bytes = archive(&[("a", "0".repeat(60_000)), ("b", "0".repeat(60_000))]);
         assert!(bytes.len() < 1_000);
-        assert!(matches!(measure(&bytes, 119_999), Err(WorkbookError::TooLarge)));
-        assert!(measure(&bytes, 120_000).is_ok());
+        assert!(matches!(measure(Cursor::new(&bytes), 119_999), Err(WorkbookError::TooLarge)));
+        assert!(measure(Cursor::new(&bytes), 120_000).is_ok());
     }
 
     #[test]
     fn what_is_no_workbook_is_refused() {
         for bytes in [b"PK\x03\x04 torn".to_vec(), archive(&[("a.txt", "no sheets".to_owned())])] {
-            assert!(matches!(read_rows(&bytes, |_, _, _| {}), Err(WorkbookError::Unreadable(_))));
+            assert!(matches!(read_rows(&ImportFile::in_memory("x.xlsx", &bytes), |_, _, _| {}), Err(WorkbookError::Unreadable(_))));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::settings::Format;
 use crate::{
     alert::cap,
     delivery::{book::State, ledger::Shelf},
-    engine::Gateway,
+    engine::{Gateway, filed::Unreadable},
 };
 
 /// One thing that the far end is owed.
@@ -45,10 +45,10 @@ impl Item {
         }
     }
 
-    pub(super) fn document(&self, format: Format, gateway: &Gateway) -> Document {
+    pub(super) async fn document(&self, format: Format, gateway: &Gateway) -> Result<Document, Unreadable> {
         let shelf = self.shelf();
         let id = shelf.id;
-        match self {
+        Ok(match self {
             Self::Alert(_) => match format {
                 Format::Cap => Document {
                     key: id.to_string(),
@@ -59,7 +59,7 @@ impl Item {
             },
             Self::State(_, state) => json_document(format!("{id}.{}", state.name()), &state_of(shelf, *state, gateway)),
             Self::Coverage { is_final, .. } => {
-                let coverage = gateway.coverage(shelf, None, None);
+                let coverage = gateway.coverage(&gateway.details(shelf).await?, None, None);
                 let edition = if *is_final { "final".to_owned() } else { coverage.as_of.as_ms().to_string() };
                 let body = json!({
                     "type": "coverage", "alert": id, "identifier": shelf.alert.identifier, "sender": shelf.alert.sender,
@@ -67,7 +67,7 @@ impl Item {
                 });
                 json_document(format!("{id}.coverage.{edition}"), &body)
             }
-        }
+        })
     }
 }
 

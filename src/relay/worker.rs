@@ -150,7 +150,15 @@ impl Relay {
     async fn hand_on(&self, item: Item, course: &mut Course, stop: &CancellationToken) {
         let now = self.gateway.clock().now();
         let version = item.shelf().read().version;
-        let document = item.document(self.settings.format, &self.gateway);
+        let document = match item.document(self.settings.format, &self.gateway).await {
+            Ok(document) => document,
+            Err(unreadable) => {
+                // Owed until somebody puts the file back; the others go before it.
+                tracing::error!(relay = self.name, %unreadable, "a report cannot be handed on");
+                course.paces.put_off(item.shelf().no, now.plus(OURS_PAUSE));
+                return;
+            }
+        };
         let url = if matches!(item, Item::Alert(_)) { &self.settings.url } else { &self.settings.reports_url };
         let posting = self.poster.post(url, item.word(), document, now);
         let verdict = tokio::select! {

@@ -16,6 +16,7 @@ use super::{
     AppendError, Month, ReadError, Seq, checkpoint,
     committer::Snapshot,
     dir,
+    dropping::{self, Dropped, MARK, Mark},
     ledger::{Ledger, LedgerError},
     lock, mend,
     month::{JOURNAL, TRAIL},
@@ -111,12 +112,25 @@ impl<'a> Writer<'a> {
         let io = |error| BackupError::Io { path: data.to_owned(), error };
         let last = running.map(|snapshot| snapshot.month);
         let months: Vec<Month> = Month::all(data).map_err(io)?.into_iter().filter(|month| last.is_none_or(|last| *month <= last)).collect();
-        let mut end = 0;
+        // Of a running store first: while months are read, the checkpoints that its end reaches may be replaced.
+        let first = running.map(|snapshot| self.checkpoint(data, snapshot.end)).transpose()?;
+        let (mut end, mut given_back) = (0, 0);
         for month in &months {
+            if let Some(dropped) = self.dropped(data, *month)? {
+                (end, given_back) = (dropped.next - 1, dropped.next - 1);
+                continue;
+            }
             let current = running.filter(|snapshot| snapshot.month == *month);
             end = self.month(data, *month, current)?.unwrap_or(end);
         }
-        self.checkpoint(data, end)?;
+        let checkpoint = match first {
+            Some(checkpoint) => checkpoint,
+            None => self.checkpoint(data, end)?,
+        };
+        if checkpoint < given_back {
+            let why = format!("no whole checkpoint holds the entries up to {given_back}, whose months were given back");
+            return Err(ReadError::Damaged { place: checkpoint::FOLDER.into(), why }.into());
+        }
         self.other_files(data, Path::new(""))?;
         let Self { path, mut tar, digest, bytes, .. } = self;
         let months = months.iter().map(ToString::to_string).collect();
@@ -126,6 +140,24 @@ impl<'a> Writer<'a> {
         append(&mut tar, SEAL, seal.len() as u64, &mut seal.as_slice()).map_err(io)?;
         tar.into_inner().and_then(|file| file.sync_all()).map_err(io)?;
         Ok(report)
+    }
+
+    /// Trail and mark of a month that was given back.
+    fn dropped(&mut self, data: &Path, month: Month) -> Result<Option<Dropped>, BackupError> {
+        let place = format!("{JOURNAL}/{month}");
+        let damaged = |why: &str| ReadError::Damaged { place: place.clone(), why: why.to_owned() };
+        let trail_path = month.trail_path(data);
+        let io = |error| BackupError::Io { path: trail_path.clone(), error };
+        let dropped = match dropping::read_mark(data, month).map_err(io)? {
+            Mark::None => return Ok(None),
+            Mark::Whole(dropped) => dropped,
+            Mark::Damaged => return Err(damaged("the mark of a month that was given back is damaged").into()),
+        };
+        let mut file = File::open(&trail_path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        self.member(&format!("{TRAIL}/{month}.log"), length, &mut file)?;
+        self.bytes_member(&format!("{place}{MARK}"), &dropped.to_bytes())?;
+        Ok(Some(dropped))
     }
 
     /// Trail and journal of a month; the number of its last entry.
@@ -182,16 +214,16 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The newest whole checkpoint that the journal of this backup reaches.
-    fn checkpoint(&mut self, data: &Path, end: u64) -> Result<(), BackupError> {
+    /// The newest whole checkpoint that the journal of this backup reaches; its number, or zero.
+    fn checkpoint(&mut self, data: &Path, end: u64) -> Result<u64, BackupError> {
         let io = |error| BackupError::Io { path: data.join(checkpoint::FOLDER), error };
         for seq in checkpoint::list(data).map_err(io)?.into_iter().filter(|seq| *seq <= end) {
             // One that is spoilt, or replaced at this moment, is passed over: the journal has everything.
             if let Ok(state) = checkpoint::read(data, seq) {
-                return self.bytes_member(&format!("{}/{seq}", checkpoint::FOLDER), &state);
+                return self.bytes_member(&format!("{}/{seq}", checkpoint::FOLDER), &state).map(|()| seq);
             }
         }
-        Ok(())
+        Ok(0)
     }
 
     /// Documents and whatever else lies in the data directory; not what was moved aside.

@@ -32,6 +32,9 @@ const COMMIT_BYTES_MAX: usize = 4 << 20;
 /// And so many waiters that waking them does not hold up the next commit for long.
 const COMMIT_APPENDS_MAX: usize = 16_384;
 
+/// Looks at who has come while the committer lingers.
+const LOOKS: u32 = 10;
+
 /// A state of the store that a backup can read while writing goes on.
 #[derive(Debug)]
 pub(super) struct Snapshot {
@@ -70,6 +73,8 @@ pub(super) struct Committer<F> {
     /// What the last state took; the next is made only when there is room for about as much.
     checkpoint_bytes: u64,
     state: Arc<State>,
+    /// Appends of the last commit.
+    crowd: usize,
 }
 
 struct Waiter {
@@ -105,6 +110,7 @@ impl<F: Fold> Committer<F> {
             writing: None,
             checkpoint_bytes: 0,
             state,
+            crowd: 0,
         }
     }
 
@@ -132,8 +138,10 @@ impl<F: Fold> Committer<F> {
             let (other, result) = match request {
                 Request::Append { entries, bytes, answer, room } => {
                     linger(self.options.linger, self.options.threads).await;
+                    await_company(&waiting, self.crowd, self.options.company, self.options.threads).await;
                     let (mut rooms, mut waiters) = (vec![room], vec![Waiter { entries, answer }]);
                     let other = Self::gather(&mut waiting, bytes, &mut waiters, &mut rooms);
+                    self.crowd = waiters.len();
                     (other, self.commit(waiters))
                 }
                 request => (Some(request), Ok(())),
@@ -144,6 +152,7 @@ impl<F: Fold> Committer<F> {
             match other {
                 Some(Request::Close { answer }) => return self.close(answer, waiting).await,
                 Some(Request::Snapshot { answer }) => self.snapshot(answer),
+                Some(Request::Checkpoint { answer }) => self.checkpoint_on_request(answer),
                 Some(Request::Append { .. }) | None => {}
             }
         }
@@ -286,6 +295,20 @@ impl<F: Fold> Committer<F> {
         if self.bytes_since_checkpoint < self.options.checkpoint_after_bytes {
             return;
         }
+        self.begin_checkpoint();
+    }
+
+    /// For whoever needs one that reaches as far as the journal does; where one does, there is nothing to do.
+    fn checkpoint_on_request(&mut self, answer: tokio::sync::oneshot::Sender<Result<bool, AppendError>>) {
+        self.checkpoint_if_due();
+        if self.writing.is_none() && self.next - 1 > self.checkpointed {
+            self.begin_checkpoint();
+        }
+        // Whoever does not wait any more asked for nothing.
+        drop(answer.send(Ok(self.writing.is_some())));
+    }
+
+    fn begin_checkpoint(&mut self) {
         self.bytes_since_checkpoint = 0;
         if !has_room_for(&self.state.space, self.checkpoint_bytes) {
             tracing::warn!("there is no room for a checkpoint; the next start will take longer");
@@ -364,12 +387,24 @@ impl<F: Fold> Committer<F> {
     }
 }
 
-/// Lets company come.
+/// Lets time pass, whoever comes.
 async fn linger(linger: Duration, threads: Threads) {
     match threads {
         _ if linger.is_zero() => {}
         Threads::Own => thread::park_timeout(linger),
         Threads::Callers => tokio::time::sleep(linger).await,
+    }
+}
+
+/// Lets as many come as came last time, for a moment at most: a commit of few costs the disk, and sled's threads, as much as one of many.
+/// Whoever came alone last time waits for nobody.
+async fn await_company(waiting: &mpsc::Receiver<Request>, crowd: usize, most: Duration, threads: Threads) {
+    for _ in 0..LOOKS {
+        // The one for whom it waits has been taken out already.
+        if waiting.len() + 1 >= crowd {
+            return;
+        }
+        linger(most / LOOKS, threads).await;
     }
 }
 
@@ -398,6 +433,7 @@ async fn fail_for_ever(state: &State, why: &str, other: Option<Request>, mut wai
         match request {
             Request::Append { answer, .. } => drop(answer.send(Err(unavailable))),
             Request::Snapshot { answer } => drop(answer.send(Err(unavailable))),
+            Request::Checkpoint { answer } => drop(answer.send(Err(unavailable))),
             Request::Close { answer } => drop(answer.send(Err(unavailable))),
         }
         next = None;

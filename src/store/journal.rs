@@ -9,17 +9,21 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::time::SharedClock;
+use crate::time::{SharedClock, Timestamp};
 
 use super::{
-    BackupError, BackupReport, Durable, ENTRY_BYTES_MAX, Entry, Fold, Health, NoSpace, OpenError, Opened, Options, Seq, backup,
+    BackupError, BackupReport, DropError, Durable, ENTRY_BYTES_MAX, Entry, Fold, Health, Month, NoSpace, OpenError, Opened, Options, Seq,
+    backup,
     committer::{Committer, Snapshot},
-    doubt, opening,
-    space::Space,
+    doubt,
+    dropping::{self, COVERS, Dropped},
+    opening,
+    space::{Space, has_room_for},
 };
 
 /// Appends that wait; each is a request or task that already waits elsewhere.
@@ -45,6 +49,10 @@ pub enum AppendError {
     Closed,
 }
 
+/// A checkpoint of a county's open deliveries takes a second or two; one that takes longer is waited for the next time.
+const CHECKPOINT_LOOKS: u32 = 50;
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(100);
+
 /// Handle on the journal; clones are the same journal.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -69,12 +77,29 @@ pub(super) struct State {
 }
 
 pub(super) enum Request {
-    Append { entries: Vec<Entry>, bytes: usize, answer: Answer, room: OwnedSemaphorePermit },
-    Snapshot { answer: oneshot::Sender<Result<Snapshot, AppendError>> },
-    Close { answer: oneshot::Sender<Result<(), AppendError>> },
+    Append {
+        entries: Vec<Entry>,
+        bytes: usize,
+        answer: Answer,
+        room: OwnedSemaphorePermit,
+    },
+    Snapshot {
+        answer: oneshot::Sender<Result<Snapshot, AppendError>>,
+    },
+    /// Begins a checkpoint now, unless one is being written; whether one is.
+    Checkpoint {
+        answer: oneshot::Sender<Result<bool, AppendError>>,
+    },
+    Close {
+        answer: oneshot::Sender<Result<(), AppendError>>,
+    },
 }
 
 pub(super) type Answer = oneshot::Sender<Result<Durable<Seq>, AppendError>>;
+
+async fn on_disk<T: Send + 'static>(month: Month, work: impl FnOnce() -> Result<T, DropError> + Send + 'static) -> Result<T, DropError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(DropError::Io { month, why: error.to_string() }))
+}
 
 impl Journal {
     /// Opens, checks, where needed rebuilds, and replays a store; call it off the async threads when the store may be large.
@@ -127,6 +152,11 @@ impl Journal {
         self.shared.state.space.look()
     }
 
+    /// Whether a file of so many bytes may be written beside the journal.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        has_room_for(&self.shared.state.space, bytes)
+    }
+
     /// Bytes that are free for the store; `None` where the file system does not say.
     pub fn free_bytes(&self) -> Option<u64> {
         self.shared.state.space.free()
@@ -161,6 +191,47 @@ impl Journal {
         tokio::task::spawn_blocking(move || backup::write(&data, &file, Some((&snapshot, &state.space))))
             .await
             .map_err(|_| BackupError::Interrupted)?
+    }
+
+    /// Whether the store itself lets go of a month, as far as that is seen before a checkpoint is made for it.
+    pub async fn may_drop(&self, month: Month, at: Timestamp) -> Result<(), DropError> {
+        let data = self.shared.data.clone();
+        on_disk(month, move || dropping::judge(&data, month, at)).await.map(|_| ())
+    }
+
+    /// Gives back the space of a month: its journal is removed, its trail stays. Whoever calls has settled that the fold needs nothing of it
+    /// but what checkpoints hold. What is refused has changed nothing; what fails after the mark is ended by the next start.
+    pub async fn drop_month(&self, month: Month, at: Timestamp) -> Result<(), DropError> {
+        // A backup reads the months one after the other.
+        let _alone = self.shared.one_backup.acquire().await.map_err(|_| DropError::Closed)?;
+        let data = self.shared.data.clone();
+        let dropped = on_disk(month, move || dropping::judge(&data, month, at)).await?;
+        self.cover(month, dropped).await?;
+        let data = self.shared.data.clone();
+        let io = move |error: std::io::Error| DropError::Io { month, why: error.to_string() };
+        on_disk(month, move || dropping::mark(&data, &dropped).and_then(|()| dropping::remove(&data, month)).map_err(io)).await
+    }
+
+    /// Sees to it that both kept checkpoints reach beyond the month. Each reaches another entry, so at most one can be made here.
+    async fn cover(&self, month: Month, dropped: Dropped) -> Result<(), DropError> {
+        let mut is_writing = true;
+        for _ in 0..CHECKPOINT_LOOKS {
+            let data = self.shared.data.clone();
+            let covers = on_disk(month, move || dropping::covers(&data, &dropped)).await?;
+            if covers >= COVERS {
+                return Ok(());
+            }
+            if !is_writing {
+                return Err(DropError::NotCovered { month, covers });
+            }
+            let (answer, answered) = oneshot::channel();
+            self.send(Request::Checkpoint { answer }).await.map_err(|_| DropError::Closed)?;
+            is_writing = answered.await.ok().and_then(Result::ok).ok_or(DropError::Closed)?;
+            if is_writing {
+                tokio::time::sleep(CHECKPOINT_WAIT).await;
+            }
+        }
+        Err(DropError::NotCovered { month, covers: 0 })
     }
 
     async fn send(&self, request: Request) -> Result<(), AppendError> {

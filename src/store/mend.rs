@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 
 use super::{
     dir,
+    dropping::GOING,
     ledger::{BATCH_BYTES_MAX, Ledger, LedgerError},
     month::JOURNAL,
     trail::{Header, Trail, TrailRead},
@@ -59,7 +60,9 @@ pub(super) fn finish_interrupted(data: &Path) -> io::Result<()> {
     };
     for item in listing {
         let draft = item?.path();
-        if draft.as_os_str().to_string_lossy().ends_with(BEGINNING) {
+        let name = draft.as_os_str().to_string_lossy();
+        // A month that was given back is given back as soon as it is marked; it was marked before it got this name.
+        if name.ends_with(BEGINNING) || name.ends_with(GOING) {
             fs::remove_dir_all(&draft)?;
             continue;
         }

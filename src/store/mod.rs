@@ -13,6 +13,8 @@ mod conformance;
 pub mod dir;
 pub mod documents;
 mod doubt;
+mod dropping;
+pub mod filed;
 mod inspect;
 mod journal;
 mod ledger;
@@ -28,13 +30,14 @@ mod values;
 pub mod verify;
 
 pub use backup::{BackupError, BackupReport, backup};
+pub use dropping::{DropError, kept_months};
 pub use journal::{AppendError, Journal};
 pub use lock::LockError;
-pub use month::Month;
+pub use month::{BadMonth, Month};
 pub use opening::{OpenError, Opened};
 pub use restore::restore;
 pub use space::{FreeSpace, NoSpace, RESERVE_BYTES};
-pub use verify::{ReadError, Stats, VerifyReport, read_all, stats, verify};
+pub use verify::{Beginning, FiledReport, MonthStats, ReadError, Stats, VerifyReport, read_all, stats, verify};
 
 /// Place of an entry in the journal; the first is 1, and no number is given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -82,6 +85,12 @@ pub trait Fold: Send + 'static {
     /// The whole state as bytes; tens of megabytes are fine.
     fn checkpoint(&self) -> Vec<u8>;
 
+    /// Called before a replay that cannot begin at its beginning: entries up to `given_back` are in the journal no more, and no checkpoint
+    /// that holds them can be read. Takes what stands elsewhere, and says what that was for the alarm.
+    fn begin_late(&mut self, given_back: Seq) -> Result<String, FoldError> {
+        Err(FoldError(format!("entries up to {given_back} were given back, and no checkpoint that holds them can be read")))
+    }
+
     /// Takes the state of a checkpoint; on an error the state must be as it was before, because an older one is tried next.
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FoldError>;
 }
@@ -125,8 +134,10 @@ pub enum Health {
 pub struct Options {
     /// A checkpoint is written when this much has been journaled since the last: a start replays at most about as much, well under a second.
     pub checkpoint_after_bytes: u64,
-    /// How long the committer waits for company before it writes. Zero: whoever arrives during one fsync shares the next, and nobody waits for nobody.
+    /// How long the committer always waits before it writes.
     pub linger: Duration,
+    /// How long it waits at most for as many appends as it had last time.
+    pub company: Duration,
     /// Bytes of the disk that new work leaves free.
     pub reserve_bytes: u64,
     /// How free space is found out.
@@ -144,11 +155,15 @@ pub enum Threads {
     Callers,
 }
 
+/// Less than a disk's fsync: what it adds to an answer under load is won back by fewer commits.
+const COMPANY: Duration = Duration::from_millis(1);
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             checkpoint_after_bytes: 32 << 20,
             linger: Duration::ZERO,
+            company: COMPANY,
             reserve_bytes: RESERVE_BYTES,
             free_space: FreeSpace::default(),
             threads: Threads::default(),

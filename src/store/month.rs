@@ -8,6 +8,7 @@ use std::{
     str::FromStr,
 };
 
+use super::dropping::MARK;
 use crate::time::Timestamp;
 
 /// A month such as `2026-11`.
@@ -36,10 +37,26 @@ impl Month {
         data.join(TRAIL).join(format!("{self}.log"))
     }
 
-    /// Months that have a journal or a trail, oldest first.
+    /// The month so many months before.
+    pub fn back(self, months: u32) -> Self {
+        let number = (u32::from(self.year) * 12 + u32::from(self.month - 1)).saturating_sub(months);
+        Self::of_number(number)
+    }
+
+    /// The month after.
+    pub(super) fn next(self) -> Self {
+        Self::of_number(u32::from(self.year) * 12 + u32::from(self.month))
+    }
+
+    fn of_number(number: u32) -> Self {
+        let (year, month) = (number / 12, number % 12 + 1);
+        Self { year: u16::try_from(year).unwrap_or(u16::MAX), month: u8::try_from(month).expect("twelve at most") }
+    }
+
+    /// Months that have a journal or a trail, or were given back, oldest first.
     pub(super) fn all(data: &Path) -> io::Result<Vec<Self>> {
         let mut months = Vec::new();
-        for (folder, ending) in [(JOURNAL, ""), (TRAIL, ".log")] {
+        for (folder, ending) in [(JOURNAL, ""), (JOURNAL, MARK), (TRAIL, ".log")] {
             let listing = match fs::read_dir(data.join(folder)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other?,
@@ -89,6 +106,17 @@ mod tests {
     fn a_month_is_told_in_local_time() {
         let last_evening_utc: Timestamp = "2026-11-30T20:00:00Z".parse().expect("valid");
         assert_eq!(Month::of(last_evening_utc).to_string(), "2026-12");
+    }
+
+    #[test]
+    fn months_are_counted_over_the_turn_of_the_year() {
+        let month: Month = "2027-02".parse().expect("valid");
+        assert_eq!(
+            (month.back(1).to_string(), month.back(2).to_string(), month.back(14).to_string()),
+            ("2027-01".into(), "2026-12".into(), "2025-12".into())
+        );
+        assert_eq!(month.back(2).next().to_string(), "2027-01");
+        assert_eq!(month.back(99_999).to_string(), "0000-01");
     }
 
     #[test]

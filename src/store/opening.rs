@@ -14,6 +14,7 @@ use crate::{
 
 use super::{
     Fold, FoldError, Month, Seq, checkpoint, doubt,
+    dropping::{self, Dropped, Mark},
     inspect::open_trail,
     ledger::{Disk, Ledger, LedgerError},
     lock::{DirLock, LockError},
@@ -91,9 +92,14 @@ pub(super) fn open<F: Fold>(data: &Path, clock: &SharedClock, fold: &mut F) -> R
     if months.is_empty() && known > 0 {
         opening.opened.alarms.push(format!("the journal is missing; the state goes on from the checkpoint at entry {known}"));
     }
+    opening.begin_late(&months, known, fold)?;
     let (mut previous, mut last) = (None, None);
     for (index, month) in months.iter().copied().enumerate() {
         let after = months.get(index + 1).map(|after| opening.header_of(*after)).transpose()?.flatten();
+        if let Some(dropped) = opening.pass_dropped(month, previous, after)? {
+            previous = Some(dropped);
+            continue;
+        }
         if let Some(skipped) = opening.skip(month, previous, after, known)? {
             previous = Some(skipped);
             continue;
@@ -107,8 +113,10 @@ pub(super) fn open<F: Fold>(data: &Path, clock: &SharedClock, fold: &mut F) -> R
     let (month, sound) = match last {
         Some(last) => last,
         None => {
-            let month = Month::of(opening.now);
-            (month, opening.make_sound(month, Some(Previous { link: Link::NONE, next: known + 1 }), 0)?)
+            let begin = previous.unwrap_or(Previous { link: Link::NONE, next: known + 1 });
+            // Never in one that was given back, whatever the clock says.
+            let month = Month::of(opening.now).max(months.last().map_or(Month::of(opening.now), |last| last.next()));
+            (month, opening.make_sound(month, Some(Previous { next: begin.next.max(known + 1), ..begin }), 0)?)
         }
     };
     let disk = sound.ledger.disk().map_err(io)?;
@@ -159,6 +167,68 @@ impl Opening<'_> {
     pub(super) fn read_trail(&self, month: Month, faults: &mut Faults) -> Result<Option<TrailRead>, OpenError> {
         let path = month.trail_path(self.data);
         open_trail(&path, &format!("trail/{month}.log"), faults).map_err(|error| OpenError::Io { path, error })
+    }
+
+    /// Where months were given back and no checkpoint can be read that holds them, the fold begins with what stands elsewhere.
+    fn begin_late<F: Fold>(&mut self, months: &[Month], known: u64, fold: &mut F) -> Result<(), OpenError> {
+        let io = |error| OpenError::Io { path: self.data.to_owned(), error };
+        let mut given_back = 0;
+        for (place, &month) in months.iter().enumerate() {
+            given_back = match dropping::read_mark(self.data, month).map_err(io)? {
+                Mark::None => continue,
+                Mark::Whole(dropped) => dropped.next - 1,
+                Mark::Damaged => {
+                    months.get(place + 1).map(|after| self.header_of(*after)).transpose()?.flatten().map_or(0, |after| after.start - 1)
+                }
+            };
+        }
+        if given_back <= known {
+            return Ok(());
+        }
+        let begun = fold.begin_late(Seq(given_back));
+        let why = begun.map_err(|error| OpenError::Unrepairable { path: self.data.to_owned(), why: error.to_string() })?;
+        self.opened.alarms.push(format!("no checkpoint holds the entries up to {given_back}, whose months were given back: {why}"));
+        Ok(())
+    }
+
+    /// A month that was given back: its journal is rightly gone, its trail is held against its mark. It is never made again from the trail,
+    /// which has not all of it.
+    fn pass_dropped(&mut self, month: Month, previous: Option<Previous>, after: Option<Header>) -> Result<Option<Previous>, OpenError> {
+        let path = dropping::mark_path(self.data, month);
+        let io = |error| OpenError::Io { path: path.clone(), error };
+        let mark = dropping::read_mark(self.data, month).map_err(io)?;
+        if matches!(mark, Mark::None) {
+            return Ok(None);
+        }
+        dropping::remove(self.data, month).map_err(io)?;
+        let trail = self.read_trail(month, &mut Faults::default())?;
+        let dropped = match (mark, &trail, after) {
+            (Mark::Whole(dropped), ..) => dropped,
+            (_, Some(trail), Some(after)) => {
+                let dropped = Dropped { month, start: trail.header.start, next: after.start, link: trail.link(), at: self.now };
+                dropping::mark_again(self.data, &dropped, self.now).map_err(io)?;
+                self.opened
+                    .alarms
+                    .push(format!("the mark of {month}, which was given back, was damaged; it was made again from the trail"));
+                dropped
+            }
+            _ => {
+                return Err(OpenError::Unrepairable {
+                    path,
+                    why: "the mark of a month that was given back and its trail are damaged".into(),
+                });
+            }
+        };
+        let is_whole = trail.is_some_and(|trail| trail.ending == Ending::Whole && trail.link() == dropped.link);
+        if !is_whole {
+            self.opened
+                .alarms
+                .push(format!("trail/{month}.log is damaged, cut or changed; its month was given back, so only a backup has it again"));
+        }
+        if previous.is_some_and(|previous| previous.next != dropped.start) {
+            self.opened.alarms.push(format!("journal/{month}, which was given back, does not follow the month before"));
+        }
+        Ok(Some(Previous { link: dropped.link, next: dropped.next }))
     }
 
     /// A closed month whose entries are all in the checkpoint is not opened, if its trail is in order.

@@ -15,6 +15,7 @@ use super::{
     BackupError, BackupReport,
     backup::{Begin, Digesting, FORMAT, MEMBER_BYTES, SEAL, hex},
     checkpoint, dir,
+    dropping::{self, Dropped, MARK},
     ledger::{Ledger, LedgerError},
     mend,
     month::{JOURNAL, TRAIL},
@@ -118,6 +119,14 @@ fn take_member(
         let mut state = Vec::new();
         source.read_to_end(&mut state).map_err(|error| bad(error.to_string()))?;
         return checkpoint::write(draft, seq, &state).map_err(|error| BackupError::Io { path, error });
+    }
+    if let Some(month) = name.strip_prefix(JOURNAL).ok().and_then(Path::to_str).and_then(|name| name.strip_suffix(MARK)) {
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
+        let dropped = Dropped::from_bytes(&bytes).filter(|dropped| dropped.month.to_string() == month);
+        let dropped = dropped.ok_or_else(|| bad("is no mark of a month that was given back".into()))?;
+        let marked = dir::make(&draft.join(JOURNAL)).and_then(|()| dropping::mark(draft, &dropped));
+        return marked.map_err(|error| BackupError::Io { path, error });
     }
     let Some(folder) = path.parent().filter(|_| name.starts_with(JOURNAL) && length <= 2 * MEMBER_BYTES as u64) else {
         return Err(bad("is not ours".into()));

@@ -10,6 +10,8 @@ use crate::fault::{Fault, Faults};
 
 use super::{
     Month, Seq, checkpoint,
+    dropping::{self, Mark},
+    filed,
     inspect::{inspect, open_trail},
     ledger::{Ledger, LedgerError},
     lock::{DirLock, LockError},
@@ -43,6 +45,17 @@ pub struct MonthReport {
     pub trail_frames: u64,
     /// Numbers without an entry: lost in damage that was repaired, or never acknowledged.
     pub holes: u64,
+    /// Its space was given back: only the trail is left of it.
+    pub given_back: bool,
+}
+
+/// What is filed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FiledReport {
+    pub pieces: u64,
+    /// What they hold, before it was packed.
+    pub bytes: u64,
+    pub disk_bytes: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -52,6 +65,7 @@ pub struct VerifyReport {
     pub months: Vec<MonthReport>,
     /// Numbers of the checkpoints that are whole, newest first.
     pub checkpoints: Vec<u64>,
+    pub filed: FiledReport,
     pub faults: Vec<Fault>,
     /// Harmless traces of a crash; the next opening takes them away.
     pub notes: Vec<String>,
@@ -65,6 +79,10 @@ pub struct MonthStats {
     pub disk_bytes: u64,
     pub trail_frames: u64,
     pub trail_bytes: u64,
+    /// Its space was given back: only the trail is left of it.
+    pub given_back: bool,
+    /// Whole checkpoints that reach to its end; two must, before it can be given back.
+    pub covers: usize,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -73,6 +91,7 @@ pub struct Stats {
     pub months: Vec<MonthStats>,
     pub checkpoint: Option<u64>,
     pub checkpoint_bytes: u64,
+    pub filed_bytes: u64,
     /// Entries that a start would replay.
     pub entries_since_checkpoint: u64,
     pub disk_bytes: u64,
@@ -99,9 +118,17 @@ pub(super) fn verify_unlocked(data: &Path) -> Result<VerifyReport, ReadError> {
     let mut report = VerifyReport::default();
     let mut faults = Faults::default();
     let mut previous: Option<(Option<Link>, u64)> = None;
+    let mut given_back = 0;
     for month in months(data)? {
         let place = format!("trail/{month}.log");
         let trail = open_trail(&month.trail_path(data), &place, &mut faults).map_err(|error| ReadError::Io { place, error })?;
+        let mark = read_mark(data, month)?;
+        if !matches!(mark, Mark::None) {
+            let (link, next) = verify_dropped(month, &mark, previous, trail.as_ref(), &mut report, &mut faults);
+            given_back = next - 1;
+            previous = Some((link, next));
+            continue;
+        }
         let next = verify_month(data, month, previous, trail.as_ref(), &mut report, &mut faults)?;
         previous = Some((trail.as_ref().map(TrailRead::link), next));
     }
@@ -114,6 +141,15 @@ pub(super) fn verify_unlocked(data: &Path) -> Result<VerifyReport, ReadError> {
             Err(error) => faults.add(place, "bad-checkpoint", error.to_string()),
         }
     }
+    if given_back > 0 && !report.checkpoints.iter().any(|seq| *seq >= given_back) {
+        faults.add(
+            checkpoint::FOLDER,
+            "not-covered",
+            format!("no whole checkpoint holds the entries up to {given_back}, which were given back"),
+        );
+    }
+    let filed_error = |error| ReadError::Io { place: filed::FOLDER.into(), error };
+    report.filed = filed::verify(data, &mut faults).map_err(filed_error)?;
     report.ok = faults.is_empty();
     report.faults = faults.into_list();
     Ok(report)
@@ -168,23 +204,74 @@ fn verify_month(
     }
     let trail_frames = trail.map_or(0, |trail| trail.frames.len() as u64);
     let (entries, entry_bytes, holes) = (found.entries, found.entry_bytes, found.holes);
-    report.months.push(MonthReport { month: month.to_string(), first, last: found.next - 1, entries, entry_bytes, trail_frames, holes });
+    let last = found.next - 1;
+    report.months.push(MonthReport { month: month.to_string(), first, last, entries, entry_bytes, trail_frames, holes, given_back: false });
     Ok(found.next)
+}
+
+/// Checks a month that was given back: its trail must still be what its mark says. The link and the number that the next begins with.
+fn verify_dropped(
+    month: Month,
+    mark: &Mark,
+    previous: Option<(Option<Link>, u64)>,
+    trail: Option<&TrailRead>,
+    report: &mut VerifyReport,
+    faults: &mut Faults,
+) -> (Option<Link>, u64) {
+    let (place, trail_place) = (format!("journal/{month}"), format!("trail/{month}.log"));
+    let Mark::Whole(dropped) = mark else {
+        faults.add(place, "bad-mark", "the mark of a month that was given back is damaged");
+        let link = trail.map(TrailRead::link);
+        return (link, trail.and_then(|trail| trail.frames.last()).map_or(1, |frame| frame.seq + 1));
+    };
+    match trail {
+        Some(trail) if trail.ending == Ending::Whole && trail.link() == dropped.link => {}
+        Some(_) => faults.add(trail_place.as_str(), "trail-changed", "the trail is not the one that its month was given back with"),
+        None => faults.add(trail_place.as_str(), "trail-missing", "the trail of a month that was given back is not there"),
+    }
+    let before = trail.map(|trail| trail.header.before);
+    if let Some((Some(link), next)) = previous {
+        if before.is_some_and(|before| before != link.hash) {
+            faults.add(trail_place.as_str(), "chain-broken", "the trail is not chained to that of the month before");
+        }
+        if next != dropped.start {
+            faults.add(
+                place.as_str(),
+                "sequence-gap",
+                format!("the month began with entry {}, the one before ends before {next}", dropped.start),
+            );
+        }
+    }
+    let trail_frames = trail.map_or(0, |trail| trail.frames.len() as u64);
+    let (first, last) = (dropped.start, dropped.next - 1);
+    let (entries, entry_bytes, holes) = (0, 0, 0);
+    report.months.push(MonthReport { month: month.to_string(), first, last, entries, entry_bytes, trail_frames, holes, given_back: true });
+    (Some(dropped.link), dropped.next)
+}
+
+fn read_mark(data: &Path, month: Month) -> Result<Mark, ReadError> {
+    dropping::read_mark(data, month).map_err(|error| ReadError::Io { place: format!("journal/{month}{}", dropping::MARK), error })
 }
 
 /// How large a stopped store is, and in which parts.
 pub fn stats(data: &Path) -> Result<Stats, ReadError> {
     let _lock = lock_existing(data)?;
     let mut stats = Stats::default();
+    let checkpoints = checkpoint::list(data).map_err(|error| ReadError::Io { place: checkpoint::FOLDER.into(), error })?;
     for month in months(data)? {
         let place = format!("journal/{month}");
         let mut entry = MonthStats { month: month.to_string(), ..MonthStats::default() };
-        scan_month(data, month, |seq, bytes| {
-            entry.entries += 1;
-            entry.entry_bytes += bytes.len() as u64;
-            stats.last = seq.0;
-            Ok(())
-        })?;
+        match read_mark(data, month)? {
+            Mark::None => scan_month(data, month, |seq, bytes| {
+                entry.entries += 1;
+                entry.entry_bytes += bytes.len() as u64;
+                stats.last = seq.0;
+                Ok(())
+            })?,
+            Mark::Whole(dropped) => (entry.given_back, stats.last) = (true, dropped.next - 1),
+            Mark::Damaged => entry.given_back = true,
+        }
+        entry.covers = checkpoints.iter().filter(|seq| **seq >= stats.last).count();
         let io = |error| ReadError::Io { place: place.clone(), error };
         entry.disk_bytes = size_of(&month.journal_path(data)).map_err(io)?;
         entry.trail_bytes = fs::metadata(month.trail_path(data)).map_or(0, |metadata| metadata.len());
@@ -193,7 +280,8 @@ pub fn stats(data: &Path) -> Result<Stats, ReadError> {
         stats.months.push(entry);
     }
     let io = |error| ReadError::Io { place: data.display().to_string(), error };
-    stats.checkpoint = checkpoint::list(data).map_err(io)?.first().copied();
+    stats.checkpoint = checkpoints.first().copied();
+    stats.filed_bytes = size_of(&data.join(filed::FOLDER)).map_err(io)?;
     stats.checkpoint_bytes = size_of(&data.join(checkpoint::FOLDER)).map_err(io)?;
     stats.entries_since_checkpoint = stats.last.saturating_sub(stats.checkpoint.unwrap_or(0));
     stats.disk_bytes = size_of(data).map_err(io)?;
@@ -201,13 +289,51 @@ pub fn stats(data: &Path) -> Result<Stats, ReadError> {
     Ok(stats)
 }
 
-/// Hands over every entry of a stopped store, in order; ends at the first damage or refusal.
-pub fn read_all(data: &Path, mut sink: impl FnMut(Seq, &[u8]) -> Result<(), String>) -> Result<(), ReadError> {
+/// Where reading a whole store begins.
+pub enum Beginning {
+    /// With the first entry.
+    First,
+    /// With a checkpoint, because months before its number were given back.
+    Checkpoint(Seq, Vec<u8>),
+    /// In the middle: months up to this number were given back, and no whole checkpoint holds them.
+    Late(Seq),
+}
+
+/// Hands over a whole stopped store: where it begins, then every entry after that, in order; ends at the first damage or refusal.
+pub fn read_all(
+    data: &Path,
+    begin: impl FnOnce(Beginning) -> Result<(), String>,
+    mut sink: impl FnMut(Seq, &[u8]) -> Result<(), String>,
+) -> Result<(), ReadError> {
     let _lock = lock_existing(data)?;
+    let (mut kept, mut given_back) = (Vec::new(), 0);
     for month in months(data)? {
-        scan_month(data, month, &mut sink)?;
+        match read_mark(data, month)? {
+            Mark::None => kept.push(month),
+            Mark::Whole(dropped) => given_back = dropped.next - 1,
+            Mark::Damaged => return Err(ReadError::Damaged { place: format!("journal/{month}"), why: "its mark is damaged".into() }),
+        }
+    }
+    let beginning = beginning(data, Seq(given_back))?;
+    let after = match &beginning {
+        Beginning::First => 0,
+        Beginning::Checkpoint(seq, _) | Beginning::Late(seq) => seq.0,
+    };
+    begin(beginning).map_err(|why| ReadError::Refused { seq: Seq(after), why })?;
+    for month in kept {
+        scan_month(data, month, |seq, bytes| if seq.0 > after { sink(seq, bytes) } else { Ok(()) })?;
     }
     Ok(())
+}
+
+/// The oldest checkpoint that holds what was given back: the more entries are read after it, the more is looked at.
+fn beginning(data: &Path, given_back: Seq) -> Result<Beginning, ReadError> {
+    if given_back == Seq(0) {
+        return Ok(Beginning::First);
+    }
+    let listed = checkpoint::list(data).map_err(|error| ReadError::Io { place: checkpoint::FOLDER.into(), error })?;
+    let whole = listed.into_iter().rev().filter(|seq| *seq >= given_back.0).find_map(|seq| Some((seq, checkpoint::read(data, seq).ok()?)));
+    Ok(whole.map_or(Beginning::Late(given_back), |(seq, state)| Beginning::Checkpoint(Seq(seq), state)))
 }
 
 fn scan_month(data: &Path, month: Month, mut sink: impl FnMut(Seq, &[u8]) -> Result<(), String>) -> Result<(), ReadError> {

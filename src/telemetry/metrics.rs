@@ -60,11 +60,23 @@ impl Name {
 
 static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
+/// Seconds of a request, from what a phone does not notice to the longest that one may take.
+const SECONDS: [f64; 10] = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 20.0, 60.0, 120.0];
+
 /// Installs the recorder; a second call keeps the first.
 pub fn install() {
     HANDLE.get_or_init(|| {
-        PrometheusBuilder::new().install_recorder().map_err(|error| tracing::warn!(%error, "metrics are not recorded")).ok()
+        let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
+        let installed = builder.and_then(PrometheusBuilder::install_recorder);
+        installed.map_err(|error| tracing::warn!(%error, "metrics are not recorded")).ok()
     });
+}
+
+/// Sorts what was timed into its buckets; until then each time is kept by itself, and where nobody reads the metrics that would go on for ever.
+pub fn tidy() {
+    if let Some(handle) = HANDLE.get().and_then(Option::as_ref) {
+        handle.run_upkeep();
+    }
 }
 
 /// The page that Prometheus reads.

@@ -3,6 +3,7 @@
 mod config;
 mod config_examples;
 mod feed_kit;
+mod filed;
 mod hostile;
 mod http;
 mod http_access;
@@ -25,6 +26,7 @@ mod inlet_folder;
 mod inlet_wis2;
 mod kit;
 mod lifecycle;
+mod months;
 mod relay;
 mod relay_kit;
 mod walls;

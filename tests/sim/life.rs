@@ -157,12 +157,11 @@ impl Run {
             left = end => left,
             () = self.all_of_it(&gateway) => Left::Done,
         };
-        if left != Left::Crashed {
-            if let Err(why) = gateway.stop(GRACE).await {
-                if self.world.has_room() {
-                    self.world.fault(format!("did not stop well: {why}"));
-                }
-            }
+        if left != Left::Crashed
+            && let Err(why) = gateway.stop(GRACE).await
+            && self.world.has_room()
+        {
+            self.world.fault(format!("did not stop well: {why}"));
         }
         judge::before_closing(&self.world, &gateway, left == Left::Crashed);
         left

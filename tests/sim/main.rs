@@ -1,5 +1,5 @@
 //! Deterministic simulation: the engine over a real store against scripted far ends, on paused time, from a seed.
-//! `LASTMILE_SIM_SEEDS=5000` runs so many seeds, `LASTMILE_SIM_SEED=17` that one again and prints what happened.
+//! `LASTMILE_SIM_SEEDS=5000` runs so many seeds (from `LASTMILE_SIM_FROM` on), `LASTMILE_SIM_SEED=17` that one again and prints what happened.
 
 mod clock;
 mod county;
@@ -27,7 +27,8 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn whatever_happens_the_invariants_hold() {
     let one = number("LASTMILE_SIM_SEED");
-    let seeds = one.map_or(0..number("LASTMILE_SIM_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
+    let from = number("LASTMILE_SIM_FROM").unwrap_or(0);
+    let seeds = one.map_or(from..from + number("LASTMILE_SIM_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
     let (mut lives, mut messages, mut failed) = (0, 0, Vec::new());
     for seed in seeds.clone() {
         match catch_unwind(AssertUnwindSafe(|| life::run(seed))) {

@@ -1,6 +1,8 @@
 //! Owns the page of one alert: how far it has come, who has not answered, where nobody was reached, what duty can do about it.
 //! Invariant: the page as sent is complete without a script; what the script renews is made by the same template.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::{
     extract::{Path, Query, State},
@@ -104,13 +106,14 @@ fn area_shown(edge: &Edge, caller: &Caller, words: &std::collections::HashMap<St
     if caller.may_see(asked) { Ok(asked) } else { Err(Problem::forbidden(format!("{asked} is outside the areas of this account"))) }
 }
 
-fn live(edge: &Edge, caller: &Caller, shelf: &Shelf, area: AreaCode, language: Language) -> String {
+async fn live(edge: &Edge, caller: &Caller, shelf: &Arc<Shelf>, area: AreaCode, language: Language) -> Result<String, Problem> {
+    let details = edge.gateway.details(shelf).await?;
     let snapshot = edge.gateway.snapshot();
     let name = |code: AreaCode| snapshot.areas().name(code).map_or_else(|| code.to_string(), str::to_owned);
-    let coverage = edge.gateway.coverage(shelf, Some(area), None);
+    let coverage = edge.gateway.coverage(&details, Some(area), None);
     let alert = edge.gateway.view(shelf, false);
     let sees_phones = caller.may(Action::SeePhones);
-    let calls = edge.gateway.calls(shelf, Some(area), sees_phones);
+    let calls = edge.gateway.calls(&details, Some(area), sees_phones);
     let more_calls = calls.len().saturating_sub(CALLS_SHOWN);
     let is_under_way = matches!(alert.state, "held" | "released" | "dispatching" | "completed");
     let may_decide = alerts::is_all_of(caller, shelf);
@@ -137,7 +140,7 @@ fn live(edge: &Edge, caller: &Caller, shelf: &Shelf, area: AreaCode, language: L
         alert,
         coverage,
     };
-    rendered(&live)
+    Ok(rendered(&live))
 }
 
 pub(in crate::http) async fn alert(
@@ -160,7 +163,7 @@ pub(in crate::http) async fn alert(
         headline: &shelf.alert.headline,
         area,
         areas: caller.areas.iter().map(named).collect(),
-        live: live(&edge, &caller, &shelf, area, language),
+        live: live(&edge, &caller, &shelf, area, language).await?,
     };
     Ok(Html(rendered(&page)).into_response())
 }
@@ -176,5 +179,5 @@ pub(in crate::http) async fn alert_live(
     may_look(&caller)?;
     let shelf = alerts::find(&edge, &caller, &id)?;
     let area = area_shown(&edge, &caller, &words)?;
-    Ok(Html(live(&edge, &caller, &shelf, area, Language::of(&words, &headers))).into_response())
+    Ok(Html(live(&edge, &caller, &shelf, area, Language::of(&words, &headers)).await?).into_response())
 }

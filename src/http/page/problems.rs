@@ -18,6 +18,16 @@ type Words = (&'static str, [&'static str; 2], [&'static str; 2]);
 
 const WORDS: &[Words] = &[
     (
+        "alert-filed",
+        ["预警已归档", "预警早已结束并归档，不能再登记叫应。"],
+        ["The alert is filed", "It has long been over and was filed: calls of it are not recorded any more."],
+    ),
+    (
+        "alert-over",
+        ["预警早已结束", "您的回复已保存，但不会再有人处理。如需帮助，请拨打110、119或120。"],
+        ["The warning is over", "Your answer was kept, but nobody acts on it any more. In need call 110, 119 or 120."],
+    ),
+    (
         "area-not-allowed",
         ["来源无权对该区域发布", "预警内容无误，但所列区域（含多边形和圆所覆盖的乡镇、村）超出此来源的权限；请缩小区域或由有权单位发布。"],
         [
@@ -57,6 +67,14 @@ const WORDS: &[Words] = &[
     ),
     ("failed", ["网关出错", "操作没有完成，请告知管理员查看日志。"], ["The gateway failed", "Ask the administrator to look into the log."]),
     (
+        "filed-unreadable",
+        ["归档的明细无法读取", "归档文件缺失或损坏，请管理员从备份中恢复该文件。预警本身和汇总数字不受影响。"],
+        [
+            "What is filed cannot be read",
+            "The file is missing or damaged: the administrator can put it back from a backup. The alert itself and its totals are not touched.",
+        ],
+    ),
+    (
         "forbidden",
         ["没有权限", "此账号的角色或辖区不允许这项操作。"],
         ["Not allowed", "The role, the source or the area of this account does not allow it."],
@@ -85,6 +103,14 @@ const WORDS: &[Words] = &[
         "method-not-allowed",
         ["此地址不支持这种操作", "请从首页重新进入。"],
         ["Not this method", "The Allow header names the methods of the address."],
+    ),
+    (
+        "month-kept",
+        ["该月数据仍需保留", "该月的日志仍有未归档的预警，或尚未满足清理条件；原因见说明，稍后再试。"],
+        [
+            "The month is kept",
+            "Alerts of it are not filed yet, or something else still needs its journal: the detail says what. Try again later.",
+        ],
     ),
     ("no-backup", ["无法备份", "磁盘空间可能不足，请看日志。"], ["No backup", "There may be no room on the disk; the log says why."]),
     (

@@ -1,15 +1,14 @@
 //! Owns the report as CSV: one row a delivery, for an office's own tables.
 //! Invariant: what stands in a cell is never a formula of a spreadsheet program.
 
-use super::rows;
-use crate::{access::Caller, delivery::ledger::Shelf, engine::look::DeliveryRow, http::Edge, time::Timestamp};
+use crate::{engine::look::DeliveryRow, time::Timestamp};
 
 /// With the byte order mark that spreadsheet programs want.
-pub(super) fn csv(edge: &Edge, shelf: &Shelf, caller: &Caller) -> String {
+pub(super) fn csv(rows: impl Iterator<Item = DeliveryRow>) -> String {
     let mut out = String::from(
         "\u{feff}delivery,area,role,recipient,name,phone,channel,state,attempts,reason,accepted_at,delivered_at,answered_at\r\n",
     );
-    for row in rows(edge, shelf, caller) {
+    for row in rows {
         out.push_str(&cells(row).map(|cell| cell_of(&cell)).join(","));
         out.push_str("\r\n");
     }

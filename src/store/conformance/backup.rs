@@ -67,13 +67,17 @@ fn a_stopped_store_can_be_read_and_measured() {
     let data = tempfile::tempdir().expect("temporary directory");
     let entries = closed_store(data.path());
     let mut read = BTreeMap::new();
-    read_all(data.path(), |seq, bytes| {
-        read.insert(seq.0, bytes.to_vec());
-        Ok(())
-    })
+    read_all(
+        data.path(),
+        |_| Ok(()),
+        |seq, bytes| {
+            read.insert(seq.0, bytes.to_vec());
+            Ok(())
+        },
+    )
     .expect("read");
     assert_eq!(read, entries);
-    let refused = read_all(data.path(), |_, _| Err("enough".into()));
+    let refused = read_all(data.path(), |_| Ok(()), |_, _| Err("enough".into()));
     assert!(matches!(refused, Err(ReadError::Refused { seq: Seq(1), .. })));
     let stats = stats(data.path()).expect("stats");
     assert_eq!((stats.last, stats.checkpoint, stats.entries_since_checkpoint), (60, Some(60), 0));

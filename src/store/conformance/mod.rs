@@ -5,6 +5,7 @@
 mod backup;
 mod crash;
 mod damage;
+mod months;
 mod space;
 
 use std::{

@@ -79,6 +79,10 @@ pub(crate) fn everyone_told(world: &World, gateway: &Gateway, shelf: &Shelf) {
     // From the newest link back: whoever was told that it was over for them by a later link is out of it.
     while let Some(before) = next.and_then(|no| gateway.ledger().get(no)) {
         let book = before.read();
+        if book.timeline.released.is_none() {
+            // Ended before it was released, it told nobody and took nobody's place.
+            return;
+        }
         let (heard, over) = heard(world, &before, &book);
         for person in heard {
             if !owed.contains(&person) {
@@ -105,7 +109,7 @@ fn heard(world: &World, shelf: &Shelf, book: &Book) -> (BTreeSet<Person>, BTreeS
         let id = DeliveryId { alert: shelf.no, index };
         if matches!(book.leg_of(index).occasion, Occasion::Gone | Occasion::AllClear) {
             // Tried in vain is tried: far ends may refuse a number for good, or say that the person wants no messages.
-            if got.contains(&id) || book.word(slot.word) != "" {
+            if got.contains(&id) || !book.word(slot.word).is_empty() {
                 over.insert(person);
             }
         } else if got.contains(&id) && !is_taken_back(world, id, slot) {

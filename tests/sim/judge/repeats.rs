@@ -55,10 +55,10 @@ fn why(world: &World, script: &Script, first: &Take, second: &Take) -> Why {
         Proof::Report { within } => within,
         Proof::AcceptedOnly | Proof::AcceptedIsDelivered => Duration::MAX,
     };
-    if !first.plain || memory.in_doubt.contains(&(first.life, first.id)) {
-        Why::InDoubt
-    } else if failed_later || (is_device && second.told.since(first.told) >= patience) {
+    if failed_later || (is_device && second.told.since(first.told) >= patience) {
         Why::Asked
+    } else if !first.plain || memory.in_doubt.contains(&(first.life, first.id)) {
+        Why::InDoubt
     } else {
         Why::Nothing
     }
