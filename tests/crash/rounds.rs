@@ -4,6 +4,7 @@
 mod judge;
 
 use std::{
+    cell::RefCell,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -95,6 +96,18 @@ async fn many_kills_lose_nothing_that_was_promised() {
 
 pub(crate) fn rounds(name: &str, otherwise: usize) -> usize {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// What was seen last of an alert, shown when it is not what is waited for.
+#[derive(Default)]
+struct LastView(RefCell<Option<Value>>);
+
+impl Drop for LastView {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the last view: {:#?}", self.0.borrow());
+        }
+    }
 }
 
 impl Loss {
@@ -285,9 +298,11 @@ impl Run {
     /// Until nothing is owed any more, and the far end has no report left to bring.
     async fn settle(&self, from: usize) {
         for told in &self.told[from..] {
-            let path = format!("/v1/alerts/{}", told.id);
+            let (path, last) = (format!("/v1/alerts/{}", told.id), LastView::default());
             until("all deliveries are settled", DEADLINE, async || {
-                let Some(view) = self.gateway.try_get(&self.duty, &path).await else { return false };
+                let view = self.gateway.try_get(&self.duty, &path).await;
+                last.0.replace(view.clone());
+                let Some(view) = view else { return false };
                 let progress = &view["progress"];
                 let is_planned = number(progress, "deliveries") > 0 || told.document["msgType"] != "Alert" || told.ended_ms.is_some();
                 is_planned && number(progress, "queued") == 0 && number(progress, "in_flight") == 0

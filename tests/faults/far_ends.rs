@@ -134,6 +134,26 @@ async fn an_account_that_is_forbidden_passes_its_deliveries_on_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_is_refused_is_asked_once_by_nobody_else_and_again_never() {
+    let (home, first, second) = (TempDir::new().unwrap(), Moody::start().await, Moody::start().await);
+    let table = "error = { classes = { NO = \"reject\" } }\n";
+    let gateway = started(&home, account("first", &first, 1) + table + &account("second", &second, 2), SMS).await;
+    first.is(Mood::Refuses(200, None));
+    let alert = gateway.accepted(1).await;
+    until("every delivery is closed", DEADLINE, async || {
+        let progress = gateway.json(&format!("{alert}/coverage")).await["progress"].clone();
+        progress["deliveries"].as_u64() > Some(0) && progress["failed"] == progress["deliveries"]
+    })
+    .await;
+    let rows = gateway.deliveries(&alert).await;
+    assert!(rows.iter().all(|row| row["reason"].as_str().is_some_and(|reason| !reason.is_empty())), "closed without a reason: {rows:#?}");
+    assert_eq!((first.requests(), second.requests()), (rows.len(), 0));
+    // Wrong numbers say nothing about the account.
+    assert_eq!(gateway.alarms("account-parked").await, 0);
+    gateway.stop_and_verify(&home.path().join("data")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_is_stuck_does_not_hold_up_another_route() {
     let (home, far) = (TempDir::new().unwrap(), Moody::start().await);
     let mails = home.path().join("mails");
