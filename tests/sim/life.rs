@@ -63,10 +63,14 @@ pub(crate) struct Outcome {
     pub(crate) messages: usize,
 }
 
-/// One run of a seed, from the first start to the last look into the store.
+/// One run of a seed.
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut dice = StdRng::seed_from_u64(seed);
-    let script = Script::draw(&mut dice);
+    run_script(seed, Script::draw(&mut dice), |_, _, _| {})
+}
+
+/// From the first start to the last look into the store, at which more may be asked.
+pub(crate) fn run_script(seed: u64, script: Script, ask: impl FnOnce(&World, &Gateway, &Script)) -> Outcome {
     let mut run = Run::new(seed, script);
     loop {
         let left = run.live();
@@ -81,6 +85,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
             run.world.clock.begin_life(Duration::ZERO);
             let gateway = run.open();
             judge::at_the_end(&run.world, &gateway, &run.script);
+            ask(&run.world, &gateway, &run.script);
         });
         judge::store(&run.world, &run.data());
     }

@@ -10,6 +10,7 @@ mod letters;
 mod life;
 mod oracle;
 mod posts;
+mod scenes;
 mod script;
 mod world;
 

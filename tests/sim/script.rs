@@ -70,10 +70,19 @@ pub(crate) struct Script {
 const NEARLY_FULL: u64 = 48 << 20;
 /// Nothing is kept, and the store can just be opened.
 const FULL: u64 = 20 << 20;
+const NOON: &str = "2026-07-23T12:00:00+08:00";
 const STEPS_MS: u64 = 150_000;
 const LEVELS: [&str; 4] = ["red", "orange", "yellow", "blue"];
 
 impl Script {
+    /// Far ends that do as they should, and so many steps.
+    pub(crate) fn calm(dice: &mut StdRng, steps: Vec<(u64, Step)>) -> Self {
+        let mut all: Vec<(u64, Step)> = (0..accounts(dice).len()).map(|account| (0, Step::Mood { account, mood: Mood::Well })).collect();
+        all.extend(steps);
+        all.sort_by_key(|&(at_ms, _)| at_ms);
+        Self { steps: all, endings: Vec::new(), start: NOON.parse().expect("a time"), ..Self::draw(dice) }
+    }
+
     pub(crate) fn draw(dice: &mut StdRng) -> Self {
         let accounts = accounts(dice);
         let count = dice.random_range(8..22);
@@ -89,7 +98,7 @@ impl Script {
         // Some runs go over the end of a month.
         let until_midnight = Duration::from_secs(dice.random_range(5..120));
         let month_end: Timestamp = "2026-07-31T23:59:59+00:00".parse().expect("a time");
-        let noon: Timestamp = "2026-07-23T12:00:00+08:00".parse().expect("a time");
+        let noon: Timestamp = NOON.parse().expect("a time");
         let start = if dice.random_bool(0.1) { month_end.minus(until_midnight) } else { noon };
         let linger = if dice.random_bool(0.4) { Duration::ZERO } else { Duration::from_millis(dice.random_range(1..30)) };
         Self { start, steps, endings, accounts, linger, checkpoint_after_bytes: dice.random_range(2_000..40_000) }

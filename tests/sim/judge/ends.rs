@@ -75,6 +75,11 @@ pub(crate) fn everyone_told(world: &World, gateway: &Gateway, shelf: &Shelf) {
         }
         (everyone(&book), book.accepted.target)
     };
+    let target = chain.and_then(|no| gateway.ledger().get(no));
+    if target.is_some_and(|target| target.read().timeline.released.is_none()) && shelf.alert.msg_type == MsgType::Cancel && !owed.is_empty()
+    {
+        world.fault(format!("alert {} says it is over, and what it ends was never out", shelf.no.0));
+    }
     let mut next = chain;
     // From the newest link back: whoever was told that it was over for them by a later link is out of it.
     while let Some(before) = next.and_then(|no| gateway.ledger().get(no)) {
