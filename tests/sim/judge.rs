@@ -49,7 +49,7 @@ pub(crate) fn at_the_end(world: &World, gateway: &Gateway, script: &Script) {
     for shelf in gateway.ledger().newest_first().into_iter().rev() {
         closed_with_reason(world, gateway, &shelf);
         ends::planned_once(world, &shelf);
-        ends::calls(world, gateway, &shelf);
+        ends::calls(world, gateway, &shelf, script);
         ends::everyone_told(world, gateway, &shelf);
         evidence::of_book(world, &shelf, script);
         repeats::of_book(world, &shelf, script);

@@ -261,6 +261,16 @@ impl Run {
                 let number = compose(world, wish, Some((of, if update { "Update" } else { "Cancel" })));
                 tokio::spawn(post(Arc::clone(world), number));
             }
+            Step::Early { wish, update, ahead_ms } => {
+                let first = compose(world, wish, None);
+                let change = compose(world, wish, Some((first, if update { "Update" } else { "Cancel" })));
+                tokio::spawn(post(Arc::clone(world), change));
+                let late = Arc::clone(world);
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(ahead_ms)).await;
+                    post(late, first).await;
+                });
+            }
             Step::Again { of } if posts > 0 && world.memory().posts[of % posts].fate != PostFate::Asked => {
                 tokio::spawn(post(Arc::clone(world), of % posts));
             }

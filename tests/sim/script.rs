@@ -26,6 +26,12 @@ pub(crate) enum Step {
         update: bool,
         wish: Wish,
     },
+    /// An Update or Cancel that comes this long before what it refers to.
+    Early {
+        wish: Wish,
+        update: bool,
+        ahead_ms: u64,
+    },
     /// Posts the same document once more.
     Again {
         of: usize,
@@ -75,6 +81,11 @@ const STEPS_MS: u64 = 150_000;
 const LEVELS: [&str; 4] = ["red", "orange", "yellow", "blue"];
 
 impl Script {
+    /// Whether nothing in it stops the gateway, fills its disk or moves its clock.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.endings.is_empty() && !self.steps.iter().any(|(_, step)| matches!(step, Step::Disk { .. } | Step::Jump { .. }))
+    }
+
     /// Far ends that do as they should, and so many steps.
     pub(crate) fn calm(dice: &mut StdRng, steps: Vec<(u64, Step)>) -> Self {
         let mut all: Vec<(u64, Step)> = (0..accounts(dice).len()).map(|account| (0, Step::Mood { account, mood: Mood::Well })).collect();
@@ -117,7 +128,7 @@ fn ending(dice: &mut StdRng) -> Ending {
 fn one(dice: &mut StdRng, accounts: usize, at_ms: u64, steps: &mut Vec<(u64, Step)>) {
     let of = dice.random_range(0..1_000);
     let later = |dice: &mut StdRng, most: u64| at_ms + dice.random_range(500..most);
-    match dice.random_range(0..24) {
+    match dice.random_range(0..25) {
         0..7 => steps.push((at_ms, Step::Post(wish(dice)))),
         7..9 => steps.push((at_ms, Step::Change { of, update: true, wish: wish(dice) })),
         9..11 => steps.push((at_ms, Step::Change { of, update: false, wish: wish(dice) })),
@@ -138,6 +149,7 @@ fn one(dice: &mut StdRng, accounts: usize, at_ms: u64, steps: &mut Vec<(u64, Ste
             steps.push((later(dice, 30_000), Step::Disk { free: ROOMY }));
         }
         22 => steps.push((at_ms, Step::Jump { ms: dice.random_range(1_000..400_000) })),
+        23 => steps.push((at_ms, Step::Early { wish: wish(dice), update: dice.random_bool(0.6), ahead_ms: dice.random_range(1..9_000) })),
         _ => steps.push((at_ms, Step::Jump { ms: -dice.random_range(1_000..200_000) })),
     }
 }
