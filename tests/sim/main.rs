@@ -17,7 +17,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// As many as a busy core does in half a minute, unoptimised.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 110;
 /// Of a run that failed, so many of its last lines are shown.
 const LINES: usize = 120;
 

@@ -18,7 +18,7 @@ use crate::{
     world::{Handed, World},
 };
 
-const SEEDS: std::ops::Range<u64> = 0..12;
+const SEEDS: std::ops::Range<u64> = 0..8;
 /// Accounts of a script, by their places in it.
 const FIRST: usize = 0;
 const SECOND: usize = 1;

@@ -49,7 +49,7 @@ pub(crate) fn planned_once(world: &World, shelf: &Shelf) {
 pub(crate) fn calls(world: &World, gateway: &Gateway, shelf: &Shelf, script: &Script) {
     let book = shelf.read();
     // By the next look of a gateway that nothing hindered.
-    let prompt = if script.is_quiet() { Duration::from_secs(3) } else { Duration::MAX };
+    let prompt = if script.is_quiet() && !world.clock.has_jumped() { Duration::from_secs(3) } else { Duration::MAX };
     for call in &book.calls {
         let who = format!("call of recipient {} of alert {}", call.recipient, shelf.no.0);
         match &call.end {
