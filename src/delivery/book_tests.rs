@@ -326,3 +326,52 @@ fn a_plan_that_comes_behind_the_end_of_its_alert_owes_nothing() {
         assert_eq!(book.violations(), Vec::<String>::new());
     }
 }
+
+#[test]
+fn a_plan_that_comes_after_the_end_of_its_alert_owes_nothing() {
+    let mut book = blank();
+    book.cancel(after(2), "duty".into(), "over".into());
+    for part in [
+        PlanPart::Open { number: 0, at: after(5), purpose: Purpose::First },
+        run("510726102", RecipientKind::Person, "town_duty", 0..1, &[]),
+        PlanPart::Leg(Leg { route: "text/phone".into(), lane: Lane::Act, occasion: Occasion::Warning, recipients: vec![(0, 1)] }),
+        PlanPart::Calls(CallsDue { due: after(300_000), step: 0, recipients: vec![0], on_behalf: None }),
+        PlanPart::Seal { number: 0, recipients: 1, deliveries: 1 },
+    ] {
+        book.apply_plan(part).expect("a whole plan");
+    }
+    assert_eq!((book.open, book.slots[0].phase), (0, Phase::Cancelled));
+    assert!(!book.calls[0].is_open());
+    assert_eq!(book.violations(), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_in_flight_when_its_alert_ended_is_not_tried_again() {
+    let mut book = planned();
+    book.apply_lease(&Leased { alert: NO, at: after(6), account: "box".into(), ranges: vec![(0, 2)] });
+    book.supersede(after(7));
+    book.apply_facts(&facts(vec![(0, FactKind::Unknown, 5_000), (1, FactKind::Accepted, 9)]));
+    let phases: Vec<Phase> = book.slots[..2].iter().map(|slot| slot.phase).collect();
+    assert_eq!(phases, [Phase::Suppressed, Phase::AwaitingProof], "what a far end took still waits for its proof");
+    assert_eq!((book.slots[0].attempts(), book.repeated), (1, 1), "it may have come, so whoever it was for must hear the end");
+    assert_eq!(book.violations(), Vec::<String>::new());
+}
+
+#[test]
+fn an_answer_proves_the_message_that_came_and_not_the_one_that_is_only_tried() {
+    let mut book = planned();
+    let more = [
+        PlanPart::Open { number: 1, at: after(10), purpose: Purpose::Escalation },
+        PlanPart::Leg(Leg { route: "text/phone".into(), lane: Lane::Act, occasion: Occasion::OnBehalf, recipients: vec![(0, 1)] }),
+        PlanPart::Seal { number: 1, recipients: 15, deliveries: 17 },
+    ];
+    for part in more {
+        book.apply_plan(part).expect("a whole plan");
+    }
+    // The first is tried, the second has come.
+    book.apply_lease(&Leased { alert: NO, at: after(11), account: "text".into(), ranges: vec![(2, 1), (16, 1)] });
+    book.apply_facts(&facts(vec![(16, FactKind::Accepted, 12)]));
+    book.apply_answer(0, Answer { at: after(20), choice: Choice::Received, via: "text".into(), by: String::new(), note: String::new() });
+    assert!(book.slots[16].is_crowned() && !book.slots[2].is_crowned());
+    assert_eq!(book.slots[2].phase, Phase::InFlight);
+}

@@ -90,7 +90,8 @@ impl Furthest {
 pub struct Slot {
     pub recipient: u32,
     pub accepted: Moment,
-    /// When it is to be sent, while it is owed; once closed, when it was confirmed. What is confirmed is closed, so one field is enough.
+    /// When it is to be sent, while it is owed; since when its proof is awaited, while it is; once closed, when it was confirmed.
+    /// It is never in two of these at once, so one field is enough.
     due_or_delivered: Moment,
     pub phase: Phase,
     /// Times it was handed out, up to `ATTEMPTS_MAX`; the highest bit says that it was played (devices) or answered (people).
@@ -112,7 +113,17 @@ impl Slot {
 
     /// When it is to be sent; `NEVER` means at once, or not any more.
     pub fn due(&self) -> Moment {
-        if self.phase.is_open() { self.due_or_delivered } else { Moment::NEVER }
+        if self.phase == Phase::Pending { self.due_or_delivered } else { Moment::NEVER }
+    }
+
+    /// Since when the proof of the latest attempt is awaited: `accepted` keeps the first time that a far end took it.
+    pub fn awaited_since(&self) -> Moment {
+        match self.phase {
+            // A book of before this was kept has only the first.
+            Phase::AwaitingProof if self.due_or_delivered.is_set() => self.due_or_delivered,
+            Phase::AwaitingProof => self.accepted,
+            _ => Moment::NEVER,
+        }
     }
 
     /// When the far end confirmed it.
@@ -171,7 +182,7 @@ impl Slot {
                 if matches!(self.phase, Phase::Pending | Phase::InFlight) {
                     self.one_more_attempt();
                     self.phase = Phase::AwaitingProof;
-                    self.due_or_delivered = Moment::NEVER;
+                    self.due_or_delivered = Moment::after_ms(at_ms);
                 }
             }
             FactKind::Delivered => {
@@ -335,6 +346,21 @@ mod tests {
         assert_eq!((slot.attempts(), slot.is_crowned()), (ATTEMPTS_MAX, false));
         slot.apply(FactKind::Answered, 0, 9);
         assert_eq!((slot.attempts(), slot.is_crowned(), slot.delivered()), (ATTEMPTS_MAX, true, Moment::NEVER));
+    }
+
+    #[test]
+    fn each_attempt_has_its_own_wait_for_a_proof_and_evidence_keeps_the_first() {
+        let mut slot = Slot::default();
+        slot.lease(0);
+        slot.apply(FactKind::Accepted, 0, 40);
+        slot.apply(FactKind::Retry, 0, 9_000);
+        assert_eq!((slot.due(), slot.awaited_since()), (Moment::after_ms(9_000), Moment::NEVER));
+        slot.lease(0);
+        assert_eq!(slot.due(), Moment::NEVER);
+        slot.apply(FactKind::Accepted, 0, 50_000);
+        assert_eq!((slot.accepted, slot.awaited_since()), (Moment::after_ms(40), Moment::after_ms(50_000)));
+        slot.apply(FactKind::Unproven, 0, 60_000);
+        assert_eq!((slot.delivered(), slot.is_reached()), (Moment::NEVER, false));
     }
 
     #[test]

@@ -154,12 +154,10 @@ fn late_ones(inner: &Inner, book: &Book, now: Timestamp) -> Vec<Late> {
         let route = &book.routes[usize::from(leg.route)].word;
         for index in leg.first..leg.first + leg.count {
             let slot = &book.slots[index as usize];
-            let Some(accepted_ms) = slot.accepted.ms().filter(|_| slot.phase == Phase::AwaitingProof) else { continue };
+            let Some(since_ms) = slot.awaited_since().ms() else { continue };
             let account = book.word(slot.account);
             let (within, is_device) = patience(inner, account);
-            // Each further attempt starts the wait anew; `accepted` keeps the first, so the schedule's delays are added.
-            let waited_since = accepted_ms.saturating_add(retried_ms(inner, account, slot.attempts(), within));
-            if now_ms.saturating_sub(waited_since) >= u32::try_from(within.as_millis()).unwrap_or(u32::MAX) && late.len() < FACTS_MAX {
+            if now_ms.saturating_sub(since_ms) >= u32::try_from(within.as_millis()).unwrap_or(u32::MAX) && late.len() < FACTS_MAX {
                 late.push(Late { index, account: account.to_owned(), route: route.clone(), is_device });
             }
         }
@@ -175,14 +173,6 @@ fn patience(inner: &Inner, account: &str) -> (Duration, bool) {
         Proof::Report { within } => (within, is_device),
         Proof::AcceptedOnly | Proof::AcceptedIsDelivered => (Duration::ZERO, is_device),
     }
-}
-
-fn retried_ms(inner: &Inner, account: &str, attempts: u8, within: Duration) -> u32 {
-    let Some(account) = inner.routes.account(account) else { return 0 };
-    let retries = usize::from(attempts.saturating_sub(1));
-    let delays: Duration = account.common.retry.iter().take(retries).sum();
-    let waits = within.saturating_mul(u32::try_from(retries).unwrap_or(u32::MAX));
-    u32::try_from((delays + waits).as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Those whom the first choice of channels has not reached are told by the second.

@@ -72,8 +72,10 @@ pub(crate) fn fallback(basis: &Basis<'_>, book: &Book) -> Plan {
         let owed: Vec<&str> = book.deliveries_of(number).map(|index| book.route_of(index).word.as_str()).collect();
         let ways: Vec<u16> =
             ways_among(&person, &draft.then).filter(|&route| !owed.contains(&draft.words[usize::from(route)].as_str())).collect();
+        // The same news as by the first choice: for whom it is over it is over by the second, too.
+        let occasion = book.deliveries_of(number).next().map_or(Occasion::Warning, |index| book.leg_of(index).occasion);
         for route in ways {
-            draft.owe(route, lane_of(person.role()), Occasion::Warning, number);
+            draft.owe(route, lane_of(person.role()), occasion, number);
         }
     }
     draft.finish(book.plans, Purpose::Fallback)

@@ -94,3 +94,91 @@ impl ToldBefore {
 fn key_of(book: &Book, recipient: u32) -> Key {
     (book.place_of(recipient).kind, book.recipients[recipient as usize].key)
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        alert::{AlertId, AlertNo},
+        delivery::{
+            event::{Accepted, Fact, FactKind, Facts, Leased},
+            plan::{Lane, Leg, PlanPart, Purpose, Run},
+        },
+        time::Timestamp,
+    };
+
+    const T0: Timestamp = Timestamp::from_ms(1_784_000_000_000);
+
+    /// Persons 10, 11 and 12 of a village are owed this by one route; what became of each.
+    fn book(occasion: Occasion, became: [Option<FactKind>; 3]) -> Book {
+        let accepted = Accepted {
+            alert: AlertNo(0),
+            id: AlertId(Uuid::from_u128(1)),
+            received: T0,
+            accepted: T0,
+            source: "met".into(),
+            by: "met".into(),
+            needs_approval: false,
+            format: "json".into(),
+            digest: String::new(),
+            document: serde_json::json!({"status": "Actual"}),
+            target: None,
+            doubts: Vec::new(),
+            notice_of: None,
+        };
+        let mut book = Book::new(accepted, T0);
+        let area = "510726102201".parse().expect("a code");
+        let run = Run { area, kind: RecipientKind::Person, role: "monitor".into(), keys: vec![10, 11, 12], unreachable: Vec::new() };
+        let parts = [
+            PlanPart::Open { number: 0, at: T0, purpose: Purpose::First },
+            PlanPart::Run(run),
+            PlanPart::Leg(Leg { route: "text/phone".into(), lane: Lane::Act, occasion, recipients: vec![(0, 3)] }),
+            PlanPart::Seal { number: 0, recipients: 3, deliveries: 3 },
+        ];
+        for part in parts {
+            book.apply_plan(part).expect("a sound plan");
+        }
+        let facts = (0_u32..).zip(became).filter_map(|(index, kind)| Some(Fact { index, kind: kind?, code: 0, at_ms: 9 }));
+        let list: Vec<Fact> = facts.collect();
+        let ranges = list.iter().map(|fact| (fact.index, 1)).collect();
+        book.apply_lease(&Leased { alert: AlertNo(0), at: T0, account: "text".into(), ranges });
+        book.apply_facts(&Facts { alert: AlertNo(0), base: T0, words: vec!["why".into()], list });
+        book.cancel(T0, "duty".into(), "over".into());
+        book
+    }
+
+    fn keys(told: &ToldBefore) -> Vec<u32> {
+        told.people.iter().map(|person| person.key).collect()
+    }
+
+    #[test]
+    fn an_all_clear_that_was_overtaken_reached_only_those_who_took_it() {
+        let taken = Some(FactKind::Accepted);
+        let mut told = ToldBefore::default();
+        // The first all-clear came to 10, was tried for 11, and was called off before 12.
+        told.add(&book(Occasion::AllClear, [taken, Some(FactKind::Retry), None]));
+        told.add(&book(Occasion::Warning, [taken, taken, taken]));
+        assert_eq!(keys(&told), [11, 12]);
+        assert_ne!(told.ways(RecipientKind::Person, 12), 0);
+        assert_eq!(told.ways(RecipientKind::Person, 10), 0);
+    }
+
+    #[test]
+    fn who_was_warned_again_after_it_was_over_is_told_of_the_end() {
+        let taken = Some(FactKind::Accepted);
+        let mut told = ToldBefore::default();
+        told.add(&book(Occasion::Warning, [taken, None, None]));
+        told.add(&book(Occasion::Gone, [taken, taken, None]));
+        told.add(&book(Occasion::Warning, [taken, taken, taken]));
+        assert_eq!(keys(&told), [10, 12]);
+    }
+
+    #[test]
+    fn what_failed_in_a_far_ends_hands_may_have_come() {
+        let mut told = ToldBefore::default();
+        told.add(&book(Occasion::Warning, [Some(FactKind::Failed), None, Some(FactKind::Unknown)]));
+        assert_eq!(keys(&told), [10, 12]);
+    }
+}

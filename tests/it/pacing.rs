@@ -71,7 +71,9 @@ async fn what_is_queued_when_an_alert_expires_never_leaves_and_says_why() {
     let taken = rig.far_end.taken().len();
     // Those at the far end's door got in; nobody else.
     assert!(taken <= 30 + CONCURRENCY, "{taken} left");
-    let progress = rig.gateway.coverage(&alert, None, None).progress;
+    let details = rig.gateway.details(&alert).await.expect("in memory");
+    let progress = rig.gateway.coverage(&details, None, None).progress;
+    drop(details);
     let ended = u64::from(progress.accepted) + u64::from(progress.expired);
     assert_eq!((ended, u64::from(progress.accepted)), (u64::from(progress.deliveries), taken as u64), "{progress:?}");
     assert!(alert.read().violations().is_empty(), "{:?}", alert.read().violations());
@@ -150,7 +152,9 @@ async fn judge_cancelled(rig: &Rig, alert: AlertNo, cancel: AlertNo, taken_befor
     assert!(told.len() <= taken_before + CONCURRENCY, "{} left, {taken_before} of them before the Cancel", told.len());
     let cleared = rig.far_end.told(cancel.no);
     assert!(told.iter().all(|to| cleared.binary_search(to).is_ok()), "somebody was told and has not heard the end");
-    let progress = rig.gateway.coverage(&alert, None, None).progress;
+    let details = rig.gateway.details(&alert).await.expect("in memory");
+    let progress = rig.gateway.coverage(&details, None, None).progress;
+    drop(details);
     assert_eq!(progress.deliveries, progress.accepted + progress.cancelled, "{progress:?}");
     for shelf in [alert, cancel] {
         assert!(shelf.read().violations().is_empty(), "{:?}", shelf.read().violations());

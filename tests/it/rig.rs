@@ -264,6 +264,8 @@ fn open(home: &Path, households: u32, far_end: &Arc<FarEnd>, clock: &Arc<JumpyCl
         tokens: AnswerTokens::new([7; 32]),
         drill_households: false,
         seed: 7,
+        keep_open: Duration::from_secs(7 * 24 * 3_600),
+        keep_months: 0,
         journal: Options::default(),
     };
     std::fs::create_dir_all(home.join("data")).expect("a folder");

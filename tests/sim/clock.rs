@@ -51,6 +51,10 @@ impl SimClock {
         self.hands().jumped_ms += ms;
     }
 
+    pub(crate) fn has_jumped(&self) -> bool {
+        self.hands().jumped_ms != 0
+    }
+
     fn hands(&self) -> MutexGuard<'_, Hands> {
         self.0.lock().expect("no code panics while it holds the clock")
     }

@@ -86,7 +86,7 @@ impl FarEnd {
             }
             let mut memory = self.world.memory();
             let (at_ms, life) = (self.world.clock.elapsed_ms(), memory.life);
-            memory.handed.push(Handed { at_ms, life, account: self.number, leads: std::ptr::eq(message, &batch[0]) });
+            memory.handed.push(Handed { at_ms, life, account: self.number, id: message.id, leads: std::ptr::eq(message, &batch[0]) });
         }
         let course = self.with(|state| fate::draw(&mut state.dice, state.mood, batch.len()));
         for (message, fate) in batch.iter().zip(&course.fates) {

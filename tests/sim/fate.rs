@@ -170,20 +170,21 @@ fn story(dice: &mut StdRng, mood: Mood, within: Duration) -> Vec<(Duration, News
     }
 }
 
-/// People who are asked to answer often do, by the link or by a reply.
+/// People who are asked to answer often do, by the link or by a reply; households want no more now and then.
 fn reply(dice: &mut StdRng, profile: &Profile, message: &Outgoing) -> Option<(Duration, What)> {
-    let url = message.answer_url.as_ref()?;
     let after = between(dice, 500, 60_000);
+    let by_phone = |text: &str| Report { about: About::Phone(message.to.clone()), news: News::Reply(text.into()), at: None };
+    if profile.naming == Naming::Ours && dice.random_bool(0.01) {
+        return Some((after, What::Callback(by_phone("TD"))));
+    }
+    let url = message.answer_url.as_ref()?;
     match dice.random_range(0..10) {
         0..3 => {
             let token = url.rsplit('/').next().expect("a link ends with its token").to_owned();
             let choice = if dice.random_bool(0.2) { Choice::Help } else { Choice::Received };
             Some((after, What::Link { token, choice }))
         }
-        3 if profile.naming == Naming::Ours => {
-            let report = Report { about: About::Phone(message.to.clone()), news: News::Reply("1".into()), at: None };
-            Some((after, What::Callback(report)))
-        }
+        3 if profile.naming == Naming::Ours => Some((after, What::Callback(by_phone("1")))),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ mod evidence;
 mod pace;
 mod repeats;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use lastmile::{
     delivery::{ledger::Shelf, slot::Phase},
@@ -44,12 +44,12 @@ fn in_flight(shelf: &Shelf) -> Vec<DeliveryId> {
 }
 
 /// Nothing is owed any more: what became of everything.
-pub(crate) fn at_the_end(world: &World, gateway: &Gateway, script: &Script) {
+pub(crate) async fn at_the_end(world: &World, gateway: &Gateway, script: &Script) {
     after_opening(world, gateway);
     for shelf in gateway.ledger().newest_first().into_iter().rev() {
-        closed_with_reason(world, gateway, &shelf);
+        closed_with_reason(world, gateway, &shelf).await;
         ends::planned_once(world, &shelf);
-        ends::calls(world, gateway, &shelf);
+        ends::calls(world, gateway, &shelf, script);
         ends::everyone_told(world, gateway, &shelf);
         evidence::of_book(world, &shelf, script);
         repeats::of_book(world, &shelf, script);
@@ -91,9 +91,10 @@ fn promises(world: &World, gateway: &Gateway) {
 }
 
 /// I2: every delivery is closed, and what was not taken says why.
-fn closed_with_reason(world: &World, gateway: &Gateway, shelf: &Shelf) {
+async fn closed_with_reason(world: &World, gateway: &Gateway, shelf: &Arc<Shelf>) {
+    let details = gateway.details(shelf).await.expect("in memory");
     let filter = Filter { limit: usize::MAX, ..Filter::default() };
-    for row in gateway.deliveries(shelf, &filter).0 {
+    for row in gateway.deliveries(&details, &filter).0 {
         let needs_reason = matches!(row.state, "failed" | "expired" | "cancelled" | "suppressed");
         if row.open || (needs_reason && row.reason.is_none()) {
             world.fault(format!("{} is {} without an end: {row:?}", row.id, row.state));

@@ -63,10 +63,14 @@ pub(crate) struct Outcome {
     pub(crate) messages: usize,
 }
 
-/// One run of a seed, from the first start to the last look into the store.
+/// One run of a seed.
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut dice = StdRng::seed_from_u64(seed);
-    let script = Script::draw(&mut dice);
+    run_script(seed, Script::draw(&mut dice), |_, _, _| {})
+}
+
+/// From the first start to the last look into the store, at which more may be asked.
+pub(crate) fn run_script(seed: u64, script: Script, ask: impl FnOnce(&World, &Gateway, &Script)) -> Outcome {
     let mut run = Run::new(seed, script);
     loop {
         let left = run.live();
@@ -80,7 +84,8 @@ pub(crate) fn run(seed: u64) -> Outcome {
         run.in_runtime(async |run| {
             run.world.clock.begin_life(Duration::ZERO);
             let gateway = run.open();
-            judge::at_the_end(&run.world, &gateway, &run.script);
+            judge::at_the_end(&run.world, &gateway, &run.script).await;
+            ask(&run.world, &gateway, &run.script);
         });
         judge::store(&run.world, &run.data());
     }
@@ -189,6 +194,9 @@ impl Run {
             tokens: AnswerTokens::new([7; 32]),
             drill_households: false,
             seed: world.seed,
+            // Longer than any run, so that all of it can be judged in memory.
+            keep_open: Duration::from_secs(30 * 24 * 3_600),
+            keep_months: 0,
             journal: Options {
                 checkpoint_after_bytes: self.script.checkpoint_after_bytes,
                 linger: self.script.linger,
@@ -255,6 +263,16 @@ impl Run {
                 wish.drill = world.memory().posts[of].document["status"] == "Exercise";
                 let number = compose(world, wish, Some((of, if update { "Update" } else { "Cancel" })));
                 tokio::spawn(post(Arc::clone(world), number));
+            }
+            Step::Early { wish, update, ahead_ms } => {
+                let first = compose(world, wish, None);
+                let change = compose(world, wish, Some((first, if update { "Update" } else { "Cancel" })));
+                tokio::spawn(post(Arc::clone(world), change));
+                let late = Arc::clone(world);
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(ahead_ms)).await;
+                    post(late, first).await;
+                });
             }
             Step::Again { of } if posts > 0 && world.memory().posts[of % posts].fate != PostFate::Asked => {
                 tokio::spawn(post(Arc::clone(world), of % posts));

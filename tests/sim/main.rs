@@ -10,13 +10,14 @@ mod letters;
 mod life;
 mod oracle;
 mod posts;
+mod scenes;
 mod script;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// As many as a busy core does in half a minute, unoptimised.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 110;
 /// Of a run that failed, so many of its last lines are shown.
 const LINES: usize = 120;
 

@@ -178,8 +178,10 @@ fn note_cancel(world: &World, of: usize, promise: Promise) {
 async fn by_hand(world: &World, promise: Promise, answered: bool, dice: &mut StdRng) {
     let gateway = world.gateway();
     let Some(shelf) = gateway.ledger().get(promise.no) else { return };
+    let details = gateway.details(&shelf).await.expect("in memory");
     let open: Vec<String> =
-        gateway.calls(&shelf, None, true).into_iter().filter(|call| call.state == "waiting").map(|call| call.recipient.id).collect();
+        gateway.calls(&details, None, true).into_iter().filter(|call| call.state == "waiting").map(|call| call.recipient.id).collect();
+    drop(details);
     if open.is_empty() {
         return;
     }

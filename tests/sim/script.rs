@@ -26,6 +26,12 @@ pub(crate) enum Step {
         update: bool,
         wish: Wish,
     },
+    /// An Update or Cancel that comes this long before what it refers to.
+    Early {
+        wish: Wish,
+        update: bool,
+        ahead_ms: u64,
+    },
     /// Posts the same document once more.
     Again {
         of: usize,
@@ -70,10 +76,24 @@ pub(crate) struct Script {
 const NEARLY_FULL: u64 = 48 << 20;
 /// Nothing is kept, and the store can just be opened.
 const FULL: u64 = 20 << 20;
+const NOON: &str = "2026-07-23T12:00:00+08:00";
 const STEPS_MS: u64 = 150_000;
 const LEVELS: [&str; 4] = ["red", "orange", "yellow", "blue"];
 
 impl Script {
+    /// Whether nothing in it stops the gateway or fills its disk.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.endings.is_empty() && !self.steps.iter().any(|(_, step)| matches!(step, Step::Disk { .. }))
+    }
+
+    /// Far ends that do as they should, and so many steps.
+    pub(crate) fn calm(dice: &mut StdRng, steps: Vec<(u64, Step)>) -> Self {
+        let mut all: Vec<(u64, Step)> = (0..accounts(dice).len()).map(|account| (0, Step::Mood { account, mood: Mood::Well })).collect();
+        all.extend(steps);
+        all.sort_by_key(|&(at_ms, _)| at_ms);
+        Self { steps: all, endings: Vec::new(), start: NOON.parse().expect("a time"), ..Self::draw(dice) }
+    }
+
     pub(crate) fn draw(dice: &mut StdRng) -> Self {
         let accounts = accounts(dice);
         let count = dice.random_range(8..22);
@@ -89,7 +109,7 @@ impl Script {
         // Some runs go over the end of a month.
         let until_midnight = Duration::from_secs(dice.random_range(5..120));
         let month_end: Timestamp = "2026-07-31T23:59:59+00:00".parse().expect("a time");
-        let noon: Timestamp = "2026-07-23T12:00:00+08:00".parse().expect("a time");
+        let noon: Timestamp = NOON.parse().expect("a time");
         let start = if dice.random_bool(0.1) { month_end.minus(until_midnight) } else { noon };
         let linger = if dice.random_bool(0.4) { Duration::ZERO } else { Duration::from_millis(dice.random_range(1..30)) };
         Self { start, steps, endings, accounts, linger, checkpoint_after_bytes: dice.random_range(2_000..40_000) }
@@ -108,7 +128,7 @@ fn ending(dice: &mut StdRng) -> Ending {
 fn one(dice: &mut StdRng, accounts: usize, at_ms: u64, steps: &mut Vec<(u64, Step)>) {
     let of = dice.random_range(0..1_000);
     let later = |dice: &mut StdRng, most: u64| at_ms + dice.random_range(500..most);
-    match dice.random_range(0..24) {
+    match dice.random_range(0..25) {
         0..7 => steps.push((at_ms, Step::Post(wish(dice)))),
         7..9 => steps.push((at_ms, Step::Change { of, update: true, wish: wish(dice) })),
         9..11 => steps.push((at_ms, Step::Change { of, update: false, wish: wish(dice) })),
@@ -129,6 +149,7 @@ fn one(dice: &mut StdRng, accounts: usize, at_ms: u64, steps: &mut Vec<(u64, Ste
             steps.push((later(dice, 30_000), Step::Disk { free: ROOMY }));
         }
         22 => steps.push((at_ms, Step::Jump { ms: dice.random_range(1_000..400_000) })),
+        23 => steps.push((at_ms, Step::Early { wish: wish(dice), update: dice.random_bool(0.6), ahead_ms: dice.random_range(1..9_000) })),
         _ => steps.push((at_ms, Step::Jump { ms: -dice.random_range(1_000..200_000) })),
     }
 }

@@ -58,6 +58,7 @@ pub(crate) struct Handed {
     pub(crate) at_ms: u64,
     pub(crate) life: u32,
     pub(crate) account: usize,
+    pub(crate) id: DeliveryId,
     /// The first of its group, which is all that counts where one message serves a whole area.
     pub(crate) leads: bool,
 }

@@ -1,6 +1,6 @@
 //! Owns what is held of alerts as wholes: planned once, everyone told how it ended (I10), every call ended (I11).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use lastmile::{
     alert::MsgType,
@@ -18,6 +18,7 @@ use lastmile::{
 
 use crate::{
     letters::{Letter, What},
+    script::Script,
     world::World,
 };
 
@@ -29,6 +30,13 @@ pub(crate) fn planned_once(world: &World, shelf: &Shelf) {
         for slot in &book.slots[leg.first as usize..(leg.first + leg.count) as usize] {
             let recipient = &book.recipients[slot.recipient as usize];
             let place = book.place_of(slot.recipient);
+            // Everyone told of something is where it is, or answers for where it is (I13).
+            let place_of_it = book.areas[usize::from(place.area)];
+            let is_meant =
+                shelf.alert.areas.iter().flat_map(|area| &area.codes).any(|code| code.contains(place_of_it) || place_of_it.contains(*code));
+            if matches!(leg.occasion, Occasion::Warning | Occasion::Change) && !is_meant {
+                world.fault(format!("alert {} goes to {place_of_it}, which it does not mean", shelf.no.0));
+            }
             let is_new = seen.insert((place.kind, recipient.key, leg.route, leg.occasion == Occasion::OnBehalf));
             if !is_new {
                 world.fault(format!("alert {} owes {:?} {} twice by one route", shelf.no.0, place.kind, recipient.key));
@@ -38,19 +46,23 @@ pub(crate) fn planned_once(world: &World, shelf: &Shelf) {
 }
 
 /// A call ends answered, escalated, exhausted or expired; who it went on to was asked, and not before the time was over.
-pub(crate) fn calls(world: &World, gateway: &Gateway, shelf: &Shelf) {
+pub(crate) fn calls(world: &World, gateway: &Gateway, shelf: &Shelf, script: &Script) {
     let book = shelf.read();
+    // By the next look of a gateway that nothing hindered.
+    let prompt = if script.is_quiet() && !world.clock.has_jumped() { Duration::from_secs(3) } else { Duration::MAX };
     for call in &book.calls {
         let who = format!("call of recipient {} of alert {}", call.recipient, shelf.no.0);
         match &call.end {
             End::Open => world.fault(format!("{who} is open at the end")),
             End::Escalated { at, to } => {
                 let asked = to.iter().all(|&other| book.call_of(other).is_some());
-                if *at < call.due || to.is_empty() || !asked {
+                if *at < call.due || at.since(call.due) > prompt || to.is_empty() || !asked {
                     world.fault(format!("{who} went on at {at}, due at {}, to {to:?}", call.due));
                 }
             }
-            End::Exhausted { at } if *at < call.due => world.fault(format!("{who} was given up at {at}, due at {}", call.due)),
+            End::Exhausted { at } if *at < call.due || at.since(call.due) > prompt => {
+                world.fault(format!("{who} was given up at {at}, due at {}", call.due))
+            }
             End::Expired { .. } if book.state == State::Completed => world.fault(format!("{who} expired though its alert was completed")),
             End::Exhausted { .. } | End::Expired { .. } | End::Answered(_) => {}
         }
@@ -75,6 +87,11 @@ pub(crate) fn everyone_told(world: &World, gateway: &Gateway, shelf: &Shelf) {
         }
         (everyone(&book), book.accepted.target)
     };
+    let target = chain.and_then(|no| gateway.ledger().get(no));
+    if target.is_some_and(|target| target.read().timeline.released.is_none()) && shelf.alert.msg_type == MsgType::Cancel && !owed.is_empty()
+    {
+        world.fault(format!("alert {} says it is over, and what it ends was never out", shelf.no.0));
+    }
     let mut next = chain;
     // From the newest link back: whoever was told that it was over for them by a later link is out of it.
     while let Some(before) = next.and_then(|no| gateway.ledger().get(no)) {
