@@ -164,12 +164,14 @@ impl Gathering {
 
     fn failure(&mut self, inner: &Arc<Inner>, account: &str, shelf: &Shelf, index: u32, failure: &Failure, now: Timestamp) {
         let Some(batch) = self.batches.get_mut(&shelf.no) else { return };
-        let (route, phase) = {
+        let (route, phase, is_its) = {
             let book = shelf.read();
-            (book.route_of(index).word.clone(), book.slots[index as usize].phase)
+            let slot = &book.slots[index as usize];
+            (book.route_of(index).word.clone(), slot.phase, book.word(slot.account) == account)
         };
         // A doubled failure of something already put off or closed changes nothing.
-        if !matches!(phase, Phase::AwaitingProof | Phase::InFlight) {
+        // Nor does one of an account that it was passed on from: another has it now.
+        if !is_its || !matches!(phase, Phase::AwaitingProof | Phase::InFlight) {
             return;
         }
         let mut rng = StdRng::seed_from_u64(inner.seed ^ u64::from(index));
