@@ -505,7 +505,7 @@ impl Book {
 
     fn apply_fact(&mut self, fact: &Fact, word: u8, shift: i64) {
         let at_ms = u32::try_from((i64::from(fact.at_ms) + shift).max(0)).unwrap_or(u32::MAX - 1);
-        if fact.kind == FactKind::Unknown {
+        if matches!(fact.kind, FactKind::Unknown | FactKind::UnknownNext) {
             self.repeated += 1;
         }
         self.apply_to(fact.index, fact.kind, word, at_ms);

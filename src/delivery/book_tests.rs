@@ -275,6 +275,7 @@ fn any_kind() -> impl Strategy<Value = FactKind> {
         FactKind::Throttled,
         FactKind::Unknown,
         FactKind::NextAccount,
+        FactKind::UnknownNext,
         FactKind::Failed,
         FactKind::Unproven,
         FactKind::Expired,

@@ -212,6 +212,8 @@ pub enum FactKind {
     Suppressed = 13,
     /// Closed: taken by a far end that has no reports.
     Settled = 14,
+    /// May have been taken; goes to the next account (`code` = its name) at `at`.
+    UnknownNext = 15,
 }
 
 impl FactKind {
@@ -231,6 +233,7 @@ impl FactKind {
             12 => Self::Cancelled,
             13 => Self::Suppressed,
             14 => Self::Settled,
+            15 => Self::UnknownNext,
             _ => return None,
         })
     }

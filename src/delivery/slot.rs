@@ -199,7 +199,7 @@ impl Slot {
                     self.put_off(at_ms, word);
                 }
             }
-            FactKind::NextAccount => {
+            FactKind::NextAccount | FactKind::UnknownNext => {
                 if self.phase.is_open() {
                     self.count_attempt();
                     self.put_off(at_ms, self.word);
@@ -289,6 +289,7 @@ mod tests {
             FactKind::Throttled,
             FactKind::Unknown,
             FactKind::NextAccount,
+            FactKind::UnknownNext,
             FactKind::Failed,
             FactKind::Unproven,
             FactKind::Expired,

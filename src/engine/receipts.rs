@@ -166,12 +166,14 @@ impl Gathering {
         let Some(batch) = self.batches.get_mut(&shelf.no) else { return };
         let found = {
             let book = shelf.read();
-            book.slots.get(index as usize).map(|slot| (book.route_of(index).word.clone(), slot.phase))
+            let slot = book.slots.get(index as usize);
+            slot.map(|slot| (book.route_of(index).word.clone(), slot.phase, book.word(slot.account) == account))
         };
         // Filed at this moment: over for days.
-        let Some((route, phase)) = found else { return };
+        let Some((route, phase, is_its)) = found else { return };
         // A doubled failure of something already put off or closed changes nothing.
-        if !matches!(phase, Phase::AwaitingProof | Phase::InFlight) {
+        // Nor does one of an account that it was passed on from: another has it now.
+        if !is_its || !matches!(phase, Phase::AwaitingProof | Phase::InFlight) {
             return;
         }
         let mut rng = StdRng::seed_from_u64(inner.seed ^ u64::from(index));

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     alert::AlertNo,
-    channel::{Failure, Proof, Verdict},
+    channel::{Class, Failure, Proof, Verdict},
     delivery::{
         book::Book,
         event::{Event, Fact, FactKind, Facts, Refs},
@@ -201,7 +201,9 @@ pub(crate) fn after_failure(
         }
         Next::NextAccount { at } => {
             let next = next_account?;
-            batch.add(index, FactKind::NextAccount, next.name(), at);
+            // The next account may be the second to bring it: that is counted.
+            let kind = if failure.class == Class::Unknown { FactKind::UnknownNext } else { FactKind::NextAccount };
+            batch.add(index, kind, next.name(), at);
             Some((at, For(Some(next.number))))
         }
         Next::Close { kind } => {
