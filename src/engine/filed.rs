@@ -38,6 +38,8 @@ const KEPT_BOOKS_MAX: usize = 4;
 const KEPT_DELIVERIES_MAX: usize = 2_000_000;
 /// Whoever has not turned a page for so long has gone.
 const KEPT_FOR: Duration = Duration::from_secs(10 * 60);
+/// A disk that would not take a file is somebody's work; until then the alert costs memory alone.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(10 * 60);
 /// Books that are read from disk at one time; each takes what it takes in memory.
 const READS_AT_ONCE: usize = 2;
 
@@ -61,6 +63,8 @@ pub(crate) struct Cabinet {
     gate: Arc<RwLock<()>>,
     reads: Semaphore,
     kept: Mutex<VecDeque<Kept>>,
+    /// After a disk that would not take a file.
+    not_before: Mutex<Option<Timestamp>>,
 }
 
 struct Kept {
@@ -73,7 +77,7 @@ struct Kept {
 
 impl Default for Cabinet {
     fn default() -> Self {
-        Self { gate: Arc::default(), reads: Semaphore::new(READS_AT_ONCE), kept: Mutex::default() }
+        Self { gate: Arc::default(), reads: Semaphore::new(READS_AT_ONCE), kept: Mutex::default(), not_before: Mutex::default() }
     }
 }
 
@@ -154,8 +158,12 @@ impl Inner {
 
     /// Files what has been over for long enough; a full disk is left alone.
     pub(super) async fn file_closed(self: &Arc<Self>) -> Result<(), Unavailable> {
-        self.cabinet.forget(self.clock.now());
-        let before = self.clock.now().minus(self.keep_open);
+        let now = self.clock.now();
+        self.cabinet.forget(now);
+        if self.cabinet.not_before().is_some_and(|time| now < time) {
+            return Ok(());
+        }
+        let before = now.minus(self.keep_open);
         for shelf in self.ledger.to_file(before, FILED_A_ROUND) {
             if let Err(why) = self.file(&shelf).await {
                 match why {
@@ -164,6 +172,7 @@ impl Inner {
                     FilingError::Disk(why) => {
                         meter::alarm("not-filed");
                         tracing::error!(alert = %shelf.id, why, "a closed alert cannot be filed and stays in memory");
+                        *self.cabinet.not_before() = Some(now.plus(AFTER_A_FAILURE));
                         return Ok(());
                     }
                 }
@@ -302,6 +311,10 @@ impl Cabinet {
 
     fn forget(&self, now: Timestamp) {
         self.kept().retain(|one| one.used.plus(KEPT_FOR) > now);
+    }
+
+    fn not_before(&self) -> std::sync::MutexGuard<'_, Option<Timestamp>> {
+        self.not_before.lock().expect("no code panics while it holds a time")
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, VecDeque<Kept>> {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use axum::{Json, Router, routing::post};
 use lastmile::{
     access::Role,
     app,
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 use crate::http_kit::{Holder, LEIGU, QUSHAN, Site, new_home, problem, rainstorm};
 
 /// Between its end and its filing, an alert is looked at as it was in memory.
-const SOON: &str = "[store]\nkeep_open = \"2s\"\n";
+const SOON: &str = "[store]\nkeep_open = \"6s\"\n";
 const LONG: &str = "[store]\nkeep_open = \"9d\"\n";
 /// Everything that is made of recipients, deliveries and calls.
 const LOOKS: [&str; 5] = ["deliveries?limit=1000", "calls", "coverage?by=village", "timeliness", "report.json"];
@@ -214,5 +215,59 @@ async fn a_damaged_or_missing_file_is_told_and_takes_nothing_else_with_it() {
     assert_eq!(site.status(Method::GET, &path, &duty).await, StatusCode::INTERNAL_SERVER_ERROR);
     fs::write(&file, &whole).expect("put back from a backup");
     assert_eq!(site.get(&format!("/v1/alerts/{id}/deliveries?limit=1000"), &duty).await["items"], before[0]["items"]);
+    site.stop().await;
+}
+
+/// A gateway of short messages whose reports come when the test sends them.
+async fn far_end() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let router = Router::new().route("/send", post(|| async { Json(json!({ "code": "OK" })) }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}/send")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_before_the_filing_counts_and_one_that_comes_later_is_a_stray() {
+    let line = format!(
+        r#"
+[channel.line]
+kind = "sms"
+provider = "http"
+url = "{}"
+body = '{{"id":{{{{ id|tojson }}}},"to":{{{{ to|tojson }}}},"text":{{{{ text|tojson }}}}}}'
+callback_token = "a token that nobody guesses"
+[channel.line.receipt]
+id = "/id"
+status = "/status"
+delivered = ["DELIVRD"]
+"#,
+        far_end().await
+    );
+    let site = Site::at(new_home(), "none", &format!("{SOON}{line}")).await;
+    let (met, duty) = (site.bureau(), site.role(Role::Duty));
+    let id = site.accepted(&brief(1, &[LEIGU]), &met).await;
+    let shelf = shelf(&site, &id);
+    site.until("all is sent", async || {
+        let book = shelf.read();
+        !book.slots.is_empty() && book.slots.iter().all(|slot| slot.accepted.is_set())
+    })
+    .await;
+    let rows = site.get(&format!("/v1/alerts/{id}/deliveries"), &duty).await;
+    let report = async |row: usize| {
+        let body = json!([{ "id": rows["items"][row]["id"], "status": "DELIVRD" }]);
+        let path = "/v1/callbacks/sms/line/status?k=a%20token%20that%20nobody%20guesses";
+        let answer = site.plain(Method::POST, path).json(&body).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK);
+    };
+    report(0).await;
+    site.until("it is filed", async || shelf.is_filed()).await;
+    let people = site.get(&format!("/v1/alerts/{id}"), &duty).await["people"].clone();
+    assert_eq!(people["reached"], 1);
+    let strays = site.app.gateway.ledger().strays();
+    report(1).await;
+    report(1).await;
+    assert_eq!(site.app.gateway.ledger().strays(), strays + 2);
+    assert_eq!(site.get(&format!("/v1/alerts/{id}"), &duty).await["people"], people);
     site.stop().await;
 }
