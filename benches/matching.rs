@@ -13,7 +13,7 @@ use lastmile::{
     alert::{Area, Circle, Point, Polygon},
     area::AreaCode,
     matching::audience,
-    registry::{Snapshot, fixture},
+    registry::{Place, Snapshot, Subscriber, fixture, to_steps},
 };
 
 const HOUSEHOLDS: u32 = 1_000_000;
@@ -109,23 +109,30 @@ fn ms(took: Duration) -> f64 {
 /// The reference: every public subscriber against every code, edge and circle.
 fn scan(county: &Snapshot, area: &Area) -> usize {
     let everybody = (0..county.subscriber_count()).map(|position| county.subscriber_at(position)).filter(|one| one.is_public());
-    let is_meant = |home: AreaCode, lon: f64, lat: f64| {
-        area.codes.iter().any(|code| code.contains(home))
-            || area.polygons.iter().any(|polygon| in_polygon(polygon, lon, lat))
-            || area.circles.iter().any(|circle| in_circle(circle, lon, lat))
+    let steps = |ring: &Vec<Point>| ring.iter().map(|point| (to_steps(point.lon).into(), to_steps(point.lat).into())).collect();
+    let polygons: Vec<Vec<Vec<(i64, i64)>>> = area.polygons.iter().map(|polygon| polygon.rings.iter().map(steps).collect()).collect();
+    let in_shapes = |at: Place| {
+        polygons.iter().any(|rings| in_polygon(rings, (at.lon_e7.into(), at.lat_e7.into())))
+            || area.circles.iter().any(|circle| in_circle(circle, at.lon(), at.lat()))
     };
-    let stands = |one: &lastmile::registry::Subscriber<'_>| one.point().or(county.areas().get(one.area()).and_then(|area| area.place));
-    everybody
-        .filter(|one| stands(one).map_or_else(|| is_meant(one.area(), 999.0, 999.0), |at| is_meant(one.area(), at.lon(), at.lat())))
-        .count()
+    let is_meant = |home: AreaCode, at: Option<Place>| area.codes.iter().any(|code| code.contains(home)) || at.is_some_and(in_shapes);
+    let stands = |one: &Subscriber<'_>| one.point().or(county.areas().get(one.area()).and_then(|area| area.place));
+    everybody.filter(|one| is_meant(one.area(), stands(one))).count()
 }
 
-fn in_polygon(polygon: &Polygon, lon: f64, lat: f64) -> bool {
-    let crossings = polygon.rings.iter().flat_map(|ring| ring.windows(2)).filter(|edge| {
+/// In whole steps, as the registry and matching count: in floating point one household in a million on an edge comes out differently.
+fn in_polygon(rings: &[Vec<(i64, i64)>], (x, y): (i64, i64)) -> bool {
+    let (mut is_in, mut is_on) = (false, false);
+    for edge in rings.iter().flat_map(|ring| ring.windows(2)) {
         let (a, b) = (edge[0], edge[1]);
-        (a.lat > lat) != (b.lat > lat) && lon < (b.lon - a.lon) * (lat - a.lat) / (b.lat - a.lat) + a.lon
-    });
-    crossings.count() % 2 == 1
+        if y < a.1.min(b.1) || y > a.1.max(b.1) {
+            continue;
+        }
+        let side = i128::from(b.0 - a.0) * i128::from(y - a.1) - i128::from(b.1 - a.1) * i128::from(x - a.0);
+        is_on |= side == 0 && (a.0.min(b.0)..=a.0.max(b.0)).contains(&x);
+        is_in ^= (a.1 > y) != (b.1 > y) && (side > 0) == (b.1 > a.1);
+    }
+    is_in || is_on
 }
 
 fn in_circle(circle: &Circle, lon: f64, lat: f64) -> bool {
