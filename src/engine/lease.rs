@@ -123,7 +123,8 @@ fn still_pending(inner: &Inner, mut works: Vec<Work>) -> Option<(AlertNo, Vec<Wo
     let book = shelf.read();
     for work in works {
         for index in work.first.max(from)..work.first + work.count {
-            if book.slots[index as usize].phase != Phase::Pending {
+            // Of an alert that was filed nothing is in memory, and nothing is owed.
+            if book.slots.get(index as usize).is_none_or(|slot| slot.phase != Phase::Pending) {
                 continue;
             }
             match pending.last_mut() {

@@ -183,8 +183,8 @@ async fn owed(
     let (group, settled): (Vec<Outgoing>, Vec<Outgoing>) = {
         let book = shelf.read();
         group.into_iter().partition(|message| {
-            let slot = &book.slots[message.id.index as usize];
-            slot.phase == Phase::InFlight && book.word(slot.account) == account.name()
+            let slot = book.slots.get(message.id.index as usize);
+            slot.is_some_and(|slot| slot.phase == Phase::InFlight && book.word(slot.account) == account.name())
         })
     };
     report(outcomes, lease, account, indices(&settled), &Ended::NotOwed).await;
