@@ -8,6 +8,7 @@ mod fate;
 mod judge;
 mod letters;
 mod life;
+mod opening;
 mod oracle;
 mod posts;
 mod scenes;
