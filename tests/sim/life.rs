@@ -2,20 +2,12 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use lastmile::{
-    alert::{Limits, Vocabulary},
-    channel::Channel,
-    engine::{Gateway, Setup},
-    message::token::AnswerTokens,
-    registry::Registry,
-    store::{FreeSpace, Options, Threads},
-    time::SharedClock,
-};
+use lastmile::engine::Gateway;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 
@@ -26,6 +18,7 @@ use crate::{
     fate::Mood,
     judge,
     letters::postman,
+    opening::{data, open},
     posts::{PostFate, compose, decide, post},
     script::{Ending, Script, Step},
     world::{ROOMY, World},
@@ -83,11 +76,11 @@ pub(crate) fn run_script(seed: u64, script: Script, ask: impl FnOnce(&World, &Ga
     if run.world.memory().faults.is_empty() {
         run.in_runtime(async |run| {
             run.world.clock.begin_life(Duration::ZERO);
-            let gateway = run.open();
+            let gateway = open(&run.world, run.home.path(), &run.far_ends, &run.script);
             judge::at_the_end(&run.world, &gateway, &run.script).await;
             ask(&run.world, &gateway, &run.script);
         });
-        judge::store(&run.world, &run.data());
+        judge::store(&run.world, &data(run.home.path()));
     }
     let memory = run.world.memory();
     Outcome { log: memory.log.clone(), faults: memory.faults.clone(), lives: memory.life, messages: memory.handed.len() }
@@ -107,10 +100,6 @@ impl Run {
         county::settle(&home.path().join("registry"));
         fs::create_dir_all(home.path().join("data")).expect("a folder");
         Self { home, world, far_ends, script, done: 0, ended: 0 }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.home.path().join("data")
     }
 
     fn in_runtime<T>(&mut self, act: impl AsyncFnOnce(&mut Self) -> T) -> T {
@@ -140,7 +129,7 @@ impl Run {
     async fn life(&mut self) -> Left {
         let down = if self.ended == 0 { Duration::ZERO } else { DOWN };
         self.world.clock.begin_life(down);
-        let gateway = self.open();
+        let gateway = open(&self.world, self.home.path(), &self.far_ends, &self.script);
         judge::after_opening(&self.world, &gateway);
         {
             let mut memory = self.world.memory();
@@ -170,46 +159,6 @@ impl Run {
         }
         judge::before_closing(&self.world, &gateway, left == Left::Crashed);
         left
-    }
-
-    fn open(&self) -> Gateway {
-        let world = Arc::clone(&self.world);
-        let clock: SharedClock = Arc::<SimClock>::clone(&world.clock);
-        let accounts = self.far_ends.iter().zip(&self.script.accounts);
-        let accounts = accounts.map(|(far_end, (_, common))| (Arc::<FarEnd>::clone(far_end) as Arc<dyn Channel>, common.clone()));
-        let asked = Arc::clone(&world);
-        let setup = Setup {
-            clock,
-            data_dir: self.data(),
-            county: county::area(county::COUNTY),
-            county_name: county::PLACES[0].1.into(),
-            sources: county::sources(),
-            policy: county::policy(),
-            registry: Registry::open(&self.home.path().join("registry")).expect("the registry").registry,
-            accounts: accounts.collect(),
-            limits: Limits::default(),
-            vocabulary: Vocabulary::default(),
-            max_skew: Duration::from_secs(600),
-            public_url: "https://warn.example".into(),
-            tokens: AnswerTokens::new([7; 32]),
-            drill_households: false,
-            seed: world.seed,
-            // Longer than any run, so that all of it can be judged in memory.
-            keep_open: Duration::from_secs(30 * 24 * 3_600),
-            keep_months: 0,
-            journal: Options {
-                checkpoint_after_bytes: self.script.checkpoint_after_bytes,
-                linger: self.script.linger,
-                free_space: FreeSpace::new(move |_| Ok(asked.free.load(Ordering::Relaxed))),
-                threads: Threads::Callers,
-                ..Options::default()
-            },
-        };
-        let (gateway, opened) = Gateway::open(setup).expect("the store opens");
-        for alarm in &opened.alarms {
-            world.fault(format!("the store was mended at start: {alarm}"));
-        }
-        gateway
     }
 
     /// The rest of the script, then calm until nothing is owed.

@@ -8,6 +8,7 @@ mod fate;
 mod judge;
 mod letters;
 mod life;
+mod opening;
 mod oracle;
 mod posts;
 mod scenes;
@@ -18,6 +19,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// As many as a busy core does in half a minute, unoptimised.
 const SEEDS: u64 = 110;
+/// How far it is is told after so many.
+const TOLD_EVERY: u64 = 250;
 /// Of a run that failed, so many of its last lines are shown.
 const LINES: usize = 120;
 
@@ -32,6 +35,9 @@ fn whatever_happens_the_invariants_hold() {
     let seeds = one.map_or(from..from + number("LASTMILE_SIM_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
     let (mut lives, mut messages, mut failed) = (0, 0, Vec::new());
     for seed in seeds.clone() {
+        if seed > seeds.start && (seed - seeds.start).is_multiple_of(TOLD_EVERY) {
+            eprintln!("before seed {seed}: {lives} lives, {messages} messages, {} failed", failed.len());
+        }
         match catch_unwind(AssertUnwindSafe(|| life::run(seed))) {
             Ok(outcome) => {
                 lives += outcome.lives;
@@ -60,6 +66,7 @@ fn tail(log: &[String]) -> String {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
+    let mut lives = 0;
     for seed in [3, 17, 91] {
         let (one, other) = (life::run(seed), life::run(seed));
         let differs = one.log.iter().zip(&other.log).position(|(one, other)| one != other);
@@ -68,5 +75,7 @@ fn the_same_seed_is_the_same_run() {
         }
         assert_eq!(one.log.len(), other.log.len(), "seed {seed}");
         assert!(one.messages > 0, "seed {seed} showed nothing");
+        lives += one.lives;
     }
+    assert!(lives > 3, "none of them crashed");
 }

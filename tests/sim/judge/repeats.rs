@@ -55,7 +55,9 @@ fn why(world: &World, script: &Script, first: &Take, second: &Take) -> Why {
         Proof::Report { within } => within,
         Proof::AcceptedOnly | Proof::AcceptedIsDelivered => Duration::MAX,
     };
-    if failed_later || (is_device && second.told.since(first.told) >= patience) {
+    // By either clock: the gateway's may have jumped back since it looked.
+    let waited = second.told.since(first.told).max(Duration::from_millis(second.at_ms - first.at_ms));
+    if failed_later || (is_device && waited >= patience) {
         Why::Asked
     } else if !first.plain || memory.in_doubt.contains(&(first.life, first.id)) {
         Why::InDoubt
