@@ -9,7 +9,10 @@ use std::{
 use serde_json::Value;
 
 use super::Run;
-use crate::{fickle::Take, number, rows};
+use crate::{
+    fickle::{TIMEOUT, Take},
+    number, rows,
+};
 
 /// The longest way of an outcome into the journal on a busy machine: whoever was answered this long before a kill is known.
 const UNKNOWN_MS: i64 = 3_000;
@@ -95,6 +98,11 @@ impl Run {
     /// Whoever is told twice was in doubt: the answer was unclear, or it was in flight at a kill.
     fn is_by_kill(&self, first: Take, second: Take, row: &Value) -> bool {
         if !first.is_plain {
+            return false;
+        }
+        // A machine that stood still for longer than the account waits: the program says that no answer came in time, and the repeat is counted.
+        let was_late = row["reason"] == "timeout" && i128::from(second.at_ms - first.at_ms) >= i128::try_from(TIMEOUT.as_millis()).unwrap();
+        if first.life == second.life && was_late {
             return false;
         }
         assert_ne!(first.life, second.life, "sent again although it was plainly taken: {row:#} {first:?} {second:?}");
