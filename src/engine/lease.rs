@@ -114,27 +114,30 @@ pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<
 
 /// What of the work is owed by the journal, each once: the queue may hold a delivery twice (a report of a failure came on top of its
 /// retry), or one that was settled since. When it is due the queue has seen to, by a clock that does not jump. `None` when nothing is owed.
-fn still_pending(inner: &Inner, mut works: Vec<Work>) -> Option<(AlertNo, Vec<Work>)> {
+fn still_pending(inner: &Inner, works: Vec<Work>) -> Option<(AlertNo, Vec<Work>)> {
     let alert = works.first()?.alert;
     let shelf = inner.ledger.get(alert)?;
-    works.sort_unstable_by_key(|work| work.first);
-    let mut pending: Vec<Work> = Vec::new();
-    let mut from = 0;
     let book = shelf.read();
+    // Of an alert that was filed nothing is in memory, and nothing is owed.
+    let pending = among(works, |index| book.slots.get(index as usize).is_some_and(|slot| slot.phase == Phase::Pending));
+    (!pending.is_empty()).then_some((alert, pending))
+}
+
+/// The deliveries of these runs that are owed, each once. Runs are never joined: one of devices is an area's, and goes as one.
+fn among(mut works: Vec<Work>, is_owed: impl Fn(u32) -> bool) -> Vec<Work> {
+    works.sort_unstable_by_key(|work| work.first);
+    let (mut owed, mut from): (Vec<Work>, u32) = (Vec::new(), 0);
     for work in works {
-        for index in work.first.max(from)..work.first + work.count {
-            // Of an alert that was filed nothing is in memory, and nothing is owed.
-            if book.slots.get(index as usize).is_none_or(|slot| slot.phase != Phase::Pending) {
-                continue;
-            }
-            match pending.last_mut() {
+        let begun = owed.len();
+        for index in (work.first.max(from)..work.first + work.count).filter(|&index| is_owed(index)) {
+            match owed[begun..].last_mut() {
                 Some(last) if last.first + last.count == index => last.count += 1,
-                _ => pending.push(Work { alert, first: index, count: 1 }),
+                _ => owed.push(Work { first: index, count: 1, ..work }),
             }
         }
         from = from.max(work.first + work.count);
     }
-    (!pending.is_empty()).then_some((alert, pending))
+    owed
 }
 
 /// `None` when the engine stops.
@@ -177,4 +180,21 @@ fn next_look(account: &Account, routes: &[Arc<Route>]) -> Duration {
     let now = Instant::now();
     let due = || routes.iter().filter_map(|route| route.queue().ripen(now)).min().map(|due| due.saturating_duration_since(now));
     account.parked_for().or_else(due).unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(1), LOOK_AGAIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn work(first: u32, count: u32) -> Work {
+        Work { alert: AlertNo(1), first, count }
+    }
+
+    #[test]
+    fn what_is_owed_is_taken_once_and_two_areas_stay_two_runs() {
+        assert_eq!(among(vec![work(3, 2), work(0, 3)], |_| true), [work(0, 3), work(3, 2)], "adjoining runs are not joined");
+        assert_eq!(among(vec![work(0, 6), work(2, 6)], |_| true), [work(0, 6), work(6, 2)], "what stands twice goes once");
+        assert_eq!(among(vec![work(0, 6)], |index| index != 2), [work(0, 2), work(3, 3)], "what is settled does not go");
+        assert_eq!(among(vec![work(0, 6)], |_| false), []);
+    }
 }

@@ -121,7 +121,9 @@ fn a_rate_is_kept_and_used_within_one_percent() {
     };
     on_seeds(make, |world, _, script| {
         let common = &script.accounts[FIRST].1;
-        let (rate, burst) = (f64::from(common.per_second.expect("a rate")), f64::from(common.burst.or(common.per_second).expect("a rate")));
+        let rate = common.per_second.expect("a rate");
+        // Without a stated burst a tenth of a second's worth goes at once.
+        let (rate, burst) = (f64::from(rate), f64::from(common.burst.unwrap_or(rate / 10).max(1)));
         let times: Vec<u64> =
             world.memory().handed.iter().filter(|message| message.account == FIRST).map(|message| message.at_ms).collect();
         #[expect(clippy::cast_precision_loss, reason = "a minute in milliseconds, hundreds of messages")]
