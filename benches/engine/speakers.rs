@@ -28,14 +28,17 @@ use crate::house::{House, alert, ms, percentiles, submit, until};
 
 const SPEAKERS: u32 = 2_000;
 const ROUNDS: u32 = 10;
+/// About what a loudspeaker says when it takes a command.
+const ANSWER: &str = r#"{"msg_id":"01a21c3a-b8bd-7fab-953e-1ec2df74cb09","state":"accepted"}"#;
 
 pub(crate) async fn run() -> anyhow::Result<()> {
     let broker = Mosquitto::start().await?;
-    let bare = bare(&broker).await?;
+    let unanswered = bare(&broker, false).await?;
+    let answered = bare(&broker, true).await?;
     let ours = ours(&broker).await?;
-    for (who, times) in [("a bare client", bare), ("the gateway", ours)] {
+    for (who, times) in [("a bare client", unanswered), ("one that is answered", answered), ("the gateway", ours)] {
         let (p50, _, most) = percentiles(times)?;
-        println!("{SPEAKERS} speakers, last one has it, by {who:<13} {:>8.1} ms p50, {:.1} ms at most", ms(p50), ms(most));
+        println!("{SPEAKERS} speakers, last one has it, by {who:<20} {:>8.1} ms p50, {:.1} ms at most", ms(p50), ms(most));
     }
     Ok(())
 }
@@ -82,8 +85,9 @@ fn options(name: &str, port: u16, unconfirmed: u16) -> MqttOptions {
     options
 }
 
-/// One publish a speaker, as a client has it that knows no areas.
-async fn bare(broker: &Mosquitto) -> anyhow::Result<Vec<Duration>> {
+/// One publish a speaker, as a client has it that knows no areas. Where subscribers answer, as loudspeakers do, the broker carries each
+/// answer back while it still hands out.
+async fn bare(broker: &Mosquitto, answers: bool) -> anyhow::Result<Vec<Duration>> {
     let (heard, ready) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut tasks = JoinSet::new();
     for number in 0..SPEAKERS {
@@ -91,11 +95,14 @@ async fn bare(broker: &Mosquitto) -> anyhow::Result<Vec<Duration>> {
         client.subscribe(format!("bare/{number}"), QoS::AtLeastOnce).await?;
         let (heard, ready) = (Arc::clone(&heard), Arc::clone(&ready));
         tasks.spawn(async move {
-            // The client must live as long as its connection is polled.
-            let _client = client;
             loop {
                 match events.poll().await {
-                    Ok(Event::Incoming(Incoming::Publish(_))) => drop(heard.fetch_add(1, Ordering::Relaxed)),
+                    Ok(Event::Incoming(Incoming::Publish(_))) => {
+                        heard.fetch_add(1, Ordering::Relaxed);
+                        if answers && client.publish("bare-answer", ANSWER, PublishOptions::at_least_once()).await.is_err() {
+                            return;
+                        }
+                    }
                     Ok(Event::Incoming(Incoming::SubAck(_))) => drop(ready.fetch_add(1, Ordering::Relaxed)),
                     Ok(_) => {}
                     Err(_) => return,
@@ -105,6 +112,7 @@ async fn bare(broker: &Mosquitto) -> anyhow::Result<Vec<Duration>> {
     }
     until("the subscribers", || ready.load(Ordering::Relaxed) >= u64::from(SPEAKERS)).await?;
     let (client, mut events) = AsyncClient::builder(options("bare-out", broker.port, 2_000)).capacity(SPEAKERS as usize).build();
+    client.subscribe("bare-answer", QoS::AtLeastOnce).await?;
     tasks.spawn(async move { while events.poll().await.is_ok() {} });
     let command = vec![b'x'; 1_500];
     let mut times = Vec::new();
