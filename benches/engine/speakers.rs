@@ -64,11 +64,14 @@ async fn ours(broker: &Mosquitto) -> anyhow::Result<Vec<Duration>> {
     until("the speakers to be connected", || counts.connected.load(Ordering::Relaxed) >= u64::from(SPEAKERS)).await?;
     let app = house.open().await?;
     let mut times = Vec::new();
-    for round in 1..=ROUNDS {
+    // A speaker counts as connected a moment before it has subscribed: the first round sees to that, and is not timed.
+    for round in 1..=ROUNDS + 1 {
         let begun = Instant::now();
         submit(&app, &alert(round, "red", "")?).await?;
         until("the speakers", || counts.accepted.load(Ordering::Relaxed) >= u64::from(SPEAKERS * round)).await?;
-        times.push(begun.elapsed());
+        if round > 1 {
+            times.push(begun.elapsed());
+        }
         until("the playing", || counts.played.load(Ordering::Relaxed) >= u64::from(SPEAKERS * round)).await?;
     }
     app.stop().await?;
