@@ -304,7 +304,8 @@ impl Run {
                 last.0.replace(view.clone());
                 let Some(view) = view else { return false };
                 let progress = &view["progress"];
-                let is_planned = number(progress, "deliveries") > 0 || told.document["msgType"] != "Alert" || told.ended_ms.is_some();
+                // An alert that ended first is never planned; a Cancel's plan may owe nobody anything.
+                let is_planned = view["timeline"]["planned"].is_string() || told.ended_ms.is_some();
                 is_planned && number(progress, "queued") == 0 && number(progress, "in_flight") == 0
             })
             .await;
