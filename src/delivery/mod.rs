@@ -3,8 +3,6 @@
 //! Invariant: state is nothing but the fold of events; phase and evidence are never mixed.
 
 pub mod book;
-#[cfg(test)]
-mod book_tests;
 pub mod call;
 pub mod counters;
 pub mod coverage;
@@ -12,6 +10,7 @@ pub mod event;
 pub mod filed;
 pub mod ledger;
 pub mod plan;
+mod refs;
 pub mod retry;
 pub mod slot;
 pub mod timeliness;

@@ -3,19 +3,20 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{
-    book::{Book, State},
-    call::{Answer, End},
-    counters::AreaCounters,
-    coverage::{View, coverage},
-    event::{Accepted, Choice, Fact, FactKind, Facts, Leased},
-    filed::Filed,
-    plan::{CallsDue, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
-    slot::Phase,
-};
+use super::{Book, State};
 use crate::{
     alert::{AlertId, AlertNo},
     area::AreaCode,
+    delivery::{
+        call::{Answer, End},
+        counters::AreaCounters,
+        coverage::{self, View, coverage},
+        event::{Accepted, Choice, Fact, FactKind, Facts, Leased},
+        filed::Filed,
+        plan::{CallsDue, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
+        slot::Phase,
+        timeliness,
+    },
     time::Timestamp,
 };
 
@@ -129,9 +130,9 @@ fn accepted_is_not_reached_and_a_receipt_is() {
     let mut book = planned();
     book.apply_lease(&Leased { alert: NO, at: after(10), account: "far-end".into(), ranges: vec![(2, 11)] });
     book.apply_facts(&facts(vec![(2, FactKind::Accepted, 20), (3, FactKind::Accepted, 21)]));
-    assert_eq!(super::coverage::people(&book).reached, 0);
+    assert_eq!(coverage::people(&book).reached, 0);
     book.apply_facts(&facts(vec![(3, FactKind::Delivered, 900)]));
-    let people = super::coverage::people(&book);
+    let people = coverage::people(&book);
     assert_eq!((people.reached, people.acknowledged), (1, 0));
     assert_eq!((book.state, book.timeline.first_sent), (State::Dispatching, Some(after(10))));
     parts_add_up(&book);
@@ -141,7 +142,7 @@ fn accepted_is_not_reached_and_a_receipt_is() {
 fn an_answer_by_hand_reaches_the_person_and_proves_no_message() {
     let mut book = planned();
     book.apply_answer(1, Answer::by_hand(after(60_000), Choice::Received, "visit", "duty", "at home"));
-    let people = super::coverage::people(&book);
+    let people = coverage::people(&book);
     assert_eq!((people.reached, people.acknowledged), (1, 1));
     assert!(book.slots.iter().all(|slot| !slot.is_crowned()));
     assert!(matches!(book.calls[0].end, End::Answered(_)));
@@ -199,7 +200,7 @@ fn views(book: &Book) -> (String, String) {
     let shown = |value: serde_json::Value| value.to_string();
     (
         shown(serde_json::to_value(coverage(book, &view)).expect("json")),
-        shown(serde_json::to_value(super::timeliness::timeliness(book)).expect("json")),
+        shown(serde_json::to_value(timeliness::timeliness(book)).expect("json")),
     )
 }
 
@@ -209,13 +210,13 @@ fn a_filed_book_leaves_its_figures_in_memory_and_nothing_else() {
     book.apply_lease(&Leased { alert: NO, at: after(10), account: "far-end".into(), ranges: vec![(0, 16)] });
     book.apply_facts(&facts(vec![(3, FactKind::Accepted, 20), (3, FactKind::Delivered, 30)]));
     book.expire(after(1_000_000));
-    let (progress, people, areas) = (super::coverage::progress(&book), super::coverage::people(&book), book.areas.clone());
+    let (progress, people, areas) = (coverage::progress(&book), coverage::people(&book), book.areas.clone());
     let whole = book.clone();
     let bytes = filed(&mut book);
     assert!(
         book.slots.is_empty() && book.recipients.is_empty() && book.legs.is_empty() && book.calls.is_empty() && book.counters.is_empty()
     );
-    assert_eq!((super::coverage::progress(&book), super::coverage::people(&book), book.told_areas()), (progress, people, &areas[..]));
+    assert_eq!((coverage::progress(&book), coverage::people(&book), book.told_areas()), (progress, people, &areas[..]));
     assert_eq!((book.state, &book.timeline), (whole.state, &whole.timeline));
     assert!(book.version > whole.version && book.violations().is_empty());
     let read = Book::from_filed_bytes(&bytes, &book).expect("read back");
@@ -227,7 +228,7 @@ fn what_comes_after_the_filing_changes_the_alert_and_no_figure() {
     let mut book = planned();
     book.expire(after(1_000_000));
     let bytes = filed(&mut book);
-    let people = super::coverage::people(&book);
+    let people = coverage::people(&book);
     let late = facts(vec![(3, FactKind::Delivered, 9_000_001), (4, FactKind::Delivered, 20)]);
     assert_eq!(book.late_ones(&late), 1, "the other is of a replay that began with the head");
     book.apply_facts(&late);
@@ -236,7 +237,7 @@ fn what_comes_after_the_filing_changes_the_alert_and_no_figure() {
     book.apply_plan(PlanPart::Open { number: 1, at: T0, purpose: Purpose::Fallback }).expect("passed over");
     book.apply_plan(PlanPart::Seal { number: 1, recipients: 99, deliveries: 99 }).expect("passed over");
     book.supersede(after(9_500_000));
-    assert_eq!((super::coverage::people(&book), book.state), (people, State::Superseded));
+    assert_eq!((coverage::people(&book), book.state), (people, State::Superseded));
     assert_eq!(Book::from_filed_bytes(&bytes, &book).expect("read back").state, State::Superseded);
 }
 
@@ -261,8 +262,8 @@ fn a_journal_that_has_lost_receipts_ends_with_the_figures_that_were_told() {
     poor.expire(after(1_000_000));
     poor.file(told.clone());
     whole.file(told);
-    assert_eq!((super::coverage::people(&poor), poor.told_areas()), (super::coverage::people(&whole), whole.told_areas()));
-    assert_eq!(super::coverage::people(&poor).reached, 1);
+    assert_eq!((coverage::people(&poor), poor.told_areas()), (coverage::people(&whole), whole.told_areas()));
+    assert_eq!(coverage::people(&poor).reached, 1);
 }
 
 fn any_kind() -> impl Strategy<Value = FactKind> {
