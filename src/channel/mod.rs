@@ -9,6 +9,7 @@ mod contract_kit;
 pub mod drivers;
 pub mod email;
 mod http_client;
+mod kept;
 pub mod sandbox;
 pub mod sms;
 pub mod speaker;
@@ -17,6 +18,7 @@ pub mod wechat;
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     area::AreaCode,
@@ -144,7 +146,8 @@ impl Failure {
 }
 
 /// What a failure means for the debt; set where the far end's answer is seen, never guessed later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// Not taken; try again by the schedule.
     Retry,
@@ -191,7 +194,8 @@ pub enum About {
     Phone(String),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum News {
     /// The far end has it in hand; not yet at the person.
     Accepted,

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    early::Early,
     filed::Filed,
     plan::PlanPart,
     waiting::Waiting,
@@ -116,6 +117,16 @@ pub enum Told {
         at: Timestamp,
         digest: String,
         why: String,
+    },
+    /// A receipt by a provider's own id that nobody knows yet.
+    Early {
+        at: Timestamp,
+        early: Early,
+    },
+    /// The sends of these have returned, and they were brought to their deliveries.
+    EarlyEnded {
+        at: Timestamp,
+        ids: Vec<u64>,
     },
     /// A receipt that names nothing of ours; counted and kept.
     Stray {

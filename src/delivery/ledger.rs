@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     book::{Book, State},
     call::{Answer, End, Try},
+    early::{Early, EarlyList, Name},
     event::{Accepted, Event, Told},
     filed::{Filed, NotFiled},
     waiting::{Waiting, WaitingList},
@@ -77,6 +78,7 @@ struct Shelves {
     by_key: HashMap<AlertKey, AlertNo>,
     strays: u64,
     waiting: WaitingList,
+    early: EarlyList,
 }
 
 /// First bytes of an image, with the number of its form: one of another form is refused, and the journal replayed instead.
@@ -90,6 +92,13 @@ struct ImageHead {
     strays: u64,
     /// As JSON, since they hold documents.
     waiting: Vec<String>,
+}
+
+/// What an image says after its books; one that was made before there was any ends with them.
+#[derive(Default, Serialize, Deserialize)]
+struct ImageTail {
+    /// As JSON, since their news may hold free values.
+    early: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +115,7 @@ pub enum ApplyError {
     OtherForm,
     #[error(transparent)]
     NotFiled(#[from] NotFiled),
-    #[error("an alert that waits cannot be read: {0}")]
+    #[error("an alert or report that waits cannot be read: {0}")]
     Waiting(#[from] serde_json::Error),
 }
 
@@ -148,6 +157,30 @@ impl Ledger {
 
     pub fn strays(&self) -> u64 {
         self.read().strays
+    }
+
+    pub fn has_early(&self) -> bool {
+        !self.read().early.is_empty()
+    }
+
+    /// What early reports name, in the order in which they came.
+    pub fn early_names(&self) -> Vec<Name> {
+        self.read().early.list().map(|early| early.name.clone()).collect()
+    }
+
+    /// Early reports of these names, for whoever brings them to their deliveries; each to one at a time.
+    pub fn claim_early<'a>(&self, names: impl IntoIterator<Item = &'a Name>) -> Vec<Early> {
+        if !self.has_early() {
+            return Vec::new();
+        }
+        let mut shelves = self.write();
+        names.into_iter().flat_map(|name| shelves.early.claim(name)).collect()
+    }
+
+    /// They could not be brought now.
+    pub fn unclaim_early(&self, ids: &[u64]) {
+        let mut shelves = self.write();
+        ids.iter().for_each(|&id| shelves.early.unclaim(id));
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Shelves> {
@@ -213,6 +246,17 @@ impl Ledger {
                 }
             }
             Told::WaitingEnded { digest, .. } => self.write().waiting.end(&digest),
+            Told::Early { early, .. } => {
+                let mut shelves = self.write();
+                // Nobody's until its send has returned.
+                shelves.strays += 1;
+                shelves.early.push(early);
+            }
+            Told::EarlyEnded { ids, .. } => {
+                let mut shelves = self.write();
+                let ended = ids.into_iter().filter(|&id| shelves.early.end(id)).count();
+                shelves.strays = shelves.strays.saturating_sub(ended as u64);
+            }
             Told::Stray { .. } => self.write().strays += 1,
             Told::GivenBack { .. } => {}
         }
@@ -262,7 +306,8 @@ impl Ledger {
         for shelf in books {
             image = postcard::to_extend(&*shelf.read(), image)?;
         }
-        Ok(image)
+        let tail = ImageTail { early: shelves.early.list().map(serde_json::to_string).collect::<Result<_, _>>()? };
+        Ok(postcard::to_extend(&tail, image)?)
     }
 
     pub fn restore(&self, image: &[u8]) -> Result<(), ApplyError> {
@@ -277,11 +322,14 @@ impl Ledger {
             books.push((book, alert));
             rest = behind;
         }
+        let tail = if rest.is_empty() { ImageTail::default() } else { postcard::from_bytes::<ImageTail>(rest)? };
+        let early = tail.early.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Early>, _>>()?;
         for (book, alert) in books {
             self.put(book, alert);
         }
         let mut shelves = self.write();
         shelves.strays = head.strays;
+        early.into_iter().for_each(|one| shelves.early.push(one));
         for one in waiting {
             // It was within the bound when the image was made.
             shelves.waiting.push(one);
@@ -326,7 +374,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::delivery::event::{Fact, FactKind, Facts};
+    use crate::{
+        channel::News,
+        delivery::event::{Fact, FactKind, Facts},
+    };
 
     /// Kept by a version with other rules: a ring that crosses itself, a headline and an urgency that would be refused today.
     fn kept() -> Value {
@@ -391,6 +442,26 @@ mod tests {
         restored.restore(&ledger.image().expect("image")).expect("restore");
         assert_eq!(*restored.get(no).expect("restored").read(), *shelf.read());
         assert!(restored.find_key(&AlertKey::of(&shelf.alert)).is_some(), "a repeat is still known");
+    }
+
+    #[test]
+    fn an_early_report_is_in_the_image_and_a_stray_until_it_is_brought() {
+        let ledger = Ledger::default();
+        let at = Timestamp::from_ms(1_784_000_000_000);
+        let told = |told: Told| Event::Told(Box::new(told)).encode();
+        let name = |provider_ref: &str| Name { account: "sms-1".into(), provider_ref: provider_ref.into() };
+        for (id, provider_ref) in [(1, "a"), (2, "b")] {
+            let early = Early { id, name: name(provider_ref), news: News::Delivered, reported: Some(at) };
+            ledger.apply(&told(Told::Early { at, early })).expect("kept");
+        }
+        // An image in the middle of bringing it: after a crash it is brought again.
+        assert_eq!(ledger.claim_early([&name("a")]).len(), 1);
+        let restored = Ledger::default();
+        restored.restore(&ledger.image().expect("image")).expect("restore");
+        assert_eq!((restored.strays(), restored.early_names()), (2, vec![name("a"), name("b")]));
+        assert_eq!(restored.claim_early([&name("a")]).len(), 1);
+        restored.apply(&told(Told::EarlyEnded { at, ids: vec![1, 9] })).expect("brought");
+        assert_eq!((restored.strays(), restored.early_names()), (1, vec![name("b")]));
     }
 
     #[test]

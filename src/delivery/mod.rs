@@ -6,6 +6,7 @@ pub mod book;
 pub mod call;
 pub mod counters;
 pub mod coverage;
+pub mod early;
 pub mod event;
 pub mod filed;
 pub mod ledger;

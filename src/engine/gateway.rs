@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -26,7 +26,7 @@ use super::{
     janitor, lease,
     lease::Appetite,
     queue::{For, Urgency, Work},
-    receipts::{self, Early},
+    receipts,
     route::Routes,
     send, settle,
     settle::Requeue,
@@ -34,9 +34,10 @@ use super::{
 use crate::{
     alert::{AlertNo, Limits, Vocabulary},
     area::AreaCode,
-    channel::{About, Channel, Common},
+    channel::{Channel, Common},
     delivery::{
         book::{Book, State},
+        early::Name,
         event::FactKind,
         ledger::{Ledger, Shelf},
         slot::Phase,
@@ -116,7 +117,8 @@ pub struct Inner {
     pub(crate) keep_months: u32,
     pub(crate) cabinet: Cabinet,
     pub(crate) devices: Devices,
-    pub(crate) early: Early,
+    /// Early receipts of this run, for their ids.
+    pub(super) early_count: AtomicU64,
     running: Mutex<HashMap<AlertNo, Arc<Running>>>,
     /// One alert is taken in at a time: its number, its references and its repeat are judged against all before it.
     pub(crate) intake: tokio::sync::Mutex<()>,
@@ -178,7 +180,7 @@ impl Gateway {
             keep_months: setup.keep_months,
             cabinet: Cabinet::default(),
             devices: Devices::default(),
-            early: Early::default(),
+            early_count: AtomicU64::default(),
             running: Mutex::default(),
             intake: tokio::sync::Mutex::new(()),
             changed,
@@ -260,6 +262,7 @@ impl Gateway {
                 }
             }
         }
+        self.take_up_early().await?;
         self.take_waiting();
         self.tasks.spawn(janitor::run(Arc::clone(&self.0)));
         self.ready.send_replace(true);
@@ -444,10 +447,10 @@ impl Inner {
     }
 
     /// The delivery that a provider's own id names, newest alerts first.
-    pub(crate) fn find_ref(&self, account: &str, about: &About) -> Option<(Arc<Shelf>, u32)> {
-        let About::ProviderRef { provider_ref, .. } = about else { return None };
+    /// The delivery that an account's own id names, if its send has returned.
+    pub(crate) fn find_ref(&self, name: &Name) -> Option<(Arc<Shelf>, u32)> {
         self.ledger.newest_first().into_iter().find_map(|shelf| {
-            let index = shelf.read().delivery_of_ref(account, provider_ref)?;
+            let index = shelf.read().delivery_of_ref(&name.account, &name.provider_ref)?;
             Some((shelf, index))
         })
     }

@@ -9,6 +9,7 @@ mod clock_watch;
 pub mod decide;
 pub mod devices;
 mod early_alerts;
+mod early_receipts;
 mod escalator;
 pub mod filed;
 mod fold;

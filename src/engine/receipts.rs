@@ -1,10 +1,7 @@
 //! Owns what far ends and people report: each report is brought to its delivery or person and made durable before it is answered.
 //! Refuses to know providers' forms. Invariant: late, doubled, early and unknown reports are all right; what names nothing of ours is counted and kept (I5, I7, I18).
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::mpsc;
@@ -12,6 +9,7 @@ use tokio::sync::mpsc;
 use super::{
     Unavailable,
     devices::DeviceState,
+    early_receipts,
     gateway::Inner,
     queue::Work,
     settle::{Batch, Requeue, after_failure, steady},
@@ -22,6 +20,7 @@ use crate::{
     delivery::{
         book::Book,
         call::Call,
+        early::{Early, Name},
         event::{Choice, Event, FactKind, Told},
         ledger::Shelf,
         plan::RecipientKind,
@@ -34,37 +33,17 @@ use crate::{
 
 /// Reports taken together into one commit.
 const REPORTS_MAX: usize = 4_096;
-/// Receipts that overtook the return of their send; older ones make room, and are in the journal as strays.
-const EARLY_MAX: usize = 10_000;
 /// A far end's clock is believed this far into our future.
 const CLOCK_AHEAD_MS: i64 = 5 * 60 * 1_000;
 /// Alerts that a reply by phone number may still mean.
 const REPLY_ALERTS_MAX: usize = 64;
-
-/// Reports by a provider's own id that nobody knows yet.
-#[derive(Default)]
-pub(crate) struct Early(Mutex<VecDeque<(String, Report)>>);
-
-impl Early {
-    fn keep(&self, account: &str, report: Report) {
-        let mut kept = self.0.lock().expect("no code panics while it holds the early receipts");
-        if kept.len() >= EARLY_MAX {
-            kept.pop_front();
-        }
-        kept.push_back((account.to_owned(), report));
-    }
-
-    fn take_all(&self) -> Vec<(String, Report)> {
-        std::mem::take(&mut *self.0.lock().expect("no code panics while it holds the early receipts")).into()
-    }
-}
 
 /// Takes reports of drivers that hold their own connection.
 pub(crate) async fn run(inner: Arc<Inner>, account: String, mut reports: mpsc::Receiver<Report>) {
     let mut gathered = Vec::new();
     while reports.recv_many(&mut gathered, REPORTS_MAX).await > 0 {
         // Nobody behind a connection of our own can be asked to say it again: what cannot be kept now is held.
-        if gather(&inner, &account, std::mem::take(&mut gathered)).commit(&inner, Patience::Held).await.is_err() {
+        if keep(&inner, &account, std::mem::take(&mut gathered), Patience::Held).await.is_err() {
             return;
         }
     }
@@ -72,43 +51,34 @@ pub(crate) async fn run(inner: Arc<Inner>, account: String, mut reports: mpsc::R
 
 /// Makes reports durable, or says at once that whoever brought them must come again.
 pub(crate) async fn take(inner: &Arc<Inner>, account: &str, reports: Vec<Report>) -> Result<(), Unavailable> {
-    gather(inner, account, reports).commit(inner, Patience::None).await
+    keep(inner, account, reports, Patience::None).await
 }
 
-fn gather(inner: &Arc<Inner>, account: &str, reports: Vec<Report>) -> Gathering {
+async fn keep(inner: &Arc<Inner>, account: &str, reports: Vec<Report>, patience: Patience) -> Result<(), Unavailable> {
     let now = inner.clock.now();
     let mut gathering = Gathering::default();
     for report in reports {
         gathering.add(inner, account, report, now);
     }
-    gathering
-}
-
-/// Looks again at receipts whose send has returned meanwhile.
-pub(crate) async fn retry_early(inner: &Arc<Inner>) -> Result<(), Unavailable> {
-    let now = inner.clock.now();
-    let mut gathering = Gathering::default();
-    for (account, report) in inner.early.take_all() {
-        match inner.find_ref(&account, &report.about) {
-            Some((shelf, index)) => gathering.fact(inner, &account, &shelf, index, &report, now),
-            None => inner.early.keep(&account, report),
-        }
-    }
-    gathering.commit(inner, Patience::Held).await
+    let early = std::mem::take(&mut gathering.early);
+    gathering.commit(inner, patience).await?;
+    // Their sends may have returned meanwhile, and whoever settled those had nothing to bring yet.
+    early_receipts::bring(inner, early.iter().filter(|name| inner.find_ref(name).is_some()), patience).await
 }
 
 /// How long a full disk is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
+pub(super) enum Patience {
     None,
     /// Until the engine stops.
     Held,
 }
 
 #[derive(Default)]
-struct Gathering {
+pub(super) struct Gathering {
     batches: BTreeMap<AlertNo, Batch>,
-    told: Vec<Told>,
+    pub(super) told: Vec<Told>,
+    early: Vec<Name>,
     again: Vec<Requeue>,
     opt_outs: Vec<SubscriberKey>,
 }
@@ -120,13 +90,13 @@ impl Gathering {
                 Some(shelf) if (id.index as usize) < shelf.read().slots.len() => self.fact(inner, account, &shelf, id.index, &report, now),
                 _ => self.stray(account, &report, now),
             },
-            About::ProviderRef { .. } => match inner.find_ref(account, &report.about) {
-                Some((shelf, index)) => self.fact(inner, account, &shelf, index, &report, now),
-                None => {
-                    self.stray(account, &report, now);
-                    inner.early.keep(account, report);
+            About::ProviderRef { provider_ref, .. } => {
+                let name = Name { account: account.to_owned(), provider_ref: provider_ref.clone() };
+                match inner.find_ref(&name) {
+                    Some((shelf, index)) => self.fact(inner, account, &shelf, index, &report, now),
+                    None => self.early(inner, name, report, now),
                 }
-            },
+            }
             About::Device { id, msg_id } => match device_delivery(inner, id, msg_id) {
                 Some((shelf, index)) => self.fact(inner, account, &shelf, index, &report, now),
                 None => self.stray(account, &report, now),
@@ -136,8 +106,15 @@ impl Gathering {
         }
     }
 
+    fn early(&mut self, inner: &Inner, name: Name, report: Report, now: Timestamp) {
+        meter::receipt(&name.account, "early");
+        let early = Early { id: inner.early_id(now), name: name.clone(), news: report.news, reported: report.at };
+        self.told.push(Told::Early { at: now, early });
+        self.early.push(name);
+    }
+
     /// A report about one delivery.
-    fn fact(&mut self, inner: &Arc<Inner>, account: &str, shelf: &Shelf, index: u32, report: &Report, now: Timestamp) {
+    pub(super) fn fact(&mut self, inner: &Arc<Inner>, account: &str, shelf: &Shelf, index: u32, report: &Report, now: Timestamp) {
         let at = credible(report.at, shelf, now);
         let batch = self.batches.entry(shelf.no).or_insert_with(|| Batch::of(shelf));
         match &report.news {
@@ -255,7 +232,7 @@ impl Gathering {
         self.told.push(Told::Stray { at: now, account: account.to_owned(), text: text.chars().take(500).collect() });
     }
 
-    async fn commit(mut self, inner: &Arc<Inner>, patience: Patience) -> Result<(), Unavailable> {
+    pub(super) async fn commit(mut self, inner: &Arc<Inner>, patience: Patience) -> Result<(), Unavailable> {
         let mut events: Vec<Event> =
             std::mem::take(&mut self.batches).into_values().filter(|batch| !batch.is_empty()).map(Batch::into_event).collect();
         events.extend(std::mem::take(&mut self.told).into_iter().map(|told| Event::Told(Box::new(told))));

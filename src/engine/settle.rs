@@ -7,6 +7,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
+    early_receipts,
     gateway::Inner,
     queue::{For, Urgency, Work},
     send::{Ended, Outcome},
@@ -101,7 +102,6 @@ async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) ->
         again.extend(settle_one(inner, &shelf, batch, &outcome, now, rng));
     }
     let mut events: Vec<Event> = batches.into_values().filter(|batch| !batch.is_empty()).map(Batch::into_event).collect();
-    let has_refs = !refs.is_empty();
     for ((alert, account), list) in refs {
         let account = inner.routes.accounts()[usize::from(account)].name().to_owned();
         events.push(Event::Refs(Refs { alert, account, list }));
@@ -110,10 +110,7 @@ async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) ->
     for requeue in again {
         inner.requeue(&requeue);
     }
-    if has_refs {
-        super::receipts::retry_early(inner).await?;
-    }
-    Ok(())
+    early_receipts::bring_returned(inner, &events).await
 }
 
 fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome, now: Timestamp, rng: &mut StdRng) -> Option<Requeue> {

@@ -150,6 +150,15 @@ impl Running {
         .await;
     }
 
+    /// Every message has left us and was answered.
+    pub(crate) async fn until_nothing_is_owed(&self, alert: &str) {
+        until("nothing is owed any more", DEADLINE, async || {
+            let progress = self.json(&format!("{alert}/coverage")).await["progress"].clone();
+            progress["deliveries"].as_u64() > Some(0) && progress["queued"] == 0 && progress["in_flight"] == 0
+        })
+        .await;
+    }
+
     /// Every delivery of an alert, as duty sees it.
     pub(crate) async fn deliveries(&self, alert: &str) -> Vec<Value> {
         let (mut rows, mut cursor) = (Vec::new(), String::new());

@@ -2,6 +2,7 @@
 //! Refuses to know the gateway's inside: what comes to its door is judged by `oracle`.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use futures::future::BoxFuture;
 use lastmile::{
     channel::{Batching, Callback, Channel, Failure, Kind, Proof, Reach, Reception, ReportSink, Verdict},
-    message::{Form, Outgoing},
+    message::{DeliveryId, Form, Outgoing},
     time::Clock as _,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -55,12 +56,13 @@ struct State {
     mood: Mood,
     line: Option<ReportSink>,
     given: u64,
+    known: HashMap<DeliveryId, String>,
 }
 
 impl FarEnd {
     pub(crate) fn new(number: usize, profile: Profile, world: Arc<World>) -> Self {
         let dice = StdRng::seed_from_u64(world.seed.wrapping_mul(31).wrapping_add(number as u64));
-        Self { number, profile, world, state: Mutex::new(State { dice, mood: Mood::Rough, line: None, given: 0 }) }
+        Self { number, profile, world, state: Mutex::new(State { dice, mood: Mood::Rough, line: None, given: 0, known: HashMap::new() }) }
     }
 
     pub(crate) fn set_mood(&self, mood: Mood) {
@@ -102,20 +104,40 @@ impl FarEnd {
             if !fate.is_taken() {
                 return None;
             }
-            let own_id = self.with(|state| {
-                state.given += 1;
-                format!("{}-{}", self.profile.name, state.given)
-            });
+            let own_id = self.own_id(message.id);
             let place = {
                 let mut memory = self.world.memory();
                 let (at_ms, life) = (self.world.clock.elapsed_ms(), memory.life);
-                memory.takes.push(Take { at_ms, told: self.world.clock.now(), life, account: self.number, id: message.id, plain: false });
+                memory.takes.push(Take {
+                    at_ms,
+                    told: self.world.clock.now(),
+                    life,
+                    account: self.number,
+                    id: message.id,
+                    own_id: own_id.clone(),
+                    plain: false,
+                });
                 memory.takes.len() - 1
             };
             self.write_home(message, &own_id, place);
             Some((place, own_id))
         });
         each.collect()
+    }
+
+    /// Its own id of a message: to half of them, as to a far end that knows our id, it gives the same however often they come.
+    fn own_id(&self, id: DeliveryId) -> String {
+        self.with(|state| {
+            if let Some(known) = state.known.get(&id) {
+                return known.clone();
+            }
+            state.given += 1;
+            let own_id = format!("{}-{}", self.profile.name, state.given);
+            if id.index.is_multiple_of(2) {
+                state.known.insert(id, own_id.clone());
+            }
+            own_id
+        })
     }
 
     /// Reports and replies that follow from a message that was taken.

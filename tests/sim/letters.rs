@@ -37,7 +37,7 @@ pub(crate) struct Letter {
     pub(crate) what: What,
     pub(crate) due_ms: u64,
     pub(crate) state: State,
-    /// When and in which life the gateway first saw it.
+    /// When the gateway first saw it.
     pub(crate) handed: Option<First>,
 }
 
@@ -47,7 +47,6 @@ pub(crate) struct First {
     pub(crate) at_ms: u64,
     /// By the gateway's clock.
     pub(crate) told: Timestamp,
-    pub(crate) life: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +110,7 @@ pub(crate) async fn postman(world: Arc<World>, far_ends: Vec<Arc<FarEnd>>) {
 async fn bring(world: Arc<World>, far_ends: Vec<Arc<FarEnd>>, number: usize) {
     let letter = {
         let mut memory = world.memory();
-        let first = First { at_ms: world.clock.elapsed_ms(), told: world.clock.now(), life: memory.life };
+        let first = First { at_ms: world.clock.elapsed_ms(), told: world.clock.now() };
         let letter = &mut memory.letters[number];
         letter.handed.get_or_insert(first);
         letter.clone()

@@ -72,6 +72,8 @@ pub(crate) struct Take {
     pub(crate) life: u32,
     pub(crate) account: usize,
     pub(crate) id: DeliveryId,
+    /// The far end's own name for it.
+    pub(crate) own_id: String,
     /// The gateway was told so, plainly and in time.
     pub(crate) plain: bool,
 }

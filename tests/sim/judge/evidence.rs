@@ -10,11 +10,8 @@ use lastmile::{
 use crate::{
     letters::{Letter, State, What},
     script::Script,
-    world::World,
+    world::{Take, World},
 };
-
-/// The longest way from a message's arrival to the commit of its outcome, while the disk has room.
-const EARLY_MS: u64 = 1_500;
 
 /// Whatever a far end or a person was told is kept.
 pub(crate) fn promised(world: &World, gateway: &Gateway) {
@@ -56,12 +53,10 @@ fn may_be_stray(world: &World, report: &Report, letter: &Letter) -> bool {
         return false;
     }
     let memory = world.memory();
-    let Some(first) = letter.handed else { return true };
     let take = &memory.takes[letter.take];
-    let was_told = take.plain && !memory.in_doubt.contains(&(take.life, take.id));
-    // One that overtakes its send is held in memory until that returns.
-    let is_early = first.life == take.life && first.at_ms <= take.at_ms + EARLY_MS;
-    !was_told || (is_early && memory.crashes.contains(&first.life))
+    // One that overtook its send is kept until that returns, or one under the same name, in whichever life.
+    let same = |other: &&Take| other.account == take.account && other.own_id == take.own_id && other.plain;
+    !memory.takes.iter().filter(same).any(|told| !memory.in_doubt.contains(&(told.life, told.id)))
 }
 
 /// When it happened, where the far end's clock could be believed.
