@@ -169,12 +169,12 @@ impl Ledger {
     }
 
     /// Early reports of these names, for whoever brings them to their deliveries; each to one at a time.
-    pub fn claim_early<'a>(&self, names: impl IntoIterator<Item = &'a Name>) -> Vec<Early> {
-        if !self.has_early() {
+    pub fn claim_early(&self, names: &[Name]) -> Vec<Early> {
+        if names.is_empty() || !self.has_early() {
             return Vec::new();
         }
         let mut shelves = self.write();
-        names.into_iter().flat_map(|name| shelves.early.claim(name)).collect()
+        names.iter().flat_map(|name| shelves.early.claim(name)).collect()
     }
 
     /// They could not be brought now.
@@ -455,11 +455,11 @@ mod tests {
             ledger.apply(&told(Told::Early { at, early })).expect("kept");
         }
         // An image in the middle of bringing it: after a crash it is brought again.
-        assert_eq!(ledger.claim_early([&name("a")]).len(), 1);
+        assert_eq!(ledger.claim_early(&[name("a")]).len(), 1);
         let restored = Ledger::default();
         restored.restore(&ledger.image().expect("image")).expect("restore");
         assert_eq!((restored.strays(), restored.early_names()), (2, vec![name("a"), name("b")]));
-        assert_eq!(restored.claim_early([&name("a")]).len(), 1);
+        assert_eq!(restored.claim_early(&[name("a")]).len(), 1);
         restored.apply(&told(Told::EarlyEnded { at, ids: vec![1, 9] })).expect("brought");
         assert_eq!((restored.strays(), restored.early_names()), (1, vec![name("b")]));
     }

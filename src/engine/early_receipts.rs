@@ -27,10 +27,15 @@ impl Inner {
         u64::try_from(now.as_ms()).unwrap_or(0) * OF_A_MS + count
     }
 
+    /// Those of which the sends have returned.
+    pub(super) fn returned(&self, mut names: Vec<Name>) -> Vec<Name> {
+        names.retain(|name| self.find_ref(name).is_some());
+        names
+    }
+
     /// What the last run could not bring any more.
     pub(super) async fn take_up_early(self: &Arc<Self>) -> Result<(), Unavailable> {
-        let names = self.ledger.early_names();
-        bring(self, names.iter().filter(|name| self.find_ref(name).is_some()), Patience::Held).await
+        bring(self, self.returned(self.ledger.early_names()), Patience::Held).await
     }
 }
 
@@ -42,16 +47,12 @@ pub(super) async fn bring_returned(inner: &Arc<Inner>, events: &[Event]) -> Resu
     let refs = events.iter().filter_map(|event| if let Event::Refs(refs) = event { Some(refs) } else { None });
     let named = |refs: &Refs, provider_ref: &str| Name { account: refs.account.clone(), provider_ref: provider_ref.to_owned() };
     let names: Vec<Name> = refs.flat_map(|refs| refs.list.iter().map(|(_, provider_ref)| named(refs, provider_ref))).collect();
-    bring(inner, &names, Patience::Held).await
+    bring(inner, names, Patience::Held).await
 }
 
 /// Brings early reports of these names, whose deliveries are known now.
-pub(super) async fn bring<'a>(
-    inner: &Arc<Inner>,
-    names: impl IntoIterator<Item = &'a Name>,
-    patience: Patience,
-) -> Result<(), Unavailable> {
-    let claimed = inner.ledger.claim_early(names);
+pub(super) async fn bring(inner: &Arc<Inner>, names: Vec<Name>, patience: Patience) -> Result<(), Unavailable> {
+    let claimed = inner.ledger.claim_early(&names);
     if claimed.is_empty() {
         return Ok(());
     }

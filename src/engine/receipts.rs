@@ -63,7 +63,7 @@ async fn keep(inner: &Arc<Inner>, account: &str, reports: Vec<Report>, patience:
     let early = std::mem::take(&mut gathering.early);
     gathering.commit(inner, patience).await?;
     // Their sends may have returned meanwhile, and whoever settled those had nothing to bring yet.
-    early_receipts::bring(inner, early.iter().filter(|name| inner.find_ref(name).is_some()), patience).await
+    early_receipts::bring(inner, inner.returned(early), patience).await
 }
 
 /// How long a full disk is waited for.
