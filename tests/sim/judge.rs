@@ -55,6 +55,7 @@ pub(crate) async fn at_the_end(world: &World, gateway: &Gateway, script: &Script
         repeats::of_book(world, &shelf, script);
         write_down(world, &shelf);
     }
+    evidence::none_left_early(world, gateway);
     pace::rates(world, script);
 }
 

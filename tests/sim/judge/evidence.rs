@@ -37,6 +37,9 @@ fn missing(world: &World, gateway: &Gateway, letter: &Letter) -> Option<String> 
                 return None;
             }
             if !book.slots[letter.about.index as usize].is_reached() {
+                if is_kept_early(gateway, report) {
+                    return None;
+                }
                 return Some(format!("the proof of {} is gone", letter.about));
             }
             let said = credible(report, letter, book.base())?;
@@ -57,6 +60,22 @@ fn may_be_stray(world: &World, report: &Report, letter: &Letter) -> bool {
     // One that overtook its send is kept until that returns, or one under the same name, in whichever life.
     let same = |other: &&Take| other.account == take.account && other.own_id == take.own_id && other.plain;
     !memory.takes.iter().filter(same).any(|told| !memory.in_doubt.contains(&(told.life, told.id)))
+}
+
+/// What was brought before its send returned is taken up when the engine starts.
+fn is_kept_early(gateway: &Gateway, report: &Report) -> bool {
+    let About::ProviderRef { provider_ref, .. } = &report.about else { return false };
+    gateway.ledger().early_names().iter().any(|name| name.provider_ref == *provider_ref)
+}
+
+/// Nothing waits for a send that has returned.
+pub(crate) fn none_left_early(world: &World, gateway: &Gateway) {
+    let shelves = gateway.ledger().newest_first();
+    for name in gateway.ledger().early_names() {
+        if shelves.iter().any(|shelf| shelf.read().delivery_of_ref(&name.account, &name.provider_ref).is_some()) {
+            world.fault(format!("a report of {name:?} was never brought to its delivery"));
+        }
+    }
 }
 
 /// When it happened, where the far end's clock could be believed.
