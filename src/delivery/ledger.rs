@@ -376,7 +376,10 @@ mod tests {
     use super::*;
     use crate::{
         channel::News,
-        delivery::event::{Fact, FactKind, Facts},
+        delivery::{
+            event::{Fact, FactKind, Facts},
+            kit,
+        },
     };
 
     /// Kept by a version with other rules: a ring that crosses itself, a headline and an urgency that would be refused today.
@@ -390,23 +393,7 @@ mod tests {
     }
 
     fn accepted(document: Value) -> Vec<u8> {
-        let at = Timestamp::from_ms(1_784_000_000_000);
-        let told = Told::Accepted(Accepted {
-            alert: AlertNo(0),
-            id: AlertId(uuid::Uuid::from_u128(1)),
-            received: at,
-            accepted: at,
-            source: "met".into(),
-            by: "met".into(),
-            needs_approval: false,
-            format: "json".into(),
-            digest: String::new(),
-            document,
-            target: None,
-            doubts: Vec::new(),
-            notice_of: None,
-        });
-        Event::Told(Box::new(told)).encode()
+        Event::Told(Box::new(Told::Accepted(kit::accepted(document)))).encode()
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod coverage;
 pub mod early;
 pub mod event;
 pub mod filed;
+#[cfg(test)]
+pub(crate) mod kit;
 pub mod ledger;
 pub mod plan;
 mod refs;

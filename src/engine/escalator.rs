@@ -184,37 +184,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        alert::{AlertId, AlertNo},
-        delivery::{
-            call::Answer as Reply,
-            event::{Accepted, Choice},
-            plan::{CallsDue, PlanPart, Purpose, RecipientKind, Run},
-        },
-        time::Timestamp,
+    use crate::delivery::{
+        call::Answer as Reply,
+        event::Choice,
+        kit::{T0, blank},
+        plan::{CallsDue, PlanPart, Purpose, RecipientKind, Run},
     };
-
-    const T0: Timestamp = Timestamp::from_ms(1_784_000_000_000);
 
     /// Recipient 0 is a village's monitor, 1 the backup, 2 and 3 the township's officers: the monitor and the backup were silent,
     /// both officers have been asked.
     fn book() -> Book {
-        let accepted = Accepted {
-            alert: AlertNo(0),
-            id: AlertId(uuid::Uuid::from_u128(1)),
-            received: T0,
-            accepted: T0,
-            source: "met".into(),
-            by: "met".into(),
-            needs_approval: false,
-            format: "json".into(),
-            digest: String::new(),
-            document: serde_json::json!({"status": "Actual"}),
-            target: None,
-            doubts: Vec::new(),
-            notice_of: None,
-        };
-        let mut book = Book::new(accepted, T0);
+        let mut book = blank();
         let run = |area: &str, role: &str, keys: std::ops::Range<u32>| {
             let area = area.parse().expect("a code");
             PlanPart::Run(Run { area, kind: RecipientKind::Person, role: role.into(), keys: keys.collect(), unreachable: Vec::new() })

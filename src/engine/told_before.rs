@@ -97,38 +97,19 @@ fn key_of(book: &Book, recipient: u32) -> Key {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::{
-        alert::{AlertId, AlertNo},
+        alert::AlertNo,
         delivery::{
-            event::{Accepted, Fact, FactKind, Facts, Leased},
+            event::{Fact, FactKind, Facts, Leased},
+            kit::{T0, blank},
             plan::{Lane, Leg, PlanPart, Purpose, Run},
         },
-        time::Timestamp,
     };
-
-    const T0: Timestamp = Timestamp::from_ms(1_784_000_000_000);
 
     /// Persons 10, 11 and 12 of a village are owed this by one route; what became of each.
     fn book(occasion: Occasion, became: [Option<FactKind>; 3]) -> Book {
-        let accepted = Accepted {
-            alert: AlertNo(0),
-            id: AlertId(Uuid::from_u128(1)),
-            received: T0,
-            accepted: T0,
-            source: "met".into(),
-            by: "met".into(),
-            needs_approval: false,
-            format: "json".into(),
-            digest: String::new(),
-            document: serde_json::json!({"status": "Actual"}),
-            target: None,
-            doubts: Vec::new(),
-            notice_of: None,
-        };
-        let mut book = Book::new(accepted, T0);
+        let mut book = blank();
         let area = "510726102201".parse().expect("a code");
         let run = Run { area, kind: RecipientKind::Person, role: "monitor".into(), keys: vec![10, 11, 12], unreachable: Vec::new() };
         let parts = [

@@ -14,10 +14,13 @@ use crate::{
     DEADLINE, STOP,
     fickle::Fickle,
     number,
-    process::{free_port, until},
-    program::{Gateway, new_key, run},
-    rounds::{alert, configure, rounds},
-    rows, seed,
+    program::{
+        Gateway, new_key,
+        process::{free_port, until},
+        rows, run, site,
+    },
+    rounds::{configure, rounds},
+    seed,
 };
 use damage::{Damage, Place};
 
@@ -106,8 +109,7 @@ async fn site(seed: u64) -> Site {
     let gateway = Gateway::start(&config, port).await;
     let mut told = Vec::new();
     for number in 1..=2 {
-        let mut alert = alert(number);
-        alert["areas"] = serde_json::json!([{ "name": "曲山镇", "codes": [TOWNSHIP] }]);
+        let alert = site::alert(number, TOWNSHIP);
         let (status, said) = gateway.post(&bureau, "/v1/alerts", "application/json", alert.to_string()).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{said:#}");
         told.push((format!("/v1/alerts/{}", said["id"].as_str().unwrap()), alert["identifier"].clone()));

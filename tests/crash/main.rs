@@ -10,25 +10,31 @@ mod fickle;
 mod forgetful;
 mod gateway;
 mod power;
-#[path = "../peers/process.rs"]
-mod process;
-#[path = "../peers/program.rs"]
+#[path = "../program/mod.rs"]
+#[allow(dead_code, reason = "each program of tests needs another part of it")]
 mod program;
 mod relay;
 mod rounds;
 
-use std::{collections::HashMap, fs, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lastmile::time::{Clock as _, SystemClock};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     gateway::{Seen, SmsGateway},
-    process::{free_port, until},
-    program::{Gateway, new_key, run},
+    program::{
+        Gateway, new_key,
+        process::{free_port, until},
+        run, site,
+    },
 };
 
 const HOUSEHOLDS: usize = 50_000;
@@ -36,9 +42,6 @@ const KILLS: usize = 3;
 /// A debug build on two busy cores needs most of a minute for all of it.
 const DEADLINE: Duration = Duration::from_secs(150);
 const STOP: Duration = Duration::from_secs(30);
-const SENDER: &str = "51072641600000";
-const PAGE: usize = 1_000;
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/alerts/rainstorm-red.json");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_killed_in_the_middle_of_its_work_forgets_nobody() {
@@ -47,14 +50,13 @@ async fn a_program_killed_in_the_middle_of_its_work_forgets_nobody() {
     let mut rng = StdRng::seed_from_u64(seed);
     let (dir, port, far) = (TempDir::new().unwrap(), free_port(), SmsGateway::start(seed).await);
     let data = dir.path().join("data");
-    let config = configure(dir.path(), &data, port, &far.url);
+    let config = configure(dir.path(), &data, port, &far.url, "");
     let [households, registry_seed] = [HOUSEHOLDS.to_string(), (seed % 1_000).to_string()];
-    let data = data.to_str().unwrap();
-    run(&["registry", "generate", "--households", &households, "--seed", &registry_seed, "--data", data], 0);
+    run(&["registry", "generate", "--households", &households, "--seed", &registry_seed, "--data", data.to_str().unwrap()], 0);
     let (bureau, duty) = (new_key(&config, "met", "bureau", Some("met")), new_key(&config, "duty", "duty", None));
 
     let mut gateway = Gateway::start(&config, port).await;
-    let (status, said) = gateway.post(&bureau, "/v1/alerts", "application/json", alert()).await;
+    let (status, said) = gateway.post(&bureau, "/v1/alerts", "application/json", site::alert(1, site::COUNTY).to_string()).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{said:#}");
     let path = format!("/v1/alerts/{}", said["id"].as_str().unwrap());
     // 202 was answered: from here on a kill may lose nothing, also before anything is planned.
@@ -77,11 +79,10 @@ async fn a_program_killed_in_the_middle_of_its_work_forgets_nobody() {
     .await;
 
     let coverage = gateway.get(&duty, &format!("{path}/coverage")).await;
-    let rows = rows(&gateway, &duty, &path).await;
+    let rows = program::rows(&gateway, &duty, &path).await;
     check(&coverage, &rows, &far.seen());
     assert_eq!(gateway.stop(STOP).await, Some(0), "SIGTERM drains and exits 0");
-    let verdict = program::json(&["store", "verify", "--data", data, "--json"], 0);
-    assert_eq!(verdict["sound"], true, "{verdict:#}");
+    program::verify(&data);
 }
 
 /// What the program says it did against what the far end saw.
@@ -124,18 +125,6 @@ fn check(coverage: &Value, rows: &[Value], seen: &HashMap<String, Seen>) {
     assert!(twice <= repeated, "{twice} came twice, but only {repeated} are counted as repeated");
 }
 
-async fn rows(gateway: &Gateway, duty: &str, path: &str) -> Vec<Value> {
-    let (mut rows, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let mut page = gateway.get(duty, &format!("{path}/deliveries?limit={PAGE}{cursor}")).await;
-        rows.append(page["items"].as_array_mut().unwrap());
-        match page["next"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return rows,
-        }
-    }
-}
-
 fn number(value: &Value, name: &str) -> usize {
     let number = value[name].as_u64().unwrap_or_else(|| panic!("no number {name}: {value:#}"));
     usize::try_from(number).unwrap()
@@ -148,34 +137,10 @@ fn seed() -> u64 {
     }
 }
 
-fn alert() -> String {
-    let mut alert: Value = serde_json::from_str(&fs::read_to_string(FIXTURE).unwrap()).unwrap();
-    let now = SystemClock.now().whole_seconds();
-    let (sent, expires) = (now.to_seconds_string(), now.plus(Duration::from_secs(3 * 3_600)).to_seconds_string());
-    alert["sent"] = json!(sent);
-    alert["effective"] = json!(sent);
-    alert["expires"] = json!(expires);
-    alert["areas"] = json!([{ "name": "北川羌族自治县", "codes": ["510726"] }]);
-    alert.to_string()
-}
-
-fn configure(dir: &Path, data: &Path, port: u16, far: &str) -> std::path::PathBuf {
-    let policy = "[[rule]]\nevents = [\"*\"]\nroles = [\"*\"]\nchannels = [\"sms\"]\n";
-    let text = format!(
+/// A gateway of short messages that does not know some numbers.
+fn configure(dir: &Path, data: &Path, port: u16, far: &str, more: &str) -> PathBuf {
+    let channels = format!(
         r#"
-[server]
-listen = "127.0.0.1:{port}"
-public_url = "http://127.0.0.1:{port}"
-data_dir = {data:?}
-
-[[source]]
-name = "met"
-senders = ["{SENDER}"]
-areas = ["510726"]
-
-[policy]
-file = "policy.toml"
-
 [channel.mas]
 kind = "sms"
 provider = "http"
@@ -185,10 +150,7 @@ ok = {{ path = "/code", equals = ["OK"] }}
 error = {{ classes = {{ NO_SUCH_NUMBER = "reject" }} }}
 concurrency = 32
 retry = ["200ms", "500ms", "1s"]
-"#
+{more}"#
     );
-    fs::write(dir.join("policy.toml"), policy).unwrap();
-    let file = dir.join("lastmile.toml");
-    fs::write(&file, text).unwrap();
-    file
+    site::configure(dir, data, port, "", &site::everyone_by("\"sms\""), &channels)
 }

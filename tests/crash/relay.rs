@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -10,13 +9,15 @@ use std::{
 use axum::{Router, extract::State, http::HeaderMap, routing::post};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    DEADLINE, SENDER, STOP,
-    process::{free_port, until},
-    program::{Gateway, new_key, run},
+    DEADLINE, STOP,
+    program::{
+        Gateway, new_key,
+        process::{free_port, until},
+        run, site,
+    },
     seed,
 };
 
@@ -48,12 +49,6 @@ async fn take(State(platform): State<Shared>, headers: HeaderMap, body: String) 
     StatusCode::ACCEPTED
 }
 
-fn alert(number: usize) -> String {
-    let mut alert: Value = serde_json::from_str(&crate::alert()).unwrap();
-    alert["identifier"] = json!(format!("{SENDER}_{number:014}"));
-    alert.to_string()
-}
-
 fn distinct(platform: &Shared) -> usize {
     platform.lock().unwrap().taken.iter().map(|(key, _)| key.clone()).collect::<HashSet<_>>().len()
 }
@@ -71,12 +66,8 @@ async fn a_program_killed_while_it_hands_on_owes_the_platform_nothing() {
 
     let (dir, port) = (TempDir::new().unwrap(), free_port());
     let data = dir.path().join("data");
-    let config = dir.path().join("lastmile.toml");
-    let text = format!(
-        "[server]\nlisten = \"127.0.0.1:{port}\"\ndata_dir = {data:?}\n[[source]]\nname = \"met\"\nsenders = [\"{SENDER}\"]\nareas = [\"510726\"]\n\
-         [relay.city]\nurl = \"{url}\"\nformat = \"json\"\ncoverage_every = \"1s\"\n"
-    );
-    fs::write(&config, text).unwrap();
+    let relay = format!("[relay.city]\nurl = \"{url}\"\nformat = \"json\"\ncoverage_every = \"1s\"\n");
+    let config = site::configure(dir.path(), &data, port, "", &site::everyone_by("\"sms\""), &relay);
     run(&["registry", "generate", "--households", "50", "--data", data.to_str().unwrap()], 0);
     let bureau = new_key(&config, "met", "bureau", Some("met"));
     let mut gateway = Gateway::start(&config, port).await;
@@ -84,7 +75,8 @@ async fn a_program_killed_while_it_hands_on_owes_the_platform_nothing() {
     for round in 0..ROUNDS {
         let had = distinct(&platform);
         for _ in 0..ALERTS_A_ROUND {
-            let (status, said) = gateway.post(&bureau, "/v1/alerts", "application/json", alert(ids.len())).await;
+            let (status, said) =
+                gateway.post(&bureau, "/v1/alerts", "application/json", site::alert(ids.len(), site::COUNTY).to_string()).await;
             assert_eq!(status, StatusCode::ACCEPTED, "{said:#}");
             ids.push(said["id"].as_str().unwrap().to_owned());
         }

@@ -18,13 +18,16 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::{
-    DEADLINE, FIXTURE, SENDER, STOP,
+    DEADLINE, STOP,
     corrupted::MENDED,
     fickle::{Fickle, TIMEOUT},
     forgetful::Forgetful,
     number,
-    process::{free_port, until},
-    program::{self, Gateway, new_key, run},
+    program::{
+        self, Gateway, new_key,
+        process::{free_port, until},
+        run, site,
+    },
     seed,
 };
 use judge::{Doubled, Told};
@@ -183,8 +186,7 @@ impl Run {
 
     async fn stop_and_verify(&mut self) {
         assert_eq!(self.gateway.stop(STOP).await, Some(0), "SIGTERM drains and exits 0");
-        let verdict = program::json(&["store", "verify", "--data", self.data.to_str().unwrap(), "--json"], 0);
-        assert_eq!(verdict["sound"], true, "{verdict:#}");
+        program::verify(&self.data);
     }
 
     /// As `end`, and on with the same store.
@@ -280,7 +282,7 @@ impl Run {
     /// Posts an alert, or what ends or changes the last one.
     async fn post(&mut self, change: Option<&str>) {
         self.number += 1;
-        let mut alert = alert(self.number);
+        let mut alert = site::alert(self.number, site::COUNTY);
         if let Some(kind) = change {
             let last = &self.told.last().unwrap().document;
             alert["references"] = json!([{ "sender": last["sender"], "identifier": last["identifier"], "sent": last["sent"] }]);
@@ -314,19 +316,7 @@ impl Run {
     }
 }
 
-pub(crate) fn alert(number: usize) -> Value {
-    let mut alert: Value = serde_json::from_str(&fs::read_to_string(FIXTURE).unwrap()).unwrap();
-    let now = SystemClock.now().whole_seconds();
-    let (sent, expires) = (now.to_seconds_string(), now.plus(Duration::from_secs(3 * 3_600)).to_seconds_string());
-    (alert["sent"], alert["effective"], alert["expires"]) = (json!(sent), json!(sent), json!(expires));
-    alert["identifier"] = json!(format!("{SENDER}_{number:014}"));
-    alert
-}
-
 pub(crate) fn configure(dir: &Path, data: &Path, port: u16, far: &str) -> PathBuf {
-    let file = crate::configure(dir, data, port, far);
-    let text = fs::read_to_string(&file).unwrap();
-    let text = text.replace(r#""text": "#, r#""notify": {{ callback_url|tojson }}, "text": "#);
     let more = format!(
         r#"timeout = "{timeout}ms"
 callback_token = "{TOKEN}"
@@ -334,6 +324,8 @@ receipt = {{ id = "/id", status = "/status", delivered = ["DELIVRD"], failed = {
 "#,
         timeout = TIMEOUT.as_millis(),
     );
-    fs::write(&file, text + &more).unwrap();
+    let file = crate::configure(dir, data, port, far, &more);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace(r#""text": "#, r#""notify": {{ callback_url|tojson }}, "text": "#)).unwrap();
     file
 }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::{
     far_end::FarEnd,
     forgetful::{Forgetful, Trouble},
-    process::until,
+    program::process::until,
     running::{AT_ONCE, DEADLINE, PLAIN, Running},
 };
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{
     far_end::FarEnd,
-    process::until,
+    program::process::until,
     running::{DEADLINE, Running},
 };
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::{
     failed_write::Kept,
     far_end::FarEnd,
-    process::until,
+    program::process::until,
     running::{AT_ONCE, DEADLINE, PLAIN, Running},
     tmpfs::{Disk, MB},
 };

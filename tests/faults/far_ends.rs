@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::{
     moody::{Mood, Moody, TIMEOUT},
-    process::until,
+    program::process::until,
     running::{AT_ONCE, DEADLINE, PLAIN, Running, SMS, Setting, gateway_table},
 };
 

@@ -14,10 +14,8 @@ mod far_ends;
 mod forgetful;
 mod moody;
 mod power;
-#[path = "../peers/process.rs"]
-mod process;
-#[path = "../peers/program.rs"]
-#[allow(dead_code, reason = "a program that is not ready is started by `running`")]
+#[path = "../program/mod.rs"]
+#[allow(dead_code, reason = "each program of tests needs another part of it")]
 mod program;
 mod receipts;
 mod running;

@@ -18,8 +18,7 @@ use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    process::until,
-    program,
+    program::{self, process::until},
     running::{AT_ONCE, DEADLINE, PATIENT, PLAIN, Running, SMS, Setting, gateway_table},
 };
 

@@ -2,24 +2,24 @@
 //! Refuses to wait for readiness: these tests want to see a gateway that is not ready.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use lastmile::time::{Clock as _, SystemClock};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
     far_end::FarEnd,
-    process::{Process, free_port, until},
-    program::{self, new_key, run},
+    program::{
+        self, new_key,
+        process::{Process, free_port, until},
+        run, site,
+    },
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lastmile");
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/alerts/rainstorm-red.json");
 /// A debug build on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// Messages that are at the far end at one time.
@@ -49,7 +49,6 @@ pub(crate) struct Setting<'a> {
 
 /// An account that waits for a far end as long as any test does. `AT_ONCE` messages go to it at one time.
 pub(crate) const PATIENT: &str = "concurrency = 8\ntimeout = \"60s\"\nretry = [\"1s\", \"2s\", \"5s\", \"10s\", \"20s\"]\n";
-const COUNTY: &str = "510726";
 pub(crate) const SMS: &str = "\"sms\"";
 pub(crate) const PLAIN: &str = "exec \"$@\"";
 
@@ -62,7 +61,8 @@ impl Running {
 
     pub(crate) fn start_as(home: &Path, data: &Path, setting: &Setting<'_>) -> Self {
         let port = free_port();
-        let config = configure(home, data, port, setting);
+        let policy = site::everyone_by(setting.kinds);
+        let config = site::configure(home, data, port, setting.server, &policy, &setting.channels);
         let data = data.to_str().unwrap();
         run(&["registry", "generate", "--households", &setting.households.to_string(), "--seed", "7", "--data", data], 0);
         let (bureau, duty) = (new_key(&config, "met", "bureau", Some("met")), new_key(&config, "duty", "duty", None));
@@ -110,17 +110,17 @@ impl Running {
     }
 
     pub(crate) async fn try_post(&self, number: u32) -> reqwest::Result<Response> {
-        self.try_post_to(number, COUNTY).await
+        self.try_post_to(number, site::COUNTY).await
     }
 
     async fn try_post_to(&self, number: u32, area: &str) -> reqwest::Result<Response> {
         let request = self.http.post(format!("{}/v1/alerts", self.url)).bearer_auth(&self.bureau);
-        request.header("content-type", "application/json").body(alert(number, area)).send().await
+        request.header("content-type", "application/json").body(site::alert(number as usize, area).to_string()).send().await
     }
 
     /// Posts an alert that must be taken; its path.
     pub(crate) async fn accepted(&self, number: u32) -> String {
-        self.accepted_for(number, COUNTY).await
+        self.accepted_for(number, site::COUNTY).await
     }
 
     /// As `accepted`, for an area of the county.
@@ -188,8 +188,7 @@ impl Running {
     pub(crate) async fn stop_and_verify(mut self, data: &Path) {
         self.process.signal("-TERM");
         assert_eq!(self.process.wait(DEADLINE).await, Some(0), "SIGTERM drains and exits 0\n{}", self.process.tail());
-        let verdict = program::json(&["store", "verify", "--data", data.to_str().unwrap(), "--json"], 0);
-        assert_eq!(verdict["sound"], true, "{verdict:#}");
+        program::verify(data);
     }
 }
 
@@ -197,18 +196,6 @@ fn serve(config: &Path, shell: &str) -> Process {
     let mut command = Command::new("bash");
     command.args(["-c", shell, "bash", PROGRAM, "serve", "--config"]).arg(config).env("NO_COLOR", "1");
     Process::start("lastmile serve", &mut command)
-}
-
-fn alert(number: u32, area: &str) -> String {
-    let mut alert: Value = serde_json::from_str(&fs::read_to_string(FIXTURE).unwrap()).unwrap();
-    let now = SystemClock.now().whole_seconds();
-    let (sent, expires) = (now.to_seconds_string(), now.plus(Duration::from_secs(3_600)).to_seconds_string());
-    alert["identifier"] = json!(format!("51072641600000_{number:014}"));
-    alert["sent"] = json!(sent);
-    alert["effective"] = json!(sent);
-    alert["expires"] = json!(expires);
-    alert["areas"] = json!([{ "name": "北川羌族自治县", "codes": [area] }]);
-    alert.to_string()
 }
 
 /// An account at an SMS gateway, with further keys.
@@ -223,29 +210,4 @@ body = '{{"id": {{{{ id|tojson }}}}, "to": {{{{ to|tojson }}}}, "text": {{{{ tex
 ok = {{ path = "/code", equals = ["OK"] }}
 {more}"#
     )
-}
-
-fn configure(home: &Path, data: &Path, port: u16, setting: &Setting<'_>) -> PathBuf {
-    let Setting { server, channels, kinds, .. } = setting;
-    let text = format!(
-        r#"
-[server]
-listen = "127.0.0.1:{port}"
-public_url = "http://127.0.0.1:{port}"
-data_dir = {data:?}
-{server}
-
-[[source]]
-name = "met"
-senders = ["51072641600000"]
-areas = ["510726"]
-
-[policy]
-file = "policy.toml"
-{channels}"#
-    );
-    fs::write(home.join("policy.toml"), format!("[[rule]]\nevents = [\"*\"]\nroles = [\"*\"]\nchannels = [{kinds}]\n")).unwrap();
-    let file = home.join("lastmile.toml");
-    fs::write(&file, text).unwrap();
-    file
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{
     far_end::FarEnd,
-    process::until,
+    program::process::until,
     running::{AT_ONCE, DEADLINE, PATIENT, PLAIN, Running, SMS, Setting, gateway_table},
 };
 

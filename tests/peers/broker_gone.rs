@@ -1,7 +1,11 @@
 //! A real broker that goes away while a county's loudspeakers are being told, and comes back with or without what it knew: every speaker
 //! hears its command, or its delivery is closed with a reason.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use lastmile::{
     channel::speaker::{
@@ -10,23 +14,23 @@ use lastmile::{
         line::{BrokerAddress, Far},
     },
     registry::Registry,
-    time::{Clock as _, SystemClock},
+    time::SystemClock,
 };
 use reqwest::StatusCode;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    county::SENDER,
     mosquitto::Mosquitto,
-    process::{free_port, until},
-    program::{self, Gateway, new_key, run},
+    program::{
+        self, Gateway, new_key,
+        process::{free_port, until},
+        run, site,
+    },
 };
 
 const DEADLINE: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(30);
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/alerts/rainstorm-red.json");
 /// Publishes a second: so slow that the broker goes in the middle of them.
 const PACE: usize = 60;
 /// Tries that fail while the broker is gone.
@@ -46,16 +50,15 @@ async fn a_broker_is_gone_for_a_while(remembers: bool) {
     let (dir, port, mut broker) = (TempDir::new().unwrap(), free_port(), Mosquitto::start_as(remembers).await);
     let config = configure(dir.path(), port, broker.port);
     let data = dir.path().join("data");
-    let data = data.to_str().unwrap();
-    run(&["registry", "generate", "--households", "10", "--seed", "7", "--data", data], 0);
+    run(&["registry", "generate", "--households", "10", "--seed", "7", "--data", data.to_str().unwrap()], 0);
     let (bureau, duty) = (new_key(&config, "met", "bureau", Some("met")), new_key(&config, "duty", "duty", None));
     let (counts, off) = (Arc::new(Counts::default()), CancellationToken::new());
-    let (speakers, running) = speakers(Path::new(data), broker.port, &counts, &off);
+    let (speakers, running) = speakers(&data, broker.port, &counts, &off);
     let connected = || counts.connected.load(std::sync::atomic::Ordering::Relaxed);
     until("the speakers are online", DEADLINE, async || connected() >= speakers).await;
 
     let mut gateway = Gateway::start(&config, port).await;
-    let (status, said) = gateway.post(&bureau, "/v1/alerts", "application/json", alert()).await;
+    let (status, said) = gateway.post(&bureau, "/v1/alerts", "application/json", site::alert(1, site::COUNTY).to_string()).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{said:#}");
     let path = format!("/v1/alerts/{}", said["id"].as_str().unwrap());
     let accepted = || counts.accepted.load(std::sync::atomic::Ordering::Relaxed);
@@ -87,7 +90,7 @@ async fn a_broker_is_gone_for_a_while(remembers: bool) {
     off.cancel();
     assert_eq!(running.await.unwrap().accepted, speakers);
     assert_eq!(gateway.stop(STOP).await, Some(0), "SIGTERM drains and exits 0");
-    assert_eq!(program::json(&["store", "verify", "--data", data, "--json"], 0)["sound"], true);
+    program::verify(&data);
 }
 
 /// All loudspeakers of a registry; how many, and what they have done once they are off.
@@ -103,32 +106,10 @@ fn speakers(data: &Path, port: u16, counts: &Arc<Counts>, off: &CancellationToke
     (all.len() as u64, tokio::spawn(fleet::run(config, all, off.clone())))
 }
 
-fn alert() -> String {
-    let mut alert: Value = serde_json::from_str(&fs::read_to_string(FIXTURE).unwrap()).unwrap();
-    let now = SystemClock.now().whole_seconds();
-    let (sent, expires) = (now.to_seconds_string(), now.plus(Duration::from_secs(3_600)).to_seconds_string());
-    (alert["sent"], alert["effective"], alert["expires"]) = (json!(sent), json!(sent), json!(expires));
-    alert["areas"] = json!([{ "name": "北川羌族自治县", "codes": ["510726"] }]);
-    alert.to_string()
-}
-
-fn configure(dir: &Path, port: u16, mqtt: u16) -> std::path::PathBuf {
-    let policy = "[[rule]]\nevents = [\"*\"]\nroles = [\"*\"]\nchannels = [\"speaker\"]\nretry_until = \"expires\"\n";
-    let text = format!(
+fn configure(dir: &Path, port: u16, mqtt: u16) -> PathBuf {
+    let policy = site::everyone_by("\"speaker\"") + "retry_until = \"expires\"\n";
+    let horns = format!(
         r#"
-[server]
-listen = "127.0.0.1:{port}"
-public_url = "http://127.0.0.1:{port}"
-data_dir = {data:?}
-
-[[source]]
-name = "met"
-senders = ["{SENDER}"]
-areas = ["510726"]
-
-[policy]
-file = "policy.toml"
-
 [channel.horns]
 kind = "speaker"
 provider = "mqtt"
@@ -137,11 +118,7 @@ ack_within = "3s"
 per_second = {PACE}
 timeout = "2s"
 retry = ["300ms", "500ms", "1s"]
-"#,
-        data = dir.join("data"),
+"#
     );
-    fs::write(dir.join("policy.toml"), policy).unwrap();
-    let file = dir.join("lastmile.toml");
-    fs::write(&file, text).unwrap();
-    file
+    site::configure(dir, &dir.join("data"), port, "", &policy, &horns)
 }

@@ -1,13 +1,18 @@
 //! Owns the small county of the test: six villages of one township, who lives there, the configuration and the alert.
 //! Refuses to know the peers beyond their addresses.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lastmile::time::{Clock as _, SystemClock};
 
+use crate::program::site::{self, SENDER};
+
 /// 擂鼓镇 in the fixture's table.
 pub(crate) const TOWNSHIP: &str = "510726101";
-pub(crate) const SENDER: &str = "51072641600000";
 const VILLAGES: usize = 6;
 const HOUSEHOLDS: usize = 3;
 const SPEAKERS: usize = 3;
@@ -127,23 +132,10 @@ retry_until = "expires"
 repeat_speaker = 2
 "#;
 
-pub(crate) fn configure(dir: &Path, port: u16, token: &str, peers: &Peers<'_>) -> std::path::PathBuf {
+pub(crate) fn configure(dir: &Path, port: u16, token: &str, peers: &Peers<'_>) -> PathBuf {
     let Peers { sendsms, smtp, mqtt, robots } = peers;
-    let text = format!(
+    let channels = format!(
         r#"
-[server]
-listen = "127.0.0.1:{port}"
-public_url = "http://127.0.0.1:{port}"
-data_dir = {data:?}
-
-[[source]]
-name = "met"
-senders = ["{SENDER}"]
-areas = ["510726"]
-
-[policy]
-file = "policy.toml"
-
 [channel.mas]
 kind = "sms"
 provider = "kannel"
@@ -173,13 +165,9 @@ prefix = "lastmile/v1"
 kind = "wechat"
 provider = "wecom_robot"
 url = "{robots}"
-"#,
-        data = dir.join("data"),
+"#
     );
-    fs::write(dir.join("policy.toml"), POLICY).unwrap();
-    let file = dir.join("lastmile.toml");
-    fs::write(&file, text).unwrap();
-    file
+    site::configure(dir, &dir.join("data"), port, "", POLICY, &channels)
 }
 
 /// A CAP 1.2 alert for the township, sent now; a real one re-addressed where the collection is there.

@@ -12,8 +12,11 @@ use crate::{
     county::{self, County, Peers, TOWNSHIP},
     kannel::Kannel,
     mosquitto::Mosquitto,
-    process::{LOOK_EVERY, Process, free_port, until},
-    program::{self, Gateway, http, new_key, run},
+    program::{
+        self, Gateway, http, new_key,
+        process::{LOOK_EVERY, Process, free_port, until},
+        run,
+    },
     robot::Robot,
     smtp::Smtp,
 };

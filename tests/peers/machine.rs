@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::process::Process;
+use crate::program::process::Process;
 
 pub(crate) fn is_open(port: u16) -> bool {
     std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     machine::{has_said, is_open, require},
-    process::{Process, free_port, until},
+    program::process::{Process, free_port, until},
 };
 
 const START: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{
     machine::is_open,
-    process::{Process, free_port, until},
+    program::process::{Process, free_port, until},
 };
 
 const PYTHON: &str = "/usr/bin/python3";

@@ -10,10 +10,13 @@ use sha2::Digest as _;
 use tempfile::TempDir;
 
 use crate::{
-    county::{County, FIXTURES, SENDER, with},
+    county::{County, FIXTURES, with},
     mosquitto::Mosquitto,
-    process::{free_port, until},
-    program::{Gateway, new_key, run},
+    program::{
+        Gateway, new_key,
+        process::{free_port, until},
+        run, site,
+    },
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -23,7 +26,7 @@ const TOPIC: &str = "cache/a/wis2/cn-cma/data/core/weather/advisories-warnings/r
 fn warning(number: u32) -> String {
     let now = SystemClock.now().whole_seconds();
     let (sent, expires) = (now.to_seconds_string(), now.plus(Duration::from_secs(3_600)).to_seconds_string());
-    let identifier = format!("{SENDER}_{number:014}");
+    let identifier = format!("{}_{number:014}", site::SENDER);
     let text = fs::read_to_string(format!("{FIXTURES}/alerts/rainstorm-red.cap.xml")).unwrap();
     let values = [("identifier", identifier.as_str()), ("sent", &sent), ("effective", &sent), ("onset", &sent), ("expires", &expires)];
     values.into_iter().fold(text, |text, (element, value)| with(&text, element, value))
@@ -47,15 +50,8 @@ fn announced(data_id: &str, document: &str, href: &str, within: bool) -> String 
 
 fn configure(dir: &TempDir, port: u16, broker: u16, host: &str) -> PathBuf {
     let data = dir.path().join("data");
-    let text = format!(
+    let inlet = format!(
         r#"
-[server]
-listen = "127.0.0.1:{port}"
-data_dir = {data:?}
-[[source]]
-name = "met"
-senders = ["{SENDER}"]
-areas = ["510726"]
 [inlet.wmo]
 kind = "wis2"
 source = "met"
@@ -65,8 +61,7 @@ topics = ["cache/a/wis2/+/data/core/weather/advisories-warnings/#"]
 allow_hosts = ["{host}"]
 "#
     );
-    let file = dir.path().join("lastmile.toml");
-    fs::write(&file, text).unwrap();
+    let file = site::configure(dir.path(), &data, port, "", &site::everyone_by("\"sms\""), &inlet);
     let files = County::new().write(dir.path());
     let words = ["registry", "import"].into_iter().chain(files.iter().map(String::as_str));
     run(&words.chain(["--data", data.to_str().unwrap()]).collect::<Vec<_>>(), 0);

@@ -1,18 +1,17 @@
 //! Tests of the book: counters against recounts, conservation of people and deliveries, calls.
 
 use proptest::prelude::*;
-use uuid::Uuid;
 
 use super::{Book, State};
 use crate::{
-    alert::{AlertId, AlertNo},
     area::AreaCode,
     delivery::{
         call::{Answer, End},
         counters::AreaCounters,
         coverage::{self, View, coverage},
-        event::{Accepted, Choice, Fact, FactKind, Facts, Leased},
+        event::{Choice, Fact, FactKind, Facts, Leased},
         filed::Filed,
+        kit::{NO, T0, blank},
         plan::{CallsDue, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
         slot::Phase,
         timeliness,
@@ -20,34 +19,12 @@ use crate::{
     time::Timestamp,
 };
 
-const T0: Timestamp = Timestamp::from_ms(1_784_000_000_000);
-const NO: AlertNo = AlertNo(0);
-
 fn code(text: &str) -> AreaCode {
     text.parse().expect("code")
 }
 
 fn after(ms: i64) -> Timestamp {
     Timestamp::from_ms(T0.as_ms() + ms)
-}
-
-fn blank() -> Book {
-    let accepted = Accepted {
-        alert: NO,
-        id: AlertId(Uuid::from_u128(1)),
-        received: T0,
-        accepted: T0,
-        source: "met".into(),
-        by: "met".into(),
-        needs_approval: false,
-        format: "json".into(),
-        digest: String::new(),
-        document: serde_json::json!({"status": "Actual"}),
-        target: None,
-        doubts: Vec::new(),
-        notice_of: None,
-    };
-    Book::new(accepted, T0)
 }
 
 fn run(area: &str, kind: RecipientKind, role: &str, keys: std::ops::Range<u32>, unreachable: &[u32]) -> PlanPart {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Run;
 use crate::{
     fickle::{TIMEOUT, Take},
-    number, rows,
+    number, program,
 };
 
 /// The longest way of an outcome into the journal on a busy machine: whoever was answered this long before a kill is known.
@@ -53,7 +53,7 @@ impl Run {
             let view = self.gateway.get(&self.duty, &path).await;
             assert_eq!(view["identifier"], told.document["identifier"], "an alert that was answered 202 is there");
             let coverage = self.gateway.get(&self.duty, &format!("{path}/coverage")).await;
-            let rows = rows(&self.gateway, &self.duty, &path).await;
+            let rows = program::rows(&self.gateway, &self.duty, &path).await;
             recount(&coverage, &rows);
             for row in &rows {
                 let id = row["id"].as_str().unwrap();

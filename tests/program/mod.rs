@@ -1,6 +1,9 @@
 //! Owns the built program as its user has it: commands that end, and a gateway that serves.
 //! Refuses to know what a test asks of it.
 
+pub(crate) mod process;
+pub(crate) mod site;
+
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -11,7 +14,7 @@ use std::{
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 
-use crate::process::{Process, until};
+use process::{Process, until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lastmile");
 /// A debug build on a busy machine, after a crash.
@@ -64,14 +67,12 @@ impl Gateway {
     }
 
     /// After `kill`: the same store, a new process.
-    #[allow(dead_code, reason = "only the crash tests start again")]
     pub(crate) async fn start_again(&mut self) {
         self.begin_again();
         self.ready().await;
     }
 
     /// As `start_again`, without waiting until it is ready.
-    #[allow(dead_code, reason = "only the crash tests start again")]
     pub(crate) fn begin_again(&mut self) {
         self.process = serve(&self.config);
     }
@@ -94,7 +95,6 @@ impl Gateway {
     }
 
     /// `None` while nobody answers.
-    #[allow(dead_code, reason = "only the crash tests look at a gateway that may be gone")]
     pub(crate) async fn try_get(&self, key: &str, path: &str) -> Option<Value> {
         let answer = self.http.get(format!("{}{path}", self.url)).bearer_auth(key).send().await.ok()?;
         answer.json().await.ok()
@@ -113,7 +113,6 @@ impl Gateway {
     }
 
     /// What it has logged since it was started.
-    #[allow(dead_code, reason = "only the crash tests look for what was told at start")]
     pub(crate) fn lines(&self) -> Vec<String> {
         self.process.lines()
     }
@@ -125,7 +124,6 @@ impl Gateway {
     }
 
     /// SIGKILL: nothing is tidied up.
-    #[allow(dead_code, reason = "only the crash tests kill")]
     pub(crate) async fn kill(&mut self) {
         self.process.signal("-KILL");
         assert_eq!(self.process.wait(READY).await, None, "a killed process has no exit code");
@@ -134,4 +132,23 @@ impl Gateway {
 
 fn serve(config: &Path) -> Process {
     Process::start("lastmile serve", Command::new(PROGRAM).arg("serve").arg("--config").arg(config).env("NO_COLOR", "1"))
+}
+
+/// Every delivery of an alert, as duty sees it.
+pub(crate) async fn rows(gateway: &Gateway, duty: &str, path: &str) -> Vec<Value> {
+    let (mut rows, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let mut page = gateway.get(duty, &format!("{path}/deliveries?limit=1000{cursor}")).await;
+        rows.append(page["items"].as_array_mut().unwrap());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return rows,
+        }
+    }
+}
+
+/// Reads everything that a stopped gateway has kept.
+pub(crate) fn verify(data: &Path) {
+    let verdict = json(&["store", "verify", "--data", data.to_str().unwrap(), "--json"], 0);
+    assert_eq!(verdict["sound"], true, "{verdict:#}");
 }
