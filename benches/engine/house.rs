@@ -133,7 +133,15 @@ pub(crate) async fn planned(shelf: &Shelf) -> anyhow::Result<()> {
 }
 
 pub(crate) fn bureau_key(app: &App) -> anyhow::Result<String> {
-    let new = NewKey { name: "met".into(), role: Role::Bureau, source: Some("met".into()), areas: Vec::new(), good_for: None };
+    new_key(app, "met", Role::Bureau, Some("met"))
+}
+
+pub(crate) fn viewer_key(app: &App) -> anyhow::Result<String> {
+    new_key(app, "office", Role::Viewer, None)
+}
+
+fn new_key(app: &App, name: &str, role: Role, source: Option<&str>) -> anyhow::Result<String> {
+    let new = NewKey { name: name.into(), role, source: source.map(str::to_owned), areas: Vec::new(), good_for: None };
     Ok(app.access.new_key(new)?.expose_secret().to_owned())
 }
 

@@ -18,6 +18,7 @@ mod sink;
 mod sms;
 mod speakers;
 mod ten;
+mod watched;
 
 use std::path::Path;
 
@@ -74,6 +75,9 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("speakers") {
             speakers::run().await?;
+        }
+        if wanted("watched") {
+            watched::run(sizes).await?;
         }
         if wanted("life") {
             life::run(sizes).await?;

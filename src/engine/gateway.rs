@@ -24,8 +24,7 @@ use super::{
     filed::Cabinet,
     fold::LedgerFold,
     janitor, lease,
-    lease::Appetite,
-    queue::{For, Urgency, Work},
+    queue::{For, Part, Urgency, Work},
     receipts,
     route::Routes,
     send, settle,
@@ -226,11 +225,14 @@ impl Gateway {
             meter::alarm("account-start");
             tracing::error!(account = account.name(), %failure, "channel did not start");
         }
-        let appetite = Arc::new(Appetite::starting_at(account.common.concurrency));
         // One lease waits ready while the one before is sent; more would only be in doubt after a crash.
-        let (leases, taken) = mpsc::channel(1);
-        self.senders.spawn(lease::run(Arc::clone(&self.0), Arc::clone(account), Arc::clone(&appetite), leases));
-        self.senders.spawn(send::run(Arc::clone(&self.0), Arc::clone(account), appetite, taken, outcomes.clone()));
+        let hand = |part| {
+            let (leases, taken) = mpsc::channel(1);
+            self.senders.spawn(lease::run(Arc::clone(&self.0), Arc::clone(account), part, leases));
+            taken
+        };
+        let leases = send::Leases { express: hand(Part::Express), rest: hand(Part::Rest) };
+        self.senders.spawn(send::run(Arc::clone(&self.0), Arc::clone(account), leases, outcomes.clone()));
     }
 
     /// What was in flight when the last run ended is in doubt; what was pending is queued; what was released is planned.
@@ -443,11 +445,12 @@ impl Inner {
     pub(crate) fn drop_from_queues(&self, alert: AlertNo) {
         for route in self.routes.iter() {
             route.queue().drop_alert(alert);
+            // What was held up by it may go on.
+            route.bell.notify_waiters();
         }
     }
 
-    /// The delivery that a provider's own id names, newest alerts first.
-    /// The delivery that an account's own id names, if its send has returned.
+    /// The delivery that an account's own id names, if its send has returned; newest alerts first.
     pub(crate) fn find_ref(&self, name: &Name) -> Option<(Arc<Shelf>, u32)> {
         self.ledger.newest_first().into_iter().find_map(|shelf| {
             let index = shelf.read().delivery_of_ref(&name.account, &name.provider_ref)?;

@@ -1,4 +1,5 @@
-//! Owns what happens between the queue and a sender: tokens, the most urgent work, the lease in the journal.
+//! Owns what happens between the queue and a sender: tokens, the most urgent work, the lease in the journal. An account has two hands for it,
+//! one for what is express and one for the rest, so that a red warning waits for no lease of a blue one.
 //! Refuses to know texts and far ends' answers. Invariant: a delivery is leased durably before a byte of it leaves (I3, I4).
 
 use std::{
@@ -14,7 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     account::Account,
     gateway::Inner,
-    queue::{Urgency, Work},
+    queue::{Part, Urgency, Work},
     route::Route,
 };
 use crate::{
@@ -40,6 +41,8 @@ pub(crate) struct Lease {
     pub(crate) alert: AlertNo,
     /// Never empty; all of the one alert.
     pub(crate) works: Vec<Work>,
+    /// Of the hand that made it: learns from how long it takes.
+    pub(crate) appetite: Arc<Appetite>,
 }
 
 impl Lease {
@@ -71,35 +74,32 @@ impl Appetite {
     }
 }
 
-/// Leases work for one account until the engine stops; a lease waits ready while the one before is sent.
-pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, appetite: Arc<Appetite>, out: mpsc::Sender<Lease>) {
+/// Leases this part of the work for one account until the engine stops; a lease waits ready while the one before is sent.
+pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, part: Part, out: mpsc::Sender<Lease>) {
+    let appetite = Arc::new(Appetite::starting_at(account.common.concurrency));
     let routes = inner.routes.of_account(&account);
     let whole = matches!(account.channel.batching(), Batching::WholeArea { .. });
     while !inner.stop.is_cancelled() {
         let Ok(place) = out.reserve().await else { return };
-        if most_urgent(&account, &routes).is_none() && wait_for_work(&inner, &account, &routes).await.is_none() {
-            return;
-        }
-        let tokens = tokio::select! {
-            biased;
-            // At a slow pace the next token may be a minute away.
-            () = inner.stop.cancelled() => return,
-            tokens = account.tokens(appetite.now()) => tokens,
-        };
+        let Some(tokens) = leave(&inner, &account, &routes, part, appetite.now()).await else { return };
         // Chosen only now: what came while we waited for the token may be more urgent, and the account may have been parked.
-        let taken = most_urgent(&account, &routes).and_then(|best| {
-            let (urgency, works) = best.queue().take(account.number, best.is_its_turn(&account), tokens, whole)?;
+        let taken = most_urgent(&account, &routes, part).and_then(|best| {
+            let (urgency, works) = best.queue().take(account.number, best.is_its_turn(&account), part, tokens, whole)?;
             Some((best, urgency, works))
         });
         let Some((best, urgency, works)) = taken else {
             account.give_back(tokens);
             continue;
         };
+        if part == Part::Express && most_urgent(&account, &routes, part).is_none() {
+            // The other hand keeps still while there is any of it.
+            routes.iter().for_each(|route| route.bell.notify_waiters());
+        }
         let Some((alert, works)) = still_pending(&inner, works) else {
             account.give_back(tokens);
             continue;
         };
-        let lease = Lease { route: best, urgency, alert, works };
+        let lease = Lease { route: best, urgency, alert, works, appetite: Arc::clone(&appetite) };
         account.give_back(tokens.saturating_sub(lease.deliveries()));
         let ranges = lease.works.iter().map(|work| (work.first, work.count)).collect();
         let leased = Leased { alert, at: inner.clock.now(), account: account.name().to_owned(), ranges };
@@ -140,8 +140,8 @@ fn among(mut works: Vec<Work>, is_owed: impl Fn(u32) -> bool) -> Vec<Work> {
     owed
 }
 
-/// `None` when the engine stops.
-async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) -> Option<()> {
+/// Waits for work of this part and for leave to send up to `most` of it; `None` when the engine stops.
+async fn leave(inner: &Inner, account: &Account, routes: &[Arc<Route>], part: Part, most: u32) -> Option<u32> {
     loop {
         let bells: Vec<_> = routes.iter().map(|route| route.bell.notified()).collect();
         // Interest is registered before looking, so that work that comes meanwhile is not missed.
@@ -149,31 +149,35 @@ async fn wait_for_work(inner: &Inner, account: &Account, routes: &[Arc<Route>]) 
         for bell in &mut bells {
             bell.as_mut().enable();
         }
-        if most_urgent(account, routes).is_some() {
-            return Some(());
-        }
+        let has_work = most_urgent(account, routes, part).is_some();
         let again = next_look(account, routes);
         tokio::select! {
             biased;
             () = inner.stop.cancelled() => return None,
-            () = tokio::time::sleep_until(Instant::now() + again) => {}
+            tokens = account.tokens(most), if has_work => return Some(tokens),
+            // At a slow pace the next token may be a minute away: it is not for this hand if express work has come meanwhile.
             _ = futures::future::select_all(bells) => {}
+            () = tokio::time::sleep_until(Instant::now() + again), if !has_work => {}
         }
     }
 }
 
-/// The route with the most urgent work that this account may take now.
-fn most_urgent(account: &Account, routes: &[Arc<Route>]) -> Option<Arc<Route>> {
+/// The route with the most urgent work of this part that this account may take now: of the rest none while there is express work.
+fn most_urgent(account: &Account, routes: &[Arc<Route>], part: Part) -> Option<Arc<Route>> {
     if account.parked_for().is_some() {
         return None;
     }
     let now = Instant::now();
-    let best = |route: &Arc<Route>| {
+    let best = |route: &Arc<Route>, part| {
         let mut queue = route.queue();
         queue.ripen(now);
-        queue.best(account.number, route.is_its_turn(account))
+        queue.best(account.number, route.is_its_turn(account), part)
     };
-    routes.iter().filter_map(|route| Some((best(route)?, route))).min_by_key(|(urgency, _)| *urgency).map(|(_, route)| Arc::clone(route))
+    if part == Part::Rest && routes.iter().any(|route| best(route, Part::Express).is_some()) {
+        return None;
+    }
+    let found = routes.iter().filter_map(|route| Some((best(route, part)?, route)));
+    found.min_by_key(|(urgency, _)| *urgency).map(|(_, route)| Arc::clone(route))
 }
 
 fn next_look(account: &Account, routes: &[Arc<Route>]) -> Duration {

@@ -22,6 +22,20 @@ pub(crate) struct Urgency {
     pub(crate) lane: Lane,
 }
 
+impl Urgency {
+    /// Whether it passes what is already leased: a red warning, but no drill.
+    pub(crate) const fn is_express(self) -> bool {
+        !self.drill && matches!(self.level, Level::Red)
+    }
+}
+
+/// What of a queue is meant: each account leases the two side by side, so that the one never waits for a lease of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Express,
+    Rest,
+}
+
 /// A run of deliveries of one alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Work {
@@ -118,20 +132,21 @@ impl Queue {
         None
     }
 
-    /// The most urgent that this account may have; `any` when it may also take what is passed to no one.
-    pub(crate) fn best(&self, account: u8, any: bool) -> Option<Urgency> {
-        let shared = if any { self.first(None) } else { None };
-        [self.first(Some(account)), shared].into_iter().flatten().min()
+    /// The most urgent of this part that this account may have; `any` when it may also take what is passed to no one.
+    pub(crate) fn best(&self, account: u8, any: bool, part: Part) -> Option<Urgency> {
+        let shared = if any { self.first(None, part) } else { None };
+        [self.first(Some(account), part), shared].into_iter().flatten().min()
     }
 
-    fn first(&self, owner: Option<u8>) -> Option<Urgency> {
-        self.open.get(&owner).and_then(|lanes| lanes.first_key_value()).map(|(&urgency, _)| urgency)
+    fn first(&self, owner: Option<u8>, part: Part) -> Option<Urgency> {
+        let is_meant = |urgency: &Urgency| urgency.is_express() == (part == Part::Express);
+        self.open.get(&owner).and_then(|lanes| lanes.keys().copied().find(is_meant))
     }
 
     /// Takes up to `most` deliveries of one alert: the most urgent that this account may have.
     /// With `whole`, a run is never cut: devices of one area go together.
-    pub(crate) fn take(&mut self, account: u8, any: bool, most: u32, whole: bool) -> Option<(Urgency, Vec<Work>)> {
-        let (owner, urgency) = match (self.first(Some(account)), self.first(None).filter(|_| any)) {
+    pub(crate) fn take(&mut self, account: u8, any: bool, part: Part, most: u32, whole: bool) -> Option<(Urgency, Vec<Work>)> {
+        let (owner, urgency) = match (self.first(Some(account), part), self.first(None, part).filter(|_| any)) {
             (Some(own), Some(any)) if own <= any => (Some(account), own),
             (Some(own), None) => (Some(account), own),
             (_, Some(any)) => (None, any),
@@ -167,6 +182,12 @@ mod tests {
         Urgency { drill: false, level, lane }
     }
 
+    /// As an account does that may have everything: what is express first.
+    fn take(queue: &mut Queue, account: u8, most: u32, whole: bool) -> Option<(Urgency, Vec<Work>)> {
+        let express = queue.take(account, true, Part::Express, most, whole);
+        express.or_else(|| queue.take(account, true, Part::Rest, most, whole))
+    }
+
     const fn work(alert: u32, first: u32, count: u32) -> Work {
         Work { alert: AlertNo(alert), first, count }
     }
@@ -180,10 +201,23 @@ mod tests {
         }
         queue.push(urgency(Level::Red, Lane::Public), work(2, 0, 10), For::ANY);
         queue.push(urgency(Level::Red, Lane::Act), work(2, 10, 1), For::ANY);
-        assert_eq!(queue.take(0, true, 100, false).map(|(_, works)| works), Some(vec![work(2, 10, 1)]), "people who must act go first");
-        assert_eq!(queue.take(0, true, 100, false).map(|(_, works)| works), Some(vec![work(2, 0, 10)]));
-        assert_eq!(queue.take(0, true, 100, false).map(|(_, works)| works), Some(vec![work(1, 0, 100)]));
+        assert_eq!(take(&mut queue, 0, 100, false).map(|(_, works)| works), Some(vec![work(2, 10, 1)]), "people who must act go first");
+        assert_eq!(take(&mut queue, 0, 100, false).map(|(_, works)| works), Some(vec![work(2, 0, 10)]));
+        assert_eq!(take(&mut queue, 0, 100, false).map(|(_, works)| works), Some(vec![work(1, 0, 100)]));
         assert_eq!(queue.depth(), (250 * 4_000 - 100 + 5, 0));
+    }
+
+    #[test]
+    fn a_red_drill_is_no_express_and_each_hand_sees_its_part_alone() {
+        let mut queue = Queue::default();
+        queue.push(Urgency { drill: true, level: Level::Red, lane: Lane::Act }, work(1, 0, 1), For::ANY);
+        assert_eq!(queue.best(0, true, Part::Express), None);
+        let red = urgency(Level::Red, Lane::Public);
+        queue.push(red, work(2, 0, 1), For(Some(1)));
+        assert_eq!((queue.best(0, true, Part::Express), queue.best(1, true, Part::Express)), (None, Some(red)));
+        assert_eq!(queue.take(1, true, Part::Rest, 9, false).map(|(_, works)| works), Some(vec![work(1, 0, 1)]));
+        assert_eq!(queue.take(1, true, Part::Rest, 9, false), None);
+        assert_eq!(queue.take(1, true, Part::Express, 9, false).map(|(_, works)| works), Some(vec![work(2, 0, 1)]));
     }
 
     #[test]
@@ -192,7 +226,7 @@ mod tests {
         let blue = urgency(Level::Blue, Lane::Public);
         queue.push(blue, work(1, 0, 30), For::ANY);
         queue.push(blue, work(2, 0, 30), For::ANY);
-        let taken: Vec<u32> = (0..4).filter_map(|_| queue.take(0, true, 10, false)).map(|(_, works)| works[0].alert.0).collect();
+        let taken: Vec<u32> = (0..4).filter_map(|_| take(&mut queue, 0, 10, false)).map(|(_, works)| works[0].alert.0).collect();
         assert_eq!(taken, [1, 2, 1, 2]);
     }
 
@@ -204,7 +238,7 @@ mod tests {
             queue.push(blue, work(1, leg * 4_000, 4_000), For::ANY);
         }
         queue.push(blue, work(2, 0, 5), For::ANY);
-        let taken: Vec<u32> = (0..3).filter_map(|_| queue.take(0, true, 100, false)).map(|(_, works)| works[0].alert.0).collect();
+        let taken: Vec<u32> = (0..3).filter_map(|_| take(&mut queue, 0, 100, false)).map(|(_, works)| works[0].alert.0).collect();
         assert_eq!(taken, [1, 2, 1]);
     }
 
@@ -216,7 +250,7 @@ mod tests {
             queue.push(red, work(1, index, 1), For::ANY);
         }
         queue.push(red, work(1, 50, 10), For::ANY);
-        let taken = queue.take(0, true, 6, false).map(|(_, works)| works);
+        let taken = take(&mut queue, 0, 6, false).map(|(_, works)| works);
         assert_eq!(taken, Some(vec![work(1, 3, 1), work(1, 9, 1), work(1, 12, 1), work(1, 40, 1), work(1, 50, 2)]));
         assert_eq!(queue.depth(), (8, 0));
     }
@@ -225,8 +259,8 @@ mod tests {
     fn what_was_passed_to_an_account_is_taken_by_it_alone() {
         let mut queue = Queue::default();
         queue.push(urgency(Level::Red, Lane::Act), work(1, 0, 1), For(Some(1)));
-        assert_eq!(queue.take(0, true, 9, false), None);
-        assert!(queue.take(1, true, 9, false).is_some());
+        assert_eq!(take(&mut queue, 0, 9, false), None);
+        assert!(take(&mut queue, 1, 9, false).is_some());
     }
 
     #[test]
@@ -237,9 +271,9 @@ mod tests {
         queue.push_later(ms(50), red, work(1, 4, 1), For::ANY);
         queue.push_later(ms(20), red, work(2, 7, 1), For::ANY);
         assert_eq!(queue.ripen(ms(30)), Some(ms(50)));
-        assert_eq!(queue.take(0, true, 9, false).map(|(_, works)| works[0].alert), Some(AlertNo(2)));
+        assert_eq!(take(&mut queue, 0, 9, false).map(|(_, works)| works[0].alert), Some(AlertNo(2)));
         queue.drop_alert(AlertNo(1));
-        assert_eq!((queue.ripen(ms(99)), queue.take(0, true, 9, false)), (None, None));
+        assert_eq!((queue.ripen(ms(99)), take(&mut queue, 0, 9, false)), (None, None));
     }
 
     #[test]
@@ -248,7 +282,7 @@ mod tests {
         for first in [0, 40, 50] {
             queue.push(urgency(Level::Red, Lane::Act), work(1, first, if first == 0 { 40 } else { 10 }), For::ANY);
         }
-        let mut counts = |most| queue.take(0, true, most, true).map(|(_, works)| works.iter().map(|work| work.count).collect::<Vec<_>>());
+        let mut counts = |most| take(&mut queue, 0, most, true).map(|(_, works)| works.iter().map(|work| work.count).collect::<Vec<_>>());
         assert_eq!(counts(1), Some(vec![40]));
         assert_eq!(counts(25), Some(vec![10, 10]));
     }

@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     account::Account,
     gateway::Inner,
-    lease::{Appetite, Lease},
+    lease::Lease,
     queue::{Urgency, Work},
     render,
 };
@@ -50,51 +50,90 @@ pub(crate) enum Ended {
     NotOwed,
 }
 
-/// Sends one account's leases until the leasing side is gone and everything has its outcome.
-pub(crate) async fn run(
-    inner: Arc<Inner>,
-    account: Arc<Account>,
-    appetite: Arc<Appetite>,
-    mut leases: mpsc::Receiver<Lease>,
-    outcomes: mpsc::Sender<Outcome>,
-) {
-    let permits = Arc::new(Semaphore::new(account.common.concurrency.max(1)));
-    while let Some(lease) = leases.recv().await {
-        let begun = Instant::now();
-        for piece in pieces(&lease.works, account.channel.batching()) {
-            for group in compose(&inner, &account, &lease, piece, &outcomes).await {
-                // Who stops does not wait for a far end that answers nobody; what is not handed over any more is put back.
-                let permit = tokio::select! {
-                    biased;
-                    permit = Arc::clone(&permits).acquire_owned() => permit.ok(),
-                    () = inner.stop.cancelled() => None,
-                };
-                let Some(permit) = permit else {
-                    report(&outcomes, &LeaseFacts::of(&lease), &account, indices(&group), &Ended::PutBack).await;
-                    continue;
-                };
-                tokio::select! {
-                    biased;
-                    () = inner.stop.cancelled() => {}
-                    () = account.pass(group.len()) => {}
-                }
-                let (account, outcomes, lease_facts) = (Arc::clone(&account), outcomes.clone(), LeaseFacts::of(&lease));
-                let sender = Arc::clone(&inner);
-                inner.tasks.spawn(async move {
-                    let group = owed(&sender, &account, group, &lease_facts, &outcomes).await;
-                    if !group.is_empty() {
-                        hand_over(&account, &group, &lease_facts, &outcomes).await;
-                    }
-                    drop(permit);
-                });
-            }
+/// Leases of an account as they come.
+pub(crate) struct Leases {
+    /// Passes what else is being worked off.
+    pub(crate) express: mpsc::Receiver<Lease>,
+    pub(crate) rest: mpsc::Receiver<Lease>,
+}
+
+impl Leases {
+    /// `None` once both hands are gone.
+    async fn next(&mut self) -> Option<Lease> {
+        tokio::select! {
+            biased;
+            Some(lease) = self.express.recv() => Some(lease),
+            Some(lease) = self.rest.recv() => Some(lease),
+            else => None,
         }
-        appetite.learn(lease.deliveries(), begun.elapsed());
+    }
+}
+
+/// Sends one account's leases until the leasing side is gone and everything has its outcome.
+pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, mut leases: Leases, outcomes: mpsc::Sender<Outcome>) {
+    let concurrency = account.common.concurrency.max(1);
+    let sender = Sender { inner, account, permits: Arc::new(Semaphore::new(concurrency)), outcomes };
+    while let Some(lease) = leases.next().await {
+        let is_express = lease.urgency.is_express();
+        sender.work_off(&lease, if is_express { None } else { Some(&mut leases.express) }).await;
     }
     // All permits back means that every batch has its verdicts.
-    let all = u32::try_from(account.common.concurrency.max(1)).unwrap_or(u32::MAX);
-    if permits.acquire_many(all).await.is_err() {
-        tracing::error!(account = account.name(), "the sender's permits were closed under it");
+    if sender.permits.acquire_many(u32::try_from(concurrency).unwrap_or(u32::MAX)).await.is_err() {
+        tracing::error!(account = sender.account.name(), "the sender's permits were closed under it");
+    }
+}
+
+/// One account at work.
+struct Sender {
+    inner: Arc<Inner>,
+    account: Arc<Account>,
+    /// Batches that may be at the far end at one time.
+    permits: Arc<Semaphore>,
+    outcomes: mpsc::Sender<Outcome>,
+}
+
+impl Sender {
+    /// Hands a lease over group by group; whatever is express and comes meanwhile goes between two of them.
+    async fn work_off(&self, lease: &Lease, mut express: Option<&mut mpsc::Receiver<Lease>>) {
+        let (begun, mut elsewhere) = (Instant::now(), Duration::ZERO);
+        for piece in pieces(&lease.works, self.account.channel.batching()) {
+            for group in compose(&self.inner, &self.account, lease, piece, &self.outcomes).await {
+                while let Some(urgent) = express.as_mut().and_then(|express| express.try_recv().ok()) {
+                    let begun = Instant::now();
+                    Box::pin(self.work_off(&urgent, None)).await;
+                    elsewhere += begun.elapsed();
+                }
+                self.let_go(lease, group).await;
+            }
+        }
+        lease.appetite.learn(lease.deliveries(), begun.elapsed().saturating_sub(elsewhere));
+    }
+
+    /// Hands a group over as soon as the far end may have it, without waiting for its answer.
+    async fn let_go(&self, lease: &Lease, group: Vec<Outgoing>) {
+        // Who stops does not wait for a far end that answers nobody; what is not handed over any more is put back.
+        let permit = tokio::select! {
+            biased;
+            permit = Arc::clone(&self.permits).acquire_owned() => permit.ok(),
+            () = self.inner.stop.cancelled() => None,
+        };
+        let Some(permit) = permit else {
+            return report(&self.outcomes, &LeaseFacts::of(lease), &self.account, indices(&group), &Ended::PutBack).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.inner.stop.cancelled() => {}
+            () = self.account.pass(group.len()) => {}
+        }
+        let (inner, account) = (Arc::clone(&self.inner), Arc::clone(&self.account));
+        let (outcomes, facts) = (self.outcomes.clone(), LeaseFacts::of(lease));
+        self.inner.tasks.spawn(async move {
+            let group = owed(&inner, &account, group, &facts, &outcomes).await;
+            if !group.is_empty() {
+                hand_over(&account, &group, &facts, &outcomes).await;
+            }
+            drop(permit);
+        });
     }
 }
 
