@@ -1,7 +1,7 @@
 //! Owns what follows from outcomes and reports: facts for the journal, then retries into the queues and the accounts' health.
 //! Refuses to know how messages are sent. Invariant: a consequence (retry, next account, parking) follows only from a fact that is durable.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{sync::mpsc, time::Instant};
@@ -28,6 +28,10 @@ use crate::{
 
 /// Outcomes of one record of the journal: 8,192 facts are 90 kB, a fraction of a commit.
 const OUTCOMES_MAX: usize = 8_192;
+
+/// Outcomes that come while others are settled go together, so often at most: each commit wakes a dozen threads, whatever it holds. Whoever
+/// comes alone is settled at once, and a crash leaves in doubt what this long brings.
+const SETTLE_EVERY: Duration = Duration::from_millis(4);
 
 /// Facts of one alert as they are gathered.
 pub(crate) struct Batch {
@@ -79,7 +83,15 @@ pub(crate) fn steady(due: Timestamp, now: Timestamp) -> Instant {
 pub(crate) async fn run(inner: Arc<Inner>, mut outcomes: mpsc::Receiver<Outcome>) {
     let mut rng = StdRng::seed_from_u64(inner.seed);
     let mut gathered = Vec::with_capacity(OUTCOMES_MAX);
+    let mut next = Instant::now();
     while outcomes.recv_many(&mut gathered, OUTCOMES_MAX).await > 0 {
+        tokio::time::sleep_until(next).await;
+        while gathered.len() < OUTCOMES_MAX
+            && let Ok(outcome) = outcomes.try_recv()
+        {
+            gathered.push(outcome);
+        }
+        next = Instant::now() + SETTLE_EVERY;
         // While the disk is full the outcomes wait here, those behind them in the channel, and senders behind that.
         if settle(&inner, std::mem::take(&mut gathered), &mut rng).await.is_err() {
             // The store is gone or the engine stops; what was in flight is taken up as unknown.
@@ -96,10 +108,10 @@ async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) ->
     for outcome in outcomes {
         let Some(shelf) = inner.ledger.get(outcome.alert) else { continue };
         let batch = batches.entry(outcome.alert).or_insert_with(|| Batch::of(&shelf));
-        if let Ended::Verdict(Verdict::Accepted { provider_ref: Some(reference) }, _) = &outcome.end {
-            refs.entry((outcome.alert, outcome.account)).or_default().push((outcome.index, reference.clone()));
-        }
         again.extend(settle_one(inner, &shelf, batch, &outcome, now, rng));
+        if let Ended::Verdict(Verdict::Accepted { provider_ref: Some(reference) }, _) = outcome.end {
+            refs.entry((outcome.alert, outcome.account)).or_default().push((outcome.index, reference));
+        }
     }
     let mut events: Vec<Event> = batches.into_values().filter(|batch| !batch.is_empty()).map(Batch::into_event).collect();
     for ((alert, account), list) in refs {

@@ -26,7 +26,7 @@ use crate::{
     channel::{
         Batching, BuildError, Callback, Channel, Class, Common, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception,
         ReportSink, Verdict,
-        callback::{self, Fields},
+        callback::{self, Fields, NumberWords},
         common,
         http_client::{Answer, HttpClient, percent_encode},
     },
@@ -47,14 +47,14 @@ struct Gateway {
     settings: Settings,
     http: HttpClient,
     public_url: String,
-    callback_key: Arc<[u8; 32]>,
+    number_words: NumberWords,
     clock: SharedClock,
 }
 
 /// The keys of the table, checked.
 struct Settings {
     method: Method,
-    url: Template,
+    url: Address,
     headers: Vec<(header::HeaderName, Template)>,
     body: Option<Template>,
     /// What the body is when no header says so.
@@ -76,6 +76,13 @@ struct Settings {
     proof: Proof,
     form: Form,
     ca: Option<String>,
+}
+
+/// Where messages go.
+enum Address {
+    /// The same for all of them: read once, as reading one costs a tenth of what sending does.
+    Fixed(Url),
+    Written(Template),
 }
 
 fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
@@ -131,7 +138,8 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
         );
     }
     let url = address(keys);
-    let texts = headers.iter().map(|(_, value)| value).chain(&body).chain([&url]);
+    let written = if let Address::Written(template) = &url { Some(template) } else { None };
+    let texts = headers.iter().map(|(_, value)| value).chain(&body).chain(written);
     Settings {
         method,
         named: texts.flat_map(Template::named).collect(),
@@ -157,7 +165,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
 }
 
 /// A template of which the part before the first variable already names the host: no text decides where a message goes.
-fn address(keys: &mut Keys<'_>) -> Template {
+fn address(keys: &mut Keys<'_>) -> Address {
     let source = keys.required("url");
     let fixed = source.split("{{").next().unwrap_or_default();
     let names_host = fixed.parse::<Url>().is_ok_and(|url| {
@@ -170,7 +178,11 @@ fn address(keys: &mut Keys<'_>) -> Template {
             "must be an http or https address whose host is fixed, such as http://127.0.0.1/send?to={{ to|urlencode }}",
         );
     }
-    Template::read(keys, "url", &source)
+    let template = Template::read(keys, "url", &source);
+    match fixed.parse() {
+        Ok(url) if fixed == source && template.is_fixed() => Address::Fixed(url),
+        _ => Address::Written(template),
+    }
 }
 
 fn headers(keys: &mut Keys<'_>, hidden: &mut Vec<SecretString>) -> Vec<(header::HeaderName, Template)> {
@@ -196,7 +208,8 @@ fn build(name: String, common: &Common, mut settings: Settings, context: Context
     let hidden = std::mem::take(&mut settings.hidden);
     let http = HttpClient::of_account(&name, common, settings.ca.as_deref(), hidden, &context)?;
     let Context { clock, public_url, callback_key, .. } = context;
-    Ok(Arc::new(Gateway { name, settings, http, public_url, callback_key, clock }))
+    let number_words = NumberWords::of_account(&callback_key, &name);
+    Ok(Arc::new(Gateway { name, settings, http, public_url, number_words, clock }))
 }
 
 impl Gateway {
@@ -220,7 +233,10 @@ impl Gateway {
     fn request(&self, group: &[Outgoing]) -> Result<reqwest::RequestBuilder, String> {
         let settings = &self.settings;
         let values = Values::of(&settings.named, |name| self.value(name, group));
-        let url: Url = settings.url.render(&values)?.parse().map_err(|_| "url does not render to an address".to_owned())?;
+        let url = match &settings.url {
+            Address::Fixed(url) => url.clone(),
+            Address::Written(template) => template.render(&values)?.parse().map_err(|_| "url does not render to an address".to_owned())?,
+        };
         let mut request = self.http.request(settings.method.clone(), url);
         let mut is_typed = false;
         for (name, value) in &settings.headers {
@@ -258,7 +274,7 @@ impl Gateway {
     /// What the gateway's id of a request and one of its numbers make together. The journal keeps it, so it holds no number.
     fn own_ref(&self, reference: String, to: Option<&str>) -> String {
         match to.filter(|_| self.settings.numbers_max > 1) {
-            Some(to) => format!("{reference}#{}", callback::number_mac(&self.callback_key, &self.name, &e164(to))),
+            Some(to) => reference + "#" + &self.number_words.word(&e164(to)),
             None => reference,
         }
     }

@@ -78,6 +78,10 @@ impl Template {
         })
     }
 
+    pub(super) const fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed(_))
+    }
+
     /// The variables that it needs.
     pub(super) fn named(&self) -> BTreeSet<&'static str> {
         match self {
