@@ -1,5 +1,5 @@
-//! Owns the handle to the running engine: what is wired together, started, recovered and stopped.
-//! Refuses to know HTTP and configuration files. Invariant: one `Inner` per data directory; every task of it is tracked and ends with it.
+//! Owns the handle to the running engine: what is wired together, and what everybody asks of it.
+//! Refuses to know HTTP, configuration files and how it starts and stops. Invariant: one `Inner` per data directory.
 
 use std::{
     collections::HashMap,
@@ -10,51 +10,24 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::Instant,
-};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    Unavailable,
-    account::Account,
-    authority::Source,
-    devices::Devices,
-    filed::Cabinet,
-    fold::LedgerFold,
-    janitor, lease,
-    queue::{For, Part, Urgency, Work},
-    receipts,
-    route::Routes,
-    send, settle,
-    settle::Requeue,
-};
+use super::{Unavailable, account::Account, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold, route::Routes};
 use crate::{
     alert::{AlertNo, Limits, Vocabulary},
     area::AreaCode,
     channel::{Channel, Common},
     delivery::{
-        book::{Book, State},
         early::Name,
-        event::FactKind,
         ledger::{Ledger, Shelf},
-        slot::Phase,
     },
     message::{Facts, token::AnswerTokens},
     policy::{Policy, RetryUntil, Rule},
     registry::{Change, Registry, RegistryError, Snapshot, SubscriberKey},
     store::{BackupError, BackupReport, Health, Journal, OpenError, Opened, Options, Threads},
-    telemetry::metrics as meter,
     time::{SharedClock, Timestamp},
 };
-
-/// Outcomes that may wait to be settled: a quarter of a second of the fastest far end; senders wait beyond it.
-const OUTCOMES_WAITING: usize = 16_384;
-/// Reports of one connected far end that may wait; beyond it the far end does.
-const REPORTS_WAITING: usize = 4_096;
-/// This part of the grace is kept for leaving far ends in order and for the last outcomes.
-const GOODBYES: u32 = 5;
 
 /// Everything the engine is made of, checked and opened.
 pub struct Setup {
@@ -125,13 +98,13 @@ pub struct Inner {
     /// No new leases.
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    senders: TaskTracker,
-    ready: watch::Sender<bool>,
+    pub(super) senders: TaskTracker,
+    pub(super) ready: watch::Sender<bool>,
 }
 
 /// Cheap handle to the engine.
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
+pub struct Gateway(pub(super) Arc<Inner>);
 
 impl Deref for Gateway {
     type Target = Arc<Inner>;
@@ -189,108 +162,6 @@ impl Gateway {
             ready: watch::Sender::new(false),
         };
         Ok((Self(Arc::new(inner)), opened))
-    }
-
-    /// Connects the far ends, takes up what an earlier run left, and begins to send.
-    pub async fn start(&self) -> Result<(), Unavailable> {
-        let (outcomes, settled) = mpsc::channel(OUTCOMES_WAITING);
-        self.tasks.spawn(settle::run(Arc::clone(&self.0), settled));
-        for account in self.routes.accounts() {
-            self.start_account(account, &outcomes).await;
-        }
-        drop(outcomes);
-        let (gateway, (done, taken_up)) = (self.clone(), oneshot::channel());
-        self.tasks.spawn(async move {
-            let result = gateway.take_up().await;
-            if let Err(why) = &result {
-                tracing::error!(%why, "what an earlier run left could not be taken up");
-            }
-            // Nobody waits for it any more when the disk was full at the start.
-            drop(done.send(result));
-        });
-        tokio::select! {
-            biased;
-            result = taken_up => result.unwrap_or_else(|_| Err(Unavailable::Failed("the start died".into()))),
-            // It goes on when there is room; until then people are told so instead of finding nobody.
-            () = self.has_no_room() => Ok(()),
-        }
-    }
-
-    async fn start_account(&self, account: &Arc<Account>, outcomes: &mpsc::Sender<send::Outcome>) {
-        let (reports, incoming) = mpsc::channel(REPORTS_WAITING);
-        self.tasks.spawn(receipts::run(Arc::clone(&self.0), account.name().to_owned(), incoming));
-        if let Err(failure) = account.channel.start(reports).await {
-            // The debt stays: the account is parked and asked again, and the page shows why.
-            account.went_wrong(failure.class, failure.reason);
-            meter::alarm("account-start");
-            tracing::error!(account = account.name(), %failure, "channel did not start");
-        }
-        // One lease waits ready while the one before is sent; more would only be in doubt after a crash.
-        let hand = |part| {
-            let (leases, taken) = mpsc::channel(1);
-            self.senders.spawn(lease::run(Arc::clone(&self.0), Arc::clone(account), part, leases));
-            taken
-        };
-        let leases = send::Leases { express: hand(Part::Express), rest: hand(Part::Rest) };
-        self.senders.spawn(send::run(Arc::clone(&self.0), Arc::clone(account), leases, outcomes.clone()));
-    }
-
-    /// What was in flight when the last run ended is in doubt; what was pending is queued; what was released is planned.
-    async fn take_up(&self) -> Result<(), Unavailable> {
-        let dropped = self.ledger.drop_unsealed();
-        if dropped > 0 {
-            tracing::warn!(plans = dropped, "plans that were not whole in the journal are made anew");
-        }
-        let now = self.clock.now();
-        for shelf in self.ledger.unfinished() {
-            let mut batch = settle::Batch::of(&shelf);
-            {
-                let book = shelf.read();
-                let in_flight = (0_u32..).zip(&book.slots).filter(|(_, slot)| slot.phase == Phase::InFlight);
-                in_flight.for_each(|(index, _)| batch.add(index, FactKind::Unknown, "restarted-in-flight", now));
-            }
-            if !batch.is_empty() {
-                self.append_held(&[batch.into_event()], "messages in doubt since the last run").await?;
-            }
-            self.enqueue_legs(&shelf, 0);
-            let is_unplanned = {
-                let book = shelf.read();
-                book.timeline.planned.is_none() && book.state == State::Released
-            };
-            if is_unplanned {
-                match self.plan(&shelf).await {
-                    Err(Unavailable::NoSpace(_)) => self.release(&shelf, None, None),
-                    other => other?,
-                }
-            }
-        }
-        self.take_up_early().await?;
-        self.take_waiting();
-        self.tasks.spawn(janitor::run(Arc::clone(&self.0)));
-        self.ready.send_replace(true);
-        Ok(())
-    }
-
-    /// No new leases, wait for what is in flight, disconnect, commit: all of it within the grace, or what is left counts as unknown.
-    pub async fn stop(&self, grace: Duration) -> Result<(), Unavailable> {
-        let end = Instant::now() + grace;
-        self.ready.send_replace(false);
-        self.stop.cancel();
-        self.senders.close();
-        self.tasks.close();
-        if tokio::time::timeout_at(end - grace / GOODBYES, self.senders.wait()).await.is_err() {
-            tracing::warn!(grace_s = grace.as_secs(), "some messages were still in flight at the end of the grace; they count as unknown");
-        }
-        let goodbyes = self.routes.accounts().iter().map(|account| async move {
-            if tokio::time::timeout_at(end, account.channel.stop()).await.is_err() {
-                tracing::warn!(account = account.name(), "channel did not close in time");
-            }
-        });
-        futures::future::join_all(goodbyes).await;
-        if tokio::time::timeout_at(end, self.tasks.wait()).await.is_err() {
-            tracing::warn!("some tasks did not end in time");
-        }
-        Ok(self.journal.close().await?)
     }
 
     pub fn is_ready(&self) -> Result<(), String> {
@@ -392,64 +263,6 @@ impl Inner {
         self.drill_households || !shelf.alert.status.is_drill()
     }
 
-    /// The fact that closes a delivery of this alert instead of sending it, if nothing of it may leave any more.
-    pub(crate) fn closed_for_sending(&self, alert: AlertNo) -> Option<FactKind> {
-        let shelf = self.ledger.get(alert)?;
-        let state = shelf.read().state;
-        match state {
-            State::Cancelled | State::Rejected => Some(FactKind::Cancelled),
-            State::Superseded => Some(FactKind::Suppressed),
-            State::Expired => Some(FactKind::Expired),
-            State::Held | State::Released | State::Dispatching | State::Completed => {
-                (shelf.alert.expires <= self.clock.now()).then_some(FactKind::Expired)
-            }
-        }
-    }
-
-    pub(crate) fn urgency_of(&self, shelf: &Shelf, index: u32) -> Urgency {
-        let lane = shelf.read().leg_of(index).lane;
-        Urgency { drill: shelf.alert.status.is_drill(), level: shelf.alert.level, lane }
-    }
-
-    /// Queues what is pending in the legs from `first_leg` on.
-    pub(crate) fn enqueue_legs(&self, shelf: &Shelf, first_leg: u32) {
-        let now = self.clock.now();
-        let book = shelf.read();
-        for leg in book.legs.iter().skip(first_leg as usize) {
-            let word = &book.routes[usize::from(leg.route)].word;
-            let Some(route) = self.routes.get(word) else {
-                meter::alarm("route-without-account");
-                tracing::error!(alert = %shelf.id, route = word, "no account serves this route any more; its deliveries wait");
-                continue;
-            };
-            let urgency = Urgency { drill: shelf.alert.status.is_drill(), level: shelf.alert.level, lane: leg.lane };
-            let mut queue = route.queue();
-            for (work, due) in pending_runs(&book, leg.first, leg.count, shelf.no) {
-                match due.filter(|&due| due > now) {
-                    Some(due) => queue.push_later(Instant::now() + due.since(now), urgency, work, For::ANY),
-                    None => queue.push(urgency, work, For::ANY),
-                }
-            }
-            drop(queue);
-            route.bell.notify_waiters();
-        }
-    }
-
-    pub(crate) fn requeue(&self, requeue: &Requeue) {
-        if let Some(route) = self.routes.get(&requeue.route) {
-            route.queue().push_later(requeue.due, requeue.urgency, requeue.work, requeue.to);
-            route.bell.notify_waiters();
-        }
-    }
-
-    pub(crate) fn drop_from_queues(&self, alert: AlertNo) {
-        for route in self.routes.iter() {
-            route.queue().drop_alert(alert);
-            // What was held up by it may go on.
-            route.bell.notify_waiters();
-        }
-    }
-
     /// The delivery that an account's own id names, if its send has returned; newest alerts first.
     pub(crate) fn find_ref(&self, name: &Name) -> Option<(Arc<Shelf>, u32)> {
         self.ledger.newest_first().into_iter().find_map(|shelf| {
@@ -477,21 +290,4 @@ impl Inner {
         let edited = self.apart(move || inner.registry.edit(&changes)).await;
         edited.expect("an edit of the registry does not panic")
     }
-}
-
-/// Pending deliveries of a range: those without a time in runs, those with one alone.
-fn pending_runs(book: &Book, first: u32, count: u32, alert: AlertNo) -> Vec<(Work, Option<Timestamp>)> {
-    let mut runs: Vec<(Work, Option<Timestamp>)> = Vec::new();
-    for index in first..first + count {
-        let slot = &book.slots[index as usize];
-        if slot.phase != Phase::Pending {
-            continue;
-        }
-        let due = book.time_of(slot.due());
-        match runs.last_mut() {
-            Some((work, None)) if due.is_none() && work.first + work.count == index => work.count += 1,
-            _ => runs.push((Work { alert, first: index, count: 1 }, due)),
-        }
-    }
-    runs
 }

@@ -25,12 +25,14 @@ mod planner;
 mod planning;
 pub mod preview;
 mod queue;
+mod queueing;
 mod receipts;
 mod references;
 mod render;
 mod route;
 mod send;
 mod settle;
+mod starting;
 mod told_before;
 
 pub use authority::{Approval, Source};
