@@ -1,10 +1,14 @@
 //! Owns the beginning of every test of books: an alert that has just been taken in, and its empty book.
 //! Refuses to know what is planned for it.
 
+use proptest::strategy::Strategy;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{book::Book, event::Accepted};
+use super::{
+    book::Book,
+    event::{Accepted, FactKind},
+};
 use crate::{
     alert::{AlertId, AlertNo},
     time::Timestamp,
@@ -33,4 +37,25 @@ pub(crate) fn accepted(document: Value) -> Accepted {
 
 pub(crate) fn blank() -> Book {
     Book::new(accepted(json!({"status": "Actual"})), T0)
+}
+
+/// Whatever may be told of a delivery.
+pub(crate) fn any_kind() -> impl Strategy<Value = FactKind> {
+    proptest::sample::select(vec![
+        FactKind::Accepted,
+        FactKind::Delivered,
+        FactKind::Played,
+        FactKind::Answered,
+        FactKind::Retry,
+        FactKind::Throttled,
+        FactKind::Unknown,
+        FactKind::NextAccount,
+        FactKind::UnknownNext,
+        FactKind::Failed,
+        FactKind::Unproven,
+        FactKind::Expired,
+        FactKind::Cancelled,
+        FactKind::Suppressed,
+        FactKind::Settled,
+    ])
 }

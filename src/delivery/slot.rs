@@ -279,25 +279,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::delivery::kit;
 
     fn any_fact() -> impl Strategy<Value = (FactKind, u32)> {
-        let kinds = [
-            FactKind::Accepted,
-            FactKind::Delivered,
-            FactKind::Answered,
-            FactKind::Retry,
-            FactKind::Throttled,
-            FactKind::Unknown,
-            FactKind::NextAccount,
-            FactKind::UnknownNext,
-            FactKind::Failed,
-            FactKind::Unproven,
-            FactKind::Expired,
-            FactKind::Cancelled,
-            FactKind::Suppressed,
-            FactKind::Settled,
-        ];
-        (proptest::sample::select(kinds.to_vec()), 0_u32..100_000)
+        (kit::any_kind(), 0_u32..100_000)
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use crate::{
         coverage::{self, View, coverage},
         event::{Choice, Fact, FactKind, Facts, Leased},
         filed::Filed,
-        kit::{NO, T0, blank},
+        kit::{NO, T0, any_kind, blank},
         plan::{CallsDue, Lane, Leg, Occasion, PlanPart, Purpose, RecipientKind, Run},
         slot::Phase,
         timeliness,
@@ -241,26 +241,6 @@ fn a_journal_that_has_lost_receipts_ends_with_the_figures_that_were_told() {
     whole.file(told);
     assert_eq!((coverage::people(&poor), poor.told_areas()), (coverage::people(&whole), whole.told_areas()));
     assert_eq!(coverage::people(&poor).reached, 1);
-}
-
-fn any_kind() -> impl Strategy<Value = FactKind> {
-    proptest::sample::select(vec![
-        FactKind::Accepted,
-        FactKind::Delivered,
-        FactKind::Played,
-        FactKind::Answered,
-        FactKind::Retry,
-        FactKind::Throttled,
-        FactKind::Unknown,
-        FactKind::NextAccount,
-        FactKind::UnknownNext,
-        FactKind::Failed,
-        FactKind::Unproven,
-        FactKind::Expired,
-        FactKind::Cancelled,
-        FactKind::Suppressed,
-        FactKind::Settled,
-    ])
 }
 
 proptest! {
