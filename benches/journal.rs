@@ -11,7 +11,7 @@ use std::{
 };
 
 use lastmile::{
-    store::{Entry, Fold, FoldError, Journal, Options, Seq},
+    store::{Entry, Fold, FoldError, Journal, Options, Packing, Seq},
     time::SystemClock,
 };
 
@@ -33,8 +33,9 @@ impl Fold for Count {
         Ok(())
     }
 
-    fn checkpoint(&self) -> Vec<u8> {
-        self.0.to_le_bytes().to_vec()
+    fn checkpoint(&self) -> Packing {
+        let count = self.0;
+        Box::new(move || count.to_le_bytes().to_vec())
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FoldError> {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::filed;
 use crate::{
     delivery::ledger::Ledger,
-    store::{Fold, FoldError, Seq},
+    store::{Fold, FoldError, Packing, Seq},
 };
 
 pub(crate) struct LedgerFold {
@@ -30,11 +30,14 @@ impl Fold for LedgerFold {
         Ok(())
     }
 
-    fn checkpoint(&self) -> Vec<u8> {
-        // An image that cannot be written is an empty one, which `restore` refuses: the start then replays everything.
-        self.ledger.image().unwrap_or_else(|error| {
-            tracing::error!(%error, "the ledger could not be written as a checkpoint");
-            Vec::new()
+    fn checkpoint(&self) -> Packing {
+        let copy = self.ledger.copy();
+        Box::new(|| {
+            // An image that cannot be written is an empty one, which `restore` refuses: the start then replays everything.
+            copy.image().unwrap_or_else(|error| {
+                tracing::error!(%error, "the ledger could not be written as a checkpoint");
+                Vec::new()
+            })
         })
     }
 

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering, mpsc as sync_mpsc},
     thread,
     time::Duration,
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::time::SharedClock;
 
 use super::{
-    AppendError, Claim, Durable, Entry, Fold, Month, Opened, Options, Seq, Threads, checkpoint, doubt,
+    AppendError, Claim, Durable, Entry, Fold, Month, Opened, Options, Packing, Seq, Threads, checkpoint, doubt,
     journal::{Answer, Request, State},
     ledger::{Disk, Ledger, LedgerError},
     lock::DirLock,
@@ -69,12 +69,19 @@ pub(super) struct Committer<F> {
     checkpointed: u64,
     bytes_since_checkpoint: u64,
     /// The checkpoint that another thread is writing.
-    writing: Option<(u64, sync_mpsc::Receiver<io::Result<()>>)>,
+    writing: Option<(u64, sync_mpsc::Receiver<io::Result<Written>>)>,
     /// What the last state took; the next is made only when there is room for about as much.
     checkpoint_bytes: u64,
     state: Arc<State>,
     /// Appends of the last commit.
     crowd: usize,
+}
+
+/// What became of a checkpoint.
+struct Written {
+    bytes: u64,
+    /// Whether there was room for it.
+    is_there: bool,
 }
 
 struct Waiter {
@@ -285,7 +292,12 @@ impl<F: Fold> Committer<F> {
         if let Some((seq, done)) = &self.writing {
             match done.try_recv() {
                 Err(sync_mpsc::TryRecvError::Empty) => return,
-                Ok(Ok(())) => self.checkpointed = *seq,
+                Ok(Ok(Written { bytes, is_there })) => {
+                    self.checkpoint_bytes = bytes;
+                    if is_there {
+                        self.checkpointed = *seq;
+                    }
+                }
                 // The journal holds everything; without a checkpoint the next start only takes longer.
                 Ok(Err(error)) => tracing::error!(%error, "a checkpoint could not be written"),
                 Err(sync_mpsc::TryRecvError::Disconnected) => tracing::error!("the thread that wrote a checkpoint died"),
@@ -314,15 +326,10 @@ impl<F: Fold> Committer<F> {
             tracing::warn!("there is no room for a checkpoint; the next start will take longer");
             return;
         }
-        let (seq, state, data) = (self.next - 1, self.fold.checkpoint(), self.data.clone());
-        self.checkpoint_bytes = state.len() as u64;
-        if !has_room_for(&self.state.space, self.checkpoint_bytes) {
-            tracing::warn!(bytes = state.len(), "there is no room for a checkpoint; the next start will take longer");
-            return;
-        }
+        let (seq, packing, data, shared) = (self.next - 1, self.fold.checkpoint(), self.data.clone(), Arc::clone(&self.state));
         let (done, wait) = sync_mpsc::sync_channel(1);
         // The committer may have ended meanwhile, and needs no answer then.
-        let write = move || drop(done.send(checkpoint::write(&data, seq, &state)));
+        let write = move || drop(done.send(write_checkpoint(&data, seq, packing, &shared.space)));
         let begun = match self.options.threads {
             Threads::Own => thread::Builder::new().name("checkpoint".into()).spawn(write).map(drop),
             Threads::Callers => {
@@ -370,21 +377,30 @@ impl<F: Fold> Committer<F> {
             && let Ok(written) = done.recv()
         {
             match written {
-                Ok(()) => self.checkpointed = seq,
+                Ok(Written { is_there: true, .. }) => self.checkpointed = seq,
+                Ok(_) => {}
                 Err(error) => tracing::error!(%error, "a checkpoint could not be written"),
             }
         }
         let end = self.next - 1;
         if end > self.checkpointed {
-            let state = self.fold.checkpoint();
-            if has_room_for(&self.state.space, state.len() as u64) {
-                checkpoint::write(&self.data, end, &state)?;
-            } else {
-                tracing::warn!(bytes = state.len(), "there is no room for the last checkpoint; the next start will take longer");
-            }
+            write_checkpoint(&self.data, end, self.fold.checkpoint(), &self.state.space)?;
         }
         Ok(self.ledger.sync(&self.disk)?)
     }
+}
+
+/// Packs a state and writes it, where there is room.
+fn write_checkpoint(data: &Path, seq: u64, packing: Packing, space: &Space) -> io::Result<Written> {
+    let state = packing();
+    let bytes = state.len() as u64;
+    let is_there = has_room_for(space, bytes);
+    if is_there {
+        checkpoint::write(data, seq, &state)?;
+    } else {
+        tracing::warn!(bytes, "there is no room for a checkpoint; the next start will take longer");
+    }
+    Ok(Written { bytes, is_there })
 }
 
 /// Lets time pass, whoever comes.

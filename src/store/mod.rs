@@ -82,8 +82,9 @@ pub trait Fold: Send + 'static {
     /// Must tolerate a replay of what it already knows, and numbers that are left out (a rebuilt journal has holes).
     fn apply(&mut self, seq: Seq, bytes: &[u8]) -> Result<(), FoldError>;
 
-    /// The whole state as bytes; tens of megabytes are fine.
-    fn checkpoint(&self) -> Vec<u8>;
+    /// The whole state: copied at once, since nothing is committed meanwhile, and packed into bytes whenever it is called for, by another
+    /// thread. Tens of megabytes are fine.
+    fn checkpoint(&self) -> Packing;
 
     /// Called before a replay that cannot begin at its beginning: entries up to `given_back` are in the journal no more, and no checkpoint
     /// that holds them can be read. Takes what stands elsewhere, and says what that was for the alarm.
@@ -94,6 +95,9 @@ pub trait Fold: Send + 'static {
     /// Takes the state of a checkpoint; on an error the state must be as it was before, because an older one is tried next.
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FoldError>;
 }
+
+/// Makes the bytes of a state that was copied.
+pub type Packing = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
 /// What a fold says when it cannot read an entry or a checkpoint.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lastmile::{
-    store::{AppendError, Entry, Fold, FoldError, FreeSpace, Health, Journal, LockError, OpenError, Options, Seq, verify},
+    store::{AppendError, Entry, Fold, FoldError, FreeSpace, Health, Journal, LockError, OpenError, Options, Packing, Seq, verify},
     time::SystemClock,
 };
 
@@ -22,8 +22,9 @@ impl Fold for Kept {
         Ok(())
     }
 
-    fn checkpoint(&self) -> Vec<u8> {
-        serde_json::to_vec(&*self.0.lock().unwrap()).unwrap()
+    fn checkpoint(&self) -> Packing {
+        let kept = self.0.lock().unwrap().clone();
+        Box::new(move || serde_json::to_vec(&kept).unwrap())
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FoldError> {

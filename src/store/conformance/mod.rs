@@ -41,8 +41,9 @@ impl Fold for Everything {
         Ok(())
     }
 
-    fn checkpoint(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.entries()).expect("bytes are JSON")
+    fn checkpoint(&self) -> Packing {
+        let entries = self.entries();
+        Box::new(move || serde_json::to_vec(&entries).expect("bytes are JSON"))
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FoldError> {
