@@ -119,10 +119,7 @@ pub enum Told {
         why: String,
     },
     /// A receipt by a provider's own id that nobody knows yet.
-    Early {
-        at: Timestamp,
-        early: Early,
-    },
+    Early(Early),
     /// The sends of these have returned, and they were brought to their deliveries.
     EarlyEnded {
         at: Timestamp,
@@ -315,9 +312,10 @@ impl Event {
         })
     }
 
-    /// Whether the event belongs to the audit trail as well: what people did or promised.
-    pub const fn is_trail(&self) -> bool {
-        matches!(self, Self::Told(_))
+    /// Whether the event belongs to the audit trail as well: what people did or promised. The end of early reports shares the fate of the
+    /// facts they became, which are in the journal alone: a trail that knew the one without the other would lose them.
+    pub fn is_trail(&self) -> bool {
+        matches!(self, Self::Told(told) if !matches!(**told, Told::EarlyEnded { .. }))
     }
 
     /// Whether it tells what has already happened, and would be done twice or lost if it were not kept. The rest begins something:
@@ -450,6 +448,22 @@ mod tests {
         for event in events {
             assert_eq!(Event::decode(&event.encode()), Ok(event));
         }
+    }
+
+    #[test]
+    fn the_end_of_early_reports_is_in_the_journal_alone_as_the_facts_they_became_are() {
+        let (alert, at) = (AlertNo(7), Timestamp::from_ms(1));
+        let told = |told| Event::Told(Box::new(told));
+        let early = Early {
+            id: 1,
+            at,
+            name: crate::delivery::early::Name { account: "sms-1".into(), provider_ref: "9".into() },
+            news: crate::channel::News::Delivered,
+            reported: None,
+        };
+        assert!(told(Told::Early(early)).is_trail() && told(Told::Expired { alert, at }).is_trail());
+        assert!(!told(Told::EarlyEnded { at, ids: vec![1] }).is_trail());
+        assert!(!Event::Facts(Facts { alert, base: at, words: Vec::new(), list: Vec::new() }).is_trail());
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,9 @@ impl AlertKey {
 #[derive(Debug, Default)]
 pub struct Ledger {
     shelves: RwLock<Shelves>,
+    /// Behind a lock of its own: the one of the shelves is written by the fold alone, or whoever reads a book and another shelf after it
+    /// could wait for a writer that waits for him.
+    early: Mutex<EarlyList>,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +81,6 @@ struct Shelves {
     by_key: HashMap<AlertKey, AlertNo>,
     strays: u64,
     waiting: WaitingList,
-    early: EarlyList,
 }
 
 /// First bytes of an image, with the number of its form: one of another form is refused, and the journal replayed instead.
@@ -154,6 +156,11 @@ impl Ledger {
         self.read().by_no.iter().rev().flatten().cloned().collect()
     }
 
+    /// Taken out before any book is looked into: nobody waits for a book with the shelves in his hand.
+    fn oldest_first(&self) -> Vec<Arc<Shelf>> {
+        self.read().by_no.iter().flatten().cloned().collect()
+    }
+
     pub fn next_no(&self) -> AlertNo {
         AlertNo(u32::try_from(self.read().by_no.len()).unwrap_or(u32::MAX))
     }
@@ -167,28 +174,24 @@ impl Ledger {
         self.read().strays
     }
 
-    pub fn has_early(&self) -> bool {
-        !self.read().early.is_empty()
+    /// Whether a report waits for a send that may be about to return.
+    pub fn has_early(&self, now: Timestamp) -> bool {
+        self.early().has_recent(now)
     }
 
     /// What early reports name, in the order in which they came.
     pub fn early_names(&self) -> Vec<Name> {
-        self.read().early.list().map(|early| early.name.clone()).collect()
+        self.early().list().map(|early| early.name.clone()).collect()
     }
 
-    /// Early reports of these names, for whoever brings them to their deliveries; each to one at a time.
-    pub fn claim_early(&self, names: &[Name]) -> Vec<Early> {
-        if names.is_empty() || !self.has_early() {
-            return Vec::new();
-        }
-        let mut shelves = self.write();
-        names.iter().flat_map(|name| shelves.early.claim(name)).collect()
+    /// Early reports of these names, for whoever brings them to their deliveries; each to one.
+    pub fn claim_early(&self, names: &[Name], now: Timestamp) -> Vec<Early> {
+        let mut early = self.early();
+        names.iter().flat_map(|name| early.claim(name, now)).collect()
     }
 
-    /// They could not be brought now.
-    pub fn unclaim_early(&self, ids: &[u64]) {
-        let mut shelves = self.write();
-        ids.iter().for_each(|&id| shelves.early.unclaim(id));
+    fn early(&self) -> MutexGuard<'_, EarlyList> {
+        self.early.lock().expect("no code panics while it holds the early reports")
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Shelves> {
@@ -254,16 +257,17 @@ impl Ledger {
                 }
             }
             Told::WaitingEnded { digest, .. } => self.write().waiting.end(&digest),
-            Told::Early { early, .. } => {
-                let mut shelves = self.write();
+            Told::Early(early) => {
                 // Nobody's until its send has returned.
-                shelves.strays += 1;
-                shelves.early.push(early);
+                self.write().strays += 1;
+                self.early().push(early);
             }
             Told::EarlyEnded { ids, .. } => {
+                let mut early = self.early();
+                let ended = ids.into_iter().filter(|&id| early.end(id)).count() as u64;
+                drop(early);
                 let mut shelves = self.write();
-                let ended = ids.into_iter().filter(|&id| shelves.early.end(id)).count();
-                shelves.strays = shelves.strays.saturating_sub(ended as u64);
+                shelves.strays = shelves.strays.saturating_sub(ended);
             }
             Told::Stray { .. } => self.write().strays += 1,
             Told::GivenBack { .. } => {}
@@ -308,7 +312,7 @@ impl Ledger {
     pub fn copy(&self) -> Copied {
         let shelves = self.read();
         let books = shelves.by_no.iter().flatten().map(|shelf| shelf.read().clone()).collect();
-        Copied { books, strays: shelves.strays, waiting: shelves.waiting.list(), early: shelves.early.list().cloned().collect() }
+        Copied { books, strays: shelves.strays, waiting: shelves.waiting.list(), early: self.early().list().cloned().collect() }
     }
 
     pub fn restore(&self, image: &[u8]) -> Result<(), ApplyError> {
@@ -330,7 +334,7 @@ impl Ledger {
         }
         let mut shelves = self.write();
         shelves.strays = head.strays;
-        early.into_iter().for_each(|one| shelves.early.push(one));
+        early.into_iter().for_each(|one| self.early().push(one));
         for one in waiting {
             // It was within the bound when the image was made.
             shelves.waiting.push(one);
@@ -340,8 +344,7 @@ impl Ledger {
 
     /// Drops the pieces of plans that were never sealed; called once, before anything new is planned.
     pub fn drop_unsealed(&self) -> usize {
-        let shelves: Vec<Arc<Shelf>> = self.read().by_no.iter().flatten().cloned().collect();
-        shelves.into_iter().filter(|shelf| shelf.write().drop_unsealed()).count()
+        self.oldest_first().into_iter().filter(|shelf| shelf.write().drop_unsealed()).count()
     }
 
     /// Alerts that are over, of which nothing has stirred since `before`, and that are still whole in memory; the oldest come first.
@@ -350,7 +353,7 @@ impl Ledger {
             let book = shelf.read();
             book.filed.is_none() && shelf.alert.expires <= before && book.last_stir() <= before && book.is_closed()
         };
-        self.read().by_no.iter().flatten().filter(is_ripe).take(most).cloned().collect()
+        self.oldest_first().iter().filter(is_ripe).take(most).cloned().collect()
     }
 
     /// Alerts that still owe something: what a start takes up again.
@@ -361,7 +364,7 @@ impl Ledger {
                 || book.open > 0
                 || book.calls.iter().any(|call| call.is_open())
         };
-        self.read().by_no.iter().flatten().filter(|shelf| open(shelf)).cloned().collect()
+        self.oldest_first().into_iter().filter(open).collect()
     }
 }
 
@@ -453,15 +456,15 @@ mod tests {
         let told = |told: Told| Event::Told(Box::new(told)).encode();
         let name = |provider_ref: &str| Name { account: "sms-1".into(), provider_ref: provider_ref.into() };
         for (id, provider_ref) in [(1, "a"), (2, "b")] {
-            let early = Early { id, name: name(provider_ref), news: News::Delivered, reported: Some(at) };
-            ledger.apply(&told(Told::Early { at, early })).expect("kept");
+            let early = Early { id, at, name: name(provider_ref), news: News::Delivered, reported: Some(at) };
+            ledger.apply(&told(Told::Early(early))).expect("kept");
         }
         // An image in the middle of bringing it: after a crash it is brought again.
-        assert_eq!(ledger.claim_early(&[name("a")]).len(), 1);
+        assert_eq!(ledger.claim_early(&[name("a")], at).len(), 1);
         let restored = Ledger::default();
         restored.restore(&ledger.copy().image().expect("image")).expect("restore");
         assert_eq!((restored.strays(), restored.early_names()), (2, vec![name("a"), name("b")]));
-        assert_eq!(restored.claim_early(&[name("a")]).len(), 1);
+        assert_eq!(restored.claim_early(&[name("a")], at).len(), 1);
         restored.apply(&told(Told::EarlyEnded { at, ids: vec![1, 9] })).expect("brought");
         assert_eq!((restored.strays(), restored.early_names()), (1, vec![name("b")]));
     }

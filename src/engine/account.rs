@@ -2,6 +2,7 @@
 //! Invariant: a token is taken before work is leased, so nobody sleeps holding work; a misconfigured account burns no delivery.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::pace::Pace;
 use crate::channel::{Batching, Channel, Class, Common, Kind, Reach};
@@ -26,6 +27,8 @@ pub(crate) struct Account {
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
     pace: Mutex<Pace>,
+    /// Rung when tokens were given back: the other hand may be waiting for the next.
+    returned: Notify,
     /// The same at the far end's door: leases wait for commits and for slow answers, and must not arrive in a bunch.
     door: Mutex<Pace>,
     health: Mutex<Health>,
@@ -46,7 +49,7 @@ impl Account {
     pub(crate) fn new(number: u8, channel: Arc<dyn Channel>, common: Common) -> Self {
         let now = Instant::now();
         let [pace, door] = [(), ()].map(|()| Mutex::new(Pace::new(&common, now)));
-        Self { number, channel, common, pace, door, health: Mutex::default(), in_flight: AtomicU32::new(0) }
+        Self { number, channel, common, pace, returned: Notify::new(), door, health: Mutex::default(), in_flight: AtomicU32::new(0) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -56,17 +59,26 @@ impl Account {
     /// Waits until one message may go; answers how many may at once, up to `most`.
     pub(crate) async fn tokens(&self, most: u32) -> u32 {
         loop {
+            let mut returned = pin!(self.returned.notified());
+            // Before looking, so that what is given back meanwhile is not missed.
+            returned.as_mut().enable();
             let taken = self.paced().take(most, Instant::now());
             match taken {
                 Ok(tokens) => return tokens,
-                Err(wait) => tokio::time::sleep(wait).await,
+                Err(wait) => tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = returned => {}
+                },
             }
         }
     }
 
     /// Tokens that found no work: the far end would otherwise get less than it may, or later more.
     pub(crate) fn give_back(&self, tokens: u32) {
-        self.paced().give_back(tokens);
+        if tokens > 0 {
+            self.paced().give_back(tokens);
+            self.returned.notify_waiters();
+        }
     }
 
     fn paced(&self) -> MutexGuard<'_, Pace> {

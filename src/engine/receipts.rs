@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use super::{
     Unavailable,
     devices::DeviceState,
-    early_receipts,
     gateway::Inner,
     queue::Work,
     settle::{Batch, Requeue, after_failure, steady},
@@ -49,21 +48,24 @@ pub(crate) async fn run(inner: Arc<Inner>, account: String, mut reports: mpsc::R
     }
 }
 
-/// Makes reports durable, or says at once that whoever brought them must come again.
+/// Makes reports durable, or says at once that whoever brought them must come again. What was begun is carried to its end though whoever
+/// brought them hangs up: a fact that is kept has consequences.
 pub(crate) async fn take(inner: &Arc<Inner>, account: &str, reports: Vec<Report>) -> Result<(), Unavailable> {
-    keep(inner, account, reports, Patience::None).await
+    let (keeper, account) = (Arc::clone(inner), account.to_owned());
+    let kept = inner.tasks.spawn(async move { keep(&keeper, &account, reports, Patience::None).await });
+    kept.await.unwrap_or_else(|error| Err(Unavailable::Failed(format!("reports could not be kept: {error}"))))
 }
 
 async fn keep(inner: &Arc<Inner>, account: &str, reports: Vec<Report>, patience: Patience) -> Result<(), Unavailable> {
     let now = inner.clock.now();
     let mut gathering = Gathering::default();
-    for report in reports {
+    for report in &reports {
         gathering.add(inner, account, report, now);
     }
     let early = std::mem::take(&mut gathering.early);
     gathering.commit(inner, patience).await?;
-    // Their sends may have returned meanwhile, and whoever settled those had nothing to bring yet.
-    early_receipts::bring(inner, inner.returned(early), patience).await
+    inner.bring_returned(early);
+    Ok(())
 }
 
 /// How long a full disk is waited for.
@@ -84,33 +86,36 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
-    fn add(&mut self, inner: &Arc<Inner>, account: &str, report: Report, now: Timestamp) {
+    fn add(&mut self, inner: &Arc<Inner>, account: &str, report: &Report, now: Timestamp) {
         match &report.about {
             About::Delivery(id) => match inner.ledger.get(id.alert) {
-                Some(shelf) if (id.index as usize) < shelf.read().slots.len() => self.fact(inner, account, &shelf, id.index, &report, now),
-                _ => self.stray(account, &report, now),
+                Some(shelf) if (id.index as usize) < shelf.read().slots.len() => self.fact(inner, account, &shelf, id.index, report, now),
+                _ => self.stray(account, report, now),
             },
             About::ProviderRef { provider_ref, .. } => {
                 let name = Name { account: account.to_owned(), provider_ref: provider_ref.clone() };
                 match inner.find_ref(&name) {
-                    Some((shelf, index)) => self.fact(inner, account, &shelf, index, &report, now),
+                    Some((shelf, index)) => self.fact(inner, account, &shelf, index, report, now),
                     None => self.early(inner, name, report, now),
                 }
             }
             About::Device { id, msg_id } => match device_delivery(inner, id, msg_id) {
-                Some((shelf, index)) => self.fact(inner, account, &shelf, index, &report, now),
-                None => self.stray(account, &report, now),
+                Some((shelf, index)) => self.fact(inner, account, &shelf, index, report, now),
+                None => self.stray(account, report, now),
             },
-            About::DeviceStatus { id } => self.device_status(inner, account, id, &report, now),
-            About::Phone(number) => self.reply(inner, account, number, &report, now),
+            About::DeviceStatus { id } => self.device_status(inner, account, id, report, now),
+            About::Phone(number) => self.reply(inner, account, number, report, now),
         }
     }
 
-    fn early(&mut self, inner: &Inner, name: Name, report: Report, now: Timestamp) {
-        meter::receipt(&name.account, "early");
-        let early = Early { id: inner.early_id(now), name: name.clone(), news: report.news, reported: report.at };
-        self.told.push(Told::Early { at: now, early });
-        self.early.push(name);
+    fn early(&mut self, inner: &Inner, name: Name, report: &Report, now: Timestamp) {
+        let early = Early { id: inner.early_id(now), at: now, name, news: report.news.clone(), reported: report.at };
+        if !early.is_small() {
+            return self.stray(&early.name.account, report, now);
+        }
+        meter::receipt(&early.name.account, "early");
+        self.early.push(early.name.clone());
+        self.told.push(Told::Early(early));
     }
 
     /// A report about one delivery.

@@ -122,7 +122,7 @@ async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) ->
     for requeue in again {
         inner.requeue(&requeue);
     }
-    early_receipts::bring_returned(inner, &events).await
+    early_receipts::bring_settled(inner, &events).await
 }
 
 fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome, now: Timestamp, rng: &mut StdRng) -> Option<Requeue> {
