@@ -22,7 +22,10 @@ const CENTER: Point = Point { lon: 104.23, lat: 31.91 };
 const ROUNDS: usize = 41;
 
 fn main() {
-    let households = std::env::args().skip_while(|word| word != "--households").nth(1).map_or(HOUSEHOLDS, |text| text.parse().unwrap());
+    let households = std::env::args()
+        .skip_while(|word| word != "--households")
+        .nth(1)
+        .map_or(HOUSEHOLDS, |text| text.parse().expect("--households takes a number"));
     let county = fixture::beichuan_snapshot(households, 1);
     println!("{households} households in {} areas", county.areas().len());
     for (name, area) in shapes() {

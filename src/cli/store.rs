@@ -35,6 +35,20 @@ pub(super) struct Data {
     data: PathBuf,
 }
 
+/// A stopped gateway's store, or a running one's.
+#[derive(Args)]
+pub(super) struct Whose {
+    /// Data directory of the stopped gateway; `data` when neither this nor --url is given.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Address of a running gateway.
+    #[arg(long, env = "LASTMILE_URL", conflicts_with = "data")]
+    url: Option<String>,
+    /// API key of an admin.
+    #[arg(long, env = "LASTMILE_KEY", hide_env_values = true)]
+    key: Option<SecretString>,
+}
+
 #[derive(Subcommand)]
 pub(super) enum Store {
     /// Check that everything reads, that the audit chain holds, and that every count equals a recount.
@@ -47,15 +61,8 @@ pub(super) enum Store {
     /// Copy the whole data directory into one file: of a stopped gateway, or with --url of a running one.
     Backup {
         file: PathBuf,
-        /// Data directory of the stopped gateway; `data` when neither this nor --url is given.
-        #[arg(long)]
-        data: Option<PathBuf>,
-        /// Address of a running gateway.
-        #[arg(long, env = "LASTMILE_URL", conflicts_with = "data")]
-        url: Option<String>,
-        /// API key of an admin.
-        #[arg(long, env = "LASTMILE_KEY", hide_env_values = true)]
-        key: Option<SecretString>,
+        #[command(flatten)]
+        whose: Whose,
     },
     /// Make a data directory from such a file.
     Restore {
@@ -68,15 +75,8 @@ pub(super) enum Store {
     Drop {
         /// Such as 2026-11.
         month: Month,
-        /// Data directory of the stopped gateway; `data` when neither this nor --url is given.
-        #[arg(long)]
-        data: Option<PathBuf>,
-        /// Address of a running gateway.
-        #[arg(long, env = "LASTMILE_URL", conflicts_with = "data")]
-        url: Option<String>,
-        /// API key of an admin.
-        #[arg(long, env = "LASTMILE_KEY", hide_env_values = true)]
-        key: Option<SecretString>,
+        #[command(flatten)]
+        whose: Whose,
     },
     /// Sizes, entries and age of the checkpoint; of each month its alerts and what keeps it.
     Stats {
@@ -89,14 +89,16 @@ impl Store {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Verify { data, json } => verify(&data, json),
-            Self::Backup { file, data: None, url: Some(url), key } => output::block_on(fetch(&Remote::at(url, key), &file)),
-            Self::Backup { file, data, .. } => output::json(&store::backup(&data.unwrap_or_else(|| "data".into()), &file)?),
+            Self::Backup { file, whose: Whose { data: None, url: Some(url), key } } => {
+                output::block_on(fetch(&Remote::at(url, key), &file))
+            }
+            Self::Backup { file, whose } => output::json(&store::backup(&whose.data.unwrap_or_else(|| "data".into()), &file)?),
             Self::Restore { file, data } => {
                 store::restore(&file, &data.data)?;
                 output::line(&format!("{} is restored", data.data.display()))
             }
             Self::Stats { data } => stats(&data.data),
-            Self::Drop { month, data, url, key } => give_back(month, data, url, key),
+            Self::Drop { month, whose } => give_back(month, whose),
         }
     }
 }
@@ -188,7 +190,7 @@ fn stats(data: &Path) -> Result<(), Failure> {
 }
 
 /// Of a stopped store, unless a running gateway is named.
-fn give_back(month: Month, data: Option<PathBuf>, url: Option<String>, key: Option<SecretString>) -> Result<(), Failure> {
+fn give_back(month: Month, Whose { data, url, key }: Whose) -> Result<(), Failure> {
     output::block_on(async {
         if let (None, Some(url)) = (&data, url) {
             Remote::at(url, key).post(&format!("/v1/journal/{month}/drop"), &json!({})).await?;
