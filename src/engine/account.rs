@@ -65,9 +65,11 @@ impl Account {
             let taken = self.paced().take(most, Instant::now());
             match taken {
                 Ok(tokens) => return tokens,
+                // Looked at anew either way.
                 Err(wait) => tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
+                    biased;
                     () = returned => {}
+                    () = tokio::time::sleep(wait) => {}
                 },
             }
         }
