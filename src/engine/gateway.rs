@@ -265,7 +265,7 @@ impl Inner {
 
     /// The delivery that an account's own id names, if its send has returned; newest alerts first.
     pub(crate) fn find_ref(&self, name: &Name) -> Option<(Arc<Shelf>, u32)> {
-        self.ledger.newest_first().into_iter().find_map(|shelf| {
+        self.ledger.whole_newest_first().into_iter().find_map(|shelf| {
             let index = shelf.read().delivery_of_ref(&name.account, &name.provider_ref)?;
             Some((shelf, index))
         })

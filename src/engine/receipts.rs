@@ -199,7 +199,7 @@ impl Gathering {
             return;
         }
         let via = inner.routes.account(account).map_or("phone", |account| account.channel.kind().name());
-        let newest = inner.ledger.newest_first().into_iter().take(REPLY_ALERTS_MAX);
+        let newest = inner.ledger.whole_newest_first().into_iter().take(REPLY_ALERTS_MAX);
         let told = newest.filter_map(|shelf| {
             let book = shelf.read();
             let recipient = people.iter().find_map(|person| {

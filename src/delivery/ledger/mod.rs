@@ -1,12 +1,12 @@
 //! Owns all books, and how events find theirs. One writer folds; readers take a book's lock for as long as they copy from it.
 //! Refuses to know how events are kept. Invariant: a ledger is nothing but the fold of its events; applying bytes it cannot read is an error.
 
+mod image;
+
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
-
-use serde::{Deserialize, Serialize};
 
 use super::{
     book::{Book, State},
@@ -77,38 +77,12 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Shelves {
     by_no: Vec<Option<Arc<Shelf>>>,
+    /// Those whose books are in memory and not filed: what news of far ends may be about, of ten thousands over the years.
+    whole: BTreeSet<AlertNo>,
     by_id: HashMap<AlertId, AlertNo>,
     by_key: HashMap<AlertKey, AlertNo>,
     strays: u64,
     waiting: WaitingList,
-}
-
-/// First bytes of an image, with the number of its form: one of another form is refused, and the journal replayed instead.
-/// Months of the journal can be given back since form 3: whatever comes after it must read it.
-const IMAGE_FORM: &[u8; 8] = b"LMBOOKS3";
-
-/// All that a ledger knows at one moment.
-pub struct Copied {
-    books: Vec<Book>,
-    strays: u64,
-    waiting: Vec<Waiting>,
-    early: Vec<Early>,
-}
-
-/// What an image says before its books, which follow one by one.
-#[derive(Serialize, Deserialize)]
-struct ImageHead {
-    books: u32,
-    strays: u64,
-    /// As JSON, since they hold documents.
-    waiting: Vec<String>,
-}
-
-/// What an image says after its books; one that was made before there was any ends with them.
-#[derive(Default, Serialize, Deserialize)]
-struct ImageTail {
-    /// As JSON, since their news may hold free values.
-    early: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +128,12 @@ impl Ledger {
     /// Every alert, notices included, newest first.
     pub fn newest_first(&self) -> Vec<Arc<Shelf>> {
         self.read().by_no.iter().rev().flatten().cloned().collect()
+    }
+
+    /// Those whose books are not filed, newest first.
+    pub fn whole_newest_first(&self) -> Vec<Arc<Shelf>> {
+        let shelves = self.read();
+        shelves.whole.iter().rev().filter_map(|no| shelves.by_no.get(no.0 as usize).cloned().flatten()).collect()
     }
 
     /// Taken out before any book is looked into: nobody waits for a book with the shelves in his hand.
@@ -250,7 +230,14 @@ impl Ledger {
             }
             Told::Escalated { alert, recipient, at, to } => self.shelf(alert)?.write().end_call(recipient, End::Escalated { at, to }),
             Told::Exhausted { alert, recipient, at } => self.shelf(alert)?.write().end_call(recipient, End::Exhausted { at }),
-            Told::Filed { alert, filed } => self.shelf(alert)?.write().file(*filed),
+            Told::Filed { alert, filed } => {
+                let shelf = self.shelf(alert)?;
+                shelf.write().file(*filed);
+                // One that has changed since is not.
+                if shelf.is_filed() {
+                    self.write().whole.remove(&alert);
+                }
+            }
             Told::Waiting(waiting) => {
                 for dropped in self.write().waiting.push(*waiting) {
                     tracing::error!(identifier = dropped.identifier, "too many alerts wait for what they refer to; the oldest was dropped");
@@ -295,7 +282,7 @@ impl Ledger {
 
     fn put(&self, book: Book, alert: Alert) {
         let (no, id) = (book.accepted.alert, book.accepted.id);
-        let key = AlertKey::of(&alert);
+        let (key, is_whole) = (AlertKey::of(&alert), book.filed.is_none());
         let shelf = Arc::new(Shelf { no, id, alert: Arc::new(alert), book: RwLock::new(book) });
         let mut shelves = self.write();
         let place = no.0 as usize;
@@ -303,43 +290,11 @@ impl Ledger {
             shelves.by_no.resize(place + 1, None);
         }
         shelves.by_no[place] = Some(shelf);
+        if is_whole {
+            shelves.whole.insert(no);
+        }
         shelves.by_id.insert(id, no);
         shelves.by_key.insert(key, no);
-    }
-
-    /// The whole state as it is now, for a start that replays little. Copying takes a tenth of what packing does, and the writer of the
-    /// journal waits for it.
-    pub fn copy(&self) -> Copied {
-        let shelves = self.read();
-        let books = shelves.by_no.iter().flatten().map(|shelf| shelf.read().clone()).collect();
-        Copied { books, strays: shelves.strays, waiting: shelves.waiting.list(), early: self.early().list().cloned().collect() }
-    }
-
-    pub fn restore(&self, image: &[u8]) -> Result<(), ApplyError> {
-        let rest = image.strip_prefix(IMAGE_FORM).ok_or(ApplyError::OtherForm)?;
-        let (head, mut rest) = postcard::take_from_bytes::<ImageHead>(rest)?;
-        let waiting = head.waiting.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Waiting>, _>>()?;
-        // All are read before the first is put: an image that is refused has changed nothing.
-        let mut books = Vec::new();
-        for _ in 0..head.books {
-            let (book, behind) = postcard::take_from_bytes::<Book>(rest)?;
-            let alert = read_alert(&book.accepted)?;
-            books.push((book, alert));
-            rest = behind;
-        }
-        let tail = if rest.is_empty() { ImageTail::default() } else { postcard::from_bytes::<ImageTail>(rest)? };
-        let early = tail.early.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Early>, _>>()?;
-        for (book, alert) in books {
-            self.put(book, alert);
-        }
-        let mut shelves = self.write();
-        shelves.strays = head.strays;
-        early.into_iter().for_each(|one| self.early().push(one));
-        for one in waiting {
-            // It was within the bound when the image was made.
-            shelves.waiting.push(one);
-        }
-        Ok(())
     }
 
     /// Drops the pieces of plans that were never sealed; called once, before anything new is planned.
@@ -365,20 +320,6 @@ impl Ledger {
                 || book.calls.iter().any(|call| call.is_open())
         };
         self.oldest_first().into_iter().filter(open).collect()
-    }
-}
-
-impl Copied {
-    pub fn image(self) -> Result<Vec<u8>, ApplyError> {
-        let waiting = self.waiting.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-        let head = ImageHead { books: u32::try_from(self.books.len()).unwrap_or(u32::MAX), strays: self.strays, waiting };
-        let mut image = postcard::to_extend(&head, IMAGE_FORM.to_vec())?;
-        // Each book goes when it is packed: copy and image together are never both whole.
-        for book in self.books {
-            image = postcard::to_extend(&book, image)?;
-        }
-        let tail = ImageTail { early: self.early.iter().map(serde_json::to_string).collect::<Result<_, _>>()? };
-        Ok(postcard::to_extend(&tail, image)?)
     }
 }
 
@@ -435,9 +376,10 @@ mod tests {
         ledger.apply(&told(Told::Expired { alert: no, at })).expect("over");
         let shelf = ledger.get(no).expect("kept");
         assert!(ledger.to_file(at.minus(std::time::Duration::from_secs(1_000_000)), 9).is_empty(), "it ended later");
-        assert_eq!(ledger.to_file(at, 9).len(), 1);
+        assert_eq!((ledger.to_file(at, 9).len(), ledger.whole_newest_first().len()), (1, 1));
         let filed = Filed::of(&shelf.read(), at, "2026-07".into(), "0000000000-a".into(), "hash".into());
         ledger.apply(&told(Told::Filed { alert: no, filed: Box::new(filed) })).expect("filed");
+        assert!(ledger.whole_newest_first().is_empty() && ledger.newest_first().len() == 1);
         assert!(shelf.is_filed() && ledger.to_file(at, 9).is_empty() && ledger.unfinished().is_empty());
         let late =
             Facts { alert: no, base: at, words: Vec::new(), list: vec![Fact { index: 0, kind: FactKind::Delivered, code: 0, at_ms: 5 }] };
@@ -446,6 +388,7 @@ mod tests {
         let restored = Ledger::default();
         restored.restore(&ledger.copy().image().expect("image")).expect("restore");
         assert_eq!(*restored.get(no).expect("restored").read(), *shelf.read());
+        assert!(restored.whole_newest_first().is_empty(), "a head is no book");
         assert!(restored.find_key(&AlertKey::of(&shelf.alert)).is_some(), "a repeat is still known");
     }
 
