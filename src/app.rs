@@ -26,7 +26,7 @@ use crate::{
     policy::Policy,
     registry::Registry,
     relay,
-    store::{Options, documents::Documents},
+    store::{Options, documents::Documents, home},
     telemetry,
     time::{SharedClock, SystemClock, set_output_offset},
 };
@@ -127,6 +127,7 @@ impl App {
         let tls = files.map(Tls::load).transpose().context("the certificate of [server] tls")?;
         let broker_task = start_broker(&config).await?;
         let broker = broker_task.as_ref().map(broker::Broker::address);
+        enter_data(&config.server.data_dir)?;
         let (tokens_key, callback_key) = installation_keys(&config.server.data_dir)?;
         let context = channel::Context {
             clock: Arc::clone(&clock),
@@ -308,6 +309,19 @@ fn build_channels(prepared: Vec<Prepared>, context: &channel::Context) -> anyhow
         .collect()
 }
 
+/// Before anything in a data directory is opened: refuses a newer program's, and closes to others what stood open.
+pub fn enter_data(data: &Path) -> anyhow::Result<()> {
+    let entered = home::enter(data)?;
+    if entered.tightened > 0 {
+        tracing::warn!(data = %data.display(), files = entered.tightened, "files of the data directory could be read by others; now its own user alone can");
+    }
+    if let Some(why) = entered.still_open {
+        telemetry::metrics::alarm("data-directory-open");
+        tracing::error!(data = %data.display(), why, "the data directory holds files that others can read, and they cannot be closed: chown them to the gateway's user");
+    }
+    Ok(())
+}
+
 fn open_registry(data: &Path) -> anyhow::Result<Registry> {
     let opened = Registry::open(&data.join("registry")).context("the registry cannot be opened")?;
     for damaged in &opened.damaged {
@@ -357,6 +371,7 @@ fn installation_keys(data: &Path) -> anyhow::Result<([u8; 32], [u8; 32])> {
 /// The store of a stopped gateway, to look at; nothing of it is started.
 pub fn open_stopped(data: &Path) -> anyhow::Result<Gateway> {
     anyhow::ensure!(data.is_dir(), "{} is not a data directory", data.display());
+    enter_data(data)?;
     let registry = open_registry(data)?;
     let root = registry.current().areas().root().map(|root| (root.code, root.name.to_string()));
     let county: AreaCode = "510726".parse()?;

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // What this program writes holds names, numbers and keys, also where a library opens the file.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     // One TLS provider for everything that is not given its own.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return ExitCode::from(3);

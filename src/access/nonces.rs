@@ -7,9 +7,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -124,7 +123,7 @@ impl Nonces {
             text.extend(seen.iter().map(|(nonce, &signed)| line(signed, source, nonce)));
         }
         let draft = self.path.with_extension("draft");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+        let mut file = dir::create(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         dir::rename(&draft, &self.path)?;

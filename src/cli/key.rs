@@ -31,7 +31,7 @@ impl Where {
             Some(data) => data.clone(),
             None => app::read_config(&self.config).map_err(|faults| Failure::usage(app::fault_lines(&faults)))?.server.data_dir,
         };
-        crate::store::dir::make(&data)?;
+        app::enter_data(&data)?;
         Ok(Access::open(&data, Arc::new(SystemClock))?)
     }
 }

@@ -1,7 +1,7 @@
 //! Owns `lastmile registry`: on a running gateway, or with `--data` on a stopped one's files.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,6 +19,7 @@ use super::{
     remote::Remote,
 };
 use crate::{
+    app,
     area::AreaCode,
     datum::Datum,
     registry::{self, ImportFile, ImportOptions, Mode, Progress, Registry as Store, RegistryError},
@@ -95,7 +96,6 @@ impl Registry {
                 import(&files, dry_run, replace, gcj02, data.as_deref(), &remote)
             }
             Self::Export { dir, data } => {
-                fs::create_dir_all(&dir)?;
                 registry::export_dir(&open(&data)?.current(), &dir)?;
                 output::line(&format!("written to {}", dir.display()))
             }
@@ -147,6 +147,7 @@ fn generate(households: u32, seed: u64, areas: Option<&Path>, out: Option<&Path>
 }
 
 fn open(data: &Path) -> Result<Store, Failure> {
+    app::enter_data(data)?;
     let opened = Store::open(&data.join("registry"))?;
     for damaged in &opened.damaged {
         tracing::error!(file = %damaged.file.display(), "a registry file is damaged; the one before is used");

@@ -1,9 +1,18 @@
 //! Owns the canonical files of a snapshot: the columns' first names, rows sorted by area and id, LF, UTF-8 without mark.
 //! Invariant: an export that is imported again exports to the same bytes, whatever order it was first imported in.
 
-use std::{fs, io, path::Path};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
 
-use super::{area_record::AreaRecord, columns::Kind, record::Record, snapshot::Snapshot};
+use super::{
+    area_record::AreaRecord,
+    columns::Kind,
+    record::Record,
+    shelf::{create_file, make_dir},
+    snapshot::Snapshot,
+};
 
 /// One kind's file.
 pub fn export(snapshot: &Snapshot, kind: Kind) -> Vec<u8> {
@@ -30,9 +39,9 @@ pub fn export(snapshot: &Snapshot, kind: Kind) -> Vec<u8> {
 
 /// All files, into a directory that is made if need be.
 pub fn export_dir(snapshot: &Snapshot, dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+    make_dir(dir)?;
     for kind in Kind::ALL {
-        fs::write(dir.join(kind.file_name()), export(snapshot, kind))?;
+        create_file(&dir.join(kind.file_name()))?.write_all(&export(snapshot, kind))?;
     }
     Ok(())
 }

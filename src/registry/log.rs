@@ -10,7 +10,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{columns::Kind, file::Marks, shelf::sync_dir};
+use super::{
+    columns::Kind,
+    file::Marks,
+    shelf::{create_file, sync_dir},
+};
 
 /// Eight bytes at the start; the last is the version of the format.
 const MAGIC: &[u8; 8] = b"lm-rlog\x01";
@@ -82,7 +86,7 @@ impl ChangeLog {
         let mut header = MAGIC.to_vec();
         header.extend(base.to_le_bytes());
         header.extend(crc32fast::hash(&header).to_le_bytes());
-        let mut file = File::create(path)?;
+        let mut file = create_file(path)?;
         file.write_all(&header)?;
         file.sync_all()?;
         path.parent().map_or(Ok(()), sync_dir)?;

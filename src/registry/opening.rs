@@ -12,7 +12,7 @@ use super::{
     file::{FileError, Marks},
     log::{ChangeLog, Ending, LogRead},
     replay,
-    shelf::{generation_path, generations, log_path, logs, make_dir, read_file, read_file_marks, write_file},
+    shelf::{create_file, generation_path, generations, log_path, logs, make_dir, read_file, read_file_marks, write_file},
     snapshot::Snapshot,
     store::{Damaged, Log, OpenError},
 };
@@ -30,7 +30,7 @@ pub(super) struct Found {
 pub(super) fn open(dir: &Path) -> Result<Found, OpenError> {
     let at_dir = |source| OpenError::Directory { dir: dir.to_owned(), source };
     make_dir(dir).map_err(at_dir)?;
-    let lock = File::create(dir.join(LOCK_NAME)).map_err(at_dir)?;
+    let lock = create_file(&dir.join(LOCK_NAME)).map_err(at_dir)?;
     lock.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => OpenError::InUse { dir: dir.to_owned() },
         TryLockError::Error(source) => at_dir(source),

@@ -3,8 +3,9 @@
 //! Invariant: a generation's file of the right name is whole; the log beside it goes no sooner than it does.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, BufReader, BufWriter, Write},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -32,8 +33,17 @@ pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     }
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_dir(parent)?;
-    fs::create_dir_all(dir)?;
+    // Names and numbers of a county are nobody's but the gateway's own user's.
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        other => other?,
+    }
     sync_dir(parent)
+}
+
+/// A file of its own user's, new or emptied, whatever the umask says.
+pub(super) fn create_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
 }
 
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
@@ -79,7 +89,7 @@ pub(super) fn read_file_marks(path: &Path) -> Result<Marks, FileError> {
 /// Under another name first, so that a file of the right name is always whole.
 pub(super) fn write_file(dir: &Path, path: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
-    let mut out = BufWriter::new(File::create(&unfinished)?);
+    let mut out = BufWriter::new(create_file(&unfinished)?);
     file::write(snapshot, &mut out)?;
     out.flush()?;
     out.get_ref().sync_all()?;

@@ -3,9 +3,9 @@
 //! Invariant: the file has its name only when it is whole, and a backup without its last member is no backup.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -103,7 +103,7 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn create(path: &Path, space: Option<&'a Space>) -> Result<Self, BackupError> {
         // It holds numbers, names and keys.
-        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
+        let file = dir::create(path);
         let file = file.map_err(|error| BackupError::Io { path: path.to_owned(), error })?;
         Ok(Self { path: path.to_owned(), space, tar: tar::Builder::new(file), digest: Sha256::new(), bytes: 0 })
     }

@@ -48,7 +48,7 @@ pub(super) fn write(data: &Path, seq: u64, state: &[u8]) -> io::Result<()> {
 }
 
 fn write_draft(draft: &Path, seq: u64, state: &[u8]) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(draft)?);
+    let mut out = BufWriter::with_capacity(1 << 20, dir::create(draft)?);
     out.write_all(MAGIC)?;
     out.write_all(&seq.to_le_bytes())?;
     for piece in state.chunks(PIECE_BYTES) {

@@ -1,11 +1,11 @@
-//! Owns the making of directories that are still there after a power cut.
+//! Owns the making of directories that are still there after a power cut, and of files that are nobody else's.
 //! Refuses to know what is kept in them.
 //! Invariant: a directory or name is durable only once its parent has been fsynced, so every change of names here ends with that.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -23,6 +23,18 @@ pub fn make(path: &Path) -> io::Result<()> {
         other => other?,
     }
     sync_parent(path)
+}
+
+/// A new file, or the old one emptied, that the gateway's own user alone may read, whatever the umask says.
+pub fn create(path: &Path) -> io::Result<File> {
+    private().create(true).truncate(true).write(true).open(path)
+}
+
+/// How files of a store are opened when that may make them.
+pub fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
 }
 
 /// Makes the names in a directory durable.

@@ -3,9 +3,8 @@
 //! Invariant: after a crash a document is what it was before or what was written, never half of either.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -84,7 +83,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(DRAFT);
     // Keys are secrets: nobody but the gateway's own user reads them.
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+    let mut file = dir::create(Path::new(&draft))?;
     file.write_all(bytes)?;
     file.sync_all()?;
     dir::rename(Path::new(&draft), path)

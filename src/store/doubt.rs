@@ -4,7 +4,7 @@
 //! that is read is built upon before it was written and synced anew. The mark itself needs no sync: it goes with the memory it speaks of.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ const PIECE: usize = 1 << 20;
 
 /// Says to the next opening that this one saw the disk fail.
 pub(super) fn mark(data: &Path) {
-    if let Err(error) = File::create(data.join(MARK)) {
+    if let Err(error) = dir::create(&data.join(MARK)) {
         tracing::error!(%error, "the failure of the disk could not be marked: start the machine anew before the gateway");
     }
 }

@@ -4,7 +4,7 @@
 //! of the month stays: it is the audit, and the mark holds the hash that it ends in.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -134,7 +134,7 @@ pub(super) fn covers(data: &Path, dropped: &Dropped) -> Result<usize, DropError>
 pub(super) fn mark(data: &Path, dropped: &Dropped) -> io::Result<()> {
     let path = mark_path(data, dropped.month);
     let draft = with_ending(&path, DRAFT);
-    let mut file = File::create(&draft)?;
+    let mut file = dir::create(&draft)?;
     file.write_all(&dropped.to_bytes())?;
     file.sync_all()?;
     dir::rename(&draft, &path)

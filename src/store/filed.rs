@@ -3,7 +3,7 @@
 //! one that is damaged is told, never mended: only a backup has it again.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
@@ -83,7 +83,7 @@ pub fn write(data: &Path, place: &Place, bytes: &[u8]) -> io::Result<FiledBytes>
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     let packed = packed(place, bytes, &digest)?;
     let draft = super::mend::with_ending(&path, DRAFT);
-    let written = File::create(&draft).and_then(|mut file| {
+    let written = dir::create(&draft).and_then(|mut file| {
         file.write_all(&packed)?;
         file.sync_all()
     });

@@ -3,7 +3,7 @@
 //! Invariant: the lock is the kernel's (flock), so it ends with the process, however that dies; the number in the file is only for people.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
@@ -31,7 +31,7 @@ impl DirLock {
     pub(super) fn take(path: &Path) -> Result<Self, LockError> {
         let failed = |error| LockError::Io { dir: path.to_owned(), error };
         dir::make(path).map_err(failed)?;
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path.join(FILE)).map_err(failed)?;
+        let mut file = dir::private().create(true).truncate(false).read(true).write(true).open(path.join(FILE)).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Held { dir: path.to_owned(), pid: holder(file) }),

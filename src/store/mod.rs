@@ -15,6 +15,7 @@ pub mod documents;
 mod doubt;
 mod dropping;
 pub mod filed;
+pub mod home;
 mod inspect;
 mod journal;
 mod ledger;

@@ -3,9 +3,8 @@
 //! Invariant: the directory is there only when everything in it is durable and verifies; a refused restore leaves nothing behind.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
     path::{Component, Path, PathBuf},
 };
 
@@ -171,7 +170,7 @@ fn copy(source: &mut dyn Read, path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         dir::make(folder)?;
     }
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    let mut file = dir::private().create_new(true).write(true).open(path)?;
     io::copy(source, &mut file)?;
     file.sync_all()?;
     dir::sync_parent(path)

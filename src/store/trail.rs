@@ -100,7 +100,7 @@ impl Trail {
         if let Some(folder) = path.parent() {
             dir::make(folder)?;
         }
-        let mut file = OpenOptions::new().create_new(true).append(true).open(path)?;
+        let mut file = dir::private().create_new(true).append(true).open(path)?;
         file.write_all(&header.to_bytes())?;
         file.sync_all()?;
         dir::sync_parent(path)?;

@@ -12,6 +12,7 @@ use super::{
     Month, Seq, checkpoint,
     dropping::{self, Mark},
     filed,
+    home::{self, HomeError},
     inspect::{inspect, open_trail},
     ledger::{Ledger, LedgerError},
     lock::{DirLock, LockError},
@@ -24,6 +25,8 @@ use super::{
 pub enum ReadError {
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error(transparent)]
+    Home(#[from] HomeError),
     #[error("there is no store in {dir}")]
     NoStore { dir: String },
     #[error("{place}: {error}")]
@@ -101,6 +104,7 @@ pub struct Stats {
 
 /// Takes the lock of a store that is there; a look must not make one.
 pub(super) fn lock_existing(data: &Path) -> Result<DirLock, ReadError> {
+    home::look(data)?;
     let kept = [super::month::JOURNAL, super::month::TRAIL, checkpoint::FOLDER].iter().any(|folder| data.join(folder).is_dir());
     if !kept {
         return Err(ReadError::NoStore { dir: data.display().to_string() });

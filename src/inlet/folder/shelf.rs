@@ -5,6 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -56,7 +57,7 @@ fn made(folder: &Path, shelf: &str) -> io::Result<PathBuf> {
     let shelf = folder.join(shelf);
     match fs::create_dir(&shelf) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        other => other.and_then(|()| dir::sync(folder))?,
+        other => other.and_then(|()| fs::set_permissions(&shelf, fs::Permissions::from_mode(0o755))).and_then(|()| dir::sync(folder))?,
     }
     Ok(shelf)
 }
@@ -65,6 +66,8 @@ fn made(folder: &Path, shelf: &str) -> io::Result<PathBuf> {
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
     file.write_all(bytes)?;
+    // Whoever dropped the document, under a user of their own, reads why it was refused.
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.sync_all()
 }
 
