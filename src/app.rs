@@ -24,7 +24,7 @@ use crate::{
     inlet,
     message::token::AnswerTokens,
     policy::Policy,
-    registry::Registry,
+    registry::{Damaged, Registry},
     relay,
     store::{Options, documents::Documents, home},
     telemetry,
@@ -138,7 +138,7 @@ impl App {
             builtin_broker: broker,
         };
         let accounts = build_channels(config.channels, &context)?;
-        let registry = open_registry(&config.server.data_dir)?;
+        let (registry, damaged) = open_registry(&config.server.data_dir)?;
         let by_source = config.sources.iter().map(|source| (source.name.clone(), proof(source))).collect();
         let setup = Setup {
             clock: Arc::clone(&clock),
@@ -161,8 +161,11 @@ impl App {
             journal: Options { reserve_bytes: config.server.disk_reserve, ..Options::default() },
         };
         let (gateway, opened) = Gateway::open(setup).context("the store cannot be opened")?;
+        for damaged in &damaged {
+            gateway.alarms().raise("registry-damaged", damaged.file.display().to_string(), damaged.error.to_string());
+        }
         for alarm in &opened.alarms {
-            telemetry::metrics::alarm("store-mended");
+            gateway.alarms().raise("store-mended", "", alarm);
             tracing::error!(alarm, "the store was mended at start");
         }
         let access = Arc::new(Access::open(&config.server.data_dir, Arc::clone(&clock)).context("keys and users")?);
@@ -322,13 +325,12 @@ pub fn enter_data(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open_registry(data: &Path) -> anyhow::Result<Registry> {
+fn open_registry(data: &Path) -> anyhow::Result<(Registry, Vec<Damaged>)> {
     let opened = Registry::open(&data.join("registry")).context("the registry cannot be opened")?;
     for damaged in &opened.damaged {
-        telemetry::metrics::alarm("registry-damaged");
         tracing::error!(file = %damaged.file.display(), error = %damaged.error, "a registry file was damaged; the one before is used");
     }
-    Ok(opened.registry)
+    Ok((opened.registry, opened.damaged))
 }
 
 fn source(settings: SourceSettings) -> Source {
@@ -372,7 +374,7 @@ fn installation_keys(data: &Path) -> anyhow::Result<([u8; 32], [u8; 32])> {
 pub fn open_stopped(data: &Path) -> anyhow::Result<Gateway> {
     anyhow::ensure!(data.is_dir(), "{} is not a data directory", data.display());
     enter_data(data)?;
-    let registry = open_registry(data)?;
+    let (registry, _) = open_registry(data)?;
     let root = registry.current().areas().root().map(|root| (root.code, root.name.to_string()));
     let county: AreaCode = "510726".parse()?;
     let (county, county_name) = root.unwrap_or((county, String::new()));

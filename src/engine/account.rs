@@ -122,11 +122,13 @@ impl Account {
         self.locked().parked.filter(|&until| until > now).map(|until| until - now)
     }
 
-    pub(crate) fn went_well(&self) {
+    /// Answers whether it was in trouble until now.
+    pub(crate) fn went_well(&self) -> bool {
         let mut health = self.locked();
-        if health.failures_in_a_row > 0 || health.trouble.is_some() {
-            *health = Health::default();
+        if health.failures_in_a_row == 0 && health.trouble.is_none() {
+            return false;
         }
+        std::mem::take(&mut *health).trouble.is_some()
     }
 
     /// Takes note of a failure; `true` when the account has just been parked, which is worth an alarm.

@@ -16,7 +16,6 @@ use crate::{
         ledger::Shelf,
     },
     policy::Approval,
-    telemetry::metrics as meter,
     time::Timestamp,
 };
 
@@ -54,7 +53,7 @@ async fn give_up(inner: &Arc<Inner>, shelf: &Shelf, now: Timestamp) -> Result<()
     let mut events = vec![Event::Told(Box::new(Told::Rejected { alert: shelf.no, at: now, by: OURSELVES.into(), reason }))];
     events.extend(ends_of_notices(inner, shelf.no, OURSELVES, now));
     inner.append(events).await?;
-    meter::alarm("approval-limit");
+    inner.alarms.raise("approval-limit", shelf.id.to_string(), format!("{}：政策期限内无人审批，已退回", shelf.alert.headline));
     tracing::error!(alert = %shelf.id, "rejected: nobody decided within the limit of the policy");
     Ok(())
 }
@@ -93,7 +92,7 @@ async fn notify(
     drop(turn);
     if let Some(last) = before {
         inner.drop_from_queues(last.no);
-        meter::alarm("approval-overdue");
+        inner.alarms.raise("approval-overdue", shelf.id.to_string(), format!("{}：第{number}次催办仍无人审批", shelf.alert.headline));
         tracing::warn!(alert = %shelf.id, reminder = number, "nobody has decided; duty is told again");
     }
     if let Some(made) = inner.ledger.get(no) {

@@ -16,7 +16,6 @@ use crate::{
         waiting::Waiting,
     },
     fault::Fault,
-    telemetry::metrics as meter,
 };
 
 /// A path that is down for longer than a day is repaired by hand, and the alerts with it.
@@ -49,7 +48,11 @@ impl Gateway {
                     document,
                 };
                 self.append(vec![Event::Told(Box::new(Told::Waiting(Box::new(waiting))))]).await?;
-                meter::alarm("alert-before-its-reference");
+                self.alarms.raise(
+                    "alert-before-its-reference",
+                    &alert.identifier,
+                    format!("{}：所指预警尚未到达，保留至 {until}", alert.headline),
+                );
                 tracing::warn!(identifier = alert.identifier, %until, "kept: what it refers to has not come yet");
                 until
             }

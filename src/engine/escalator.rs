@@ -9,7 +9,7 @@ use super::{
     planner::{self, Asked, Basis},
 };
 use crate::{
-    area::AreaCode,
+    area::{AreaCode, AreaLevel},
     delivery::{
         book::Book,
         call::{Call, End},
@@ -26,6 +26,9 @@ use crate::{
 
 /// Calls taken on at once: one extension of the plan with everyone's substitutes.
 const CALLS_MAX: usize = 1_000;
+
+/// Names in one alarm: what a person reads at once; the rest stands in the list of calls.
+const SILENT_NAMED_MAX: usize = 30;
 
 /// Takes on what is overdue of one alert.
 pub(crate) async fn look(inner: &Arc<Inner>, shelf: &Shelf) -> Result<(), Unavailable> {
@@ -53,6 +56,7 @@ pub(crate) async fn look(inner: &Arc<Inner>, shelf: &Shelf) -> Result<(), Unavai
     inner.append(events).await?;
     // Not before: on a full disk the same would be told every second.
     told.iter().for_each(|told| announce(shelf, told));
+    tell_of_the_silent(inner, shelf, &snapshot, &told);
     inner.enqueue_legs(shelf, requeue_from);
     Ok(())
 }
@@ -164,6 +168,34 @@ fn told(told: Told) -> Event {
     Event::Told(Box::new(told))
 }
 
+/// One alarm of an alert, with the place and name of everybody who is silent and whom nobody is left to ask for.
+fn tell_of_the_silent(inner: &Inner, shelf: &Shelf, snapshot: &Snapshot, told: &[Told]) {
+    if !told.iter().any(|told| matches!(told, Told::Exhausted { .. })) {
+        return;
+    }
+    let silent: Vec<String> = {
+        let book = shelf.read();
+        let of = |call: &Call| {
+            let person = snapshot.subscriber(SubscriberKey(book.recipients[call.recipient as usize].key));
+            let place = place_name(snapshot, book.area_of(call.recipient));
+            person.map_or(place.clone(), |person| format!("{place}{}", person.name()))
+        };
+        book.calls.iter().filter(|call| matches!(call.end, End::Exhausted { .. })).map(of).collect()
+    };
+    let named = silent.iter().take(SILENT_NAMED_MAX).cloned().collect::<Vec<_>>().join("、");
+    let rest = silent.len().saturating_sub(SILENT_NAMED_MAX);
+    let more = if rest > 0 { format!("等，另有{rest}人") } else { String::new() };
+    let text = format!("{}：{}人未应答且已无人可叫：{named}{more}", shelf.alert.headline, silent.len());
+    inner.alarms.raise("call-exhausted", shelf.id.to_string(), text);
+}
+
+/// A village with its township, as a county has several of one name.
+fn place_name(snapshot: &Snapshot, area: AreaCode) -> String {
+    let name = |area| snapshot.areas().name(area).unwrap_or_default();
+    let above = area.parent().filter(|_| area.level() == AreaLevel::Village);
+    format!("{}{}", above.map(name).unwrap_or_default(), name(area))
+}
+
 fn announce(shelf: &Shelf, told: &Told) {
     match told {
         Told::Escalated { recipient, to, .. } => {
@@ -172,7 +204,6 @@ fn announce(shelf: &Shelf, told: &Told) {
         }
         Told::Exhausted { recipient, .. } => {
             meter::call("exhausted");
-            meter::alarm("call-exhausted");
             tracing::error!(alert = %shelf.id, recipient, "no answer and nobody left to ask: somebody must go");
         }
         _ => {}

@@ -26,7 +26,6 @@ use crate::{
         Month,
         filed::{self, FiledError, Place},
     },
-    telemetry::metrics as meter,
     time::Timestamp,
 };
 
@@ -145,7 +144,7 @@ impl Inner {
                 Ok(Details(Whole::Filed(book)))
             }
             Err(why) => {
-                meter::alarm("filed-unreadable");
+                self.alarms.raise("filed-unreadable", shelf.id.to_string(), &why);
                 tracing::error!(alert = %shelf.id, why, "what is filed cannot be read");
                 Err(Unreadable { alert: shelf.id, why })
             }
@@ -170,7 +169,7 @@ impl Inner {
                     FilingError::Store(why) => return Err(why),
                     FilingError::NotYet(why) => tracing::debug!(alert = %shelf.id, why, "a closed alert is not filed yet"),
                     FilingError::Disk(why) => {
-                        meter::alarm("not-filed");
+                        self.alarms.raise("not-filed", "", format!("{}：{why}", shelf.alert.headline));
                         tracing::error!(alert = %shelf.id, why, "a closed alert cannot be filed and stays in memory");
                         *self.cabinet.not_before() = Some(now.plus(AFTER_A_FAILURE));
                         return Ok(());

@@ -26,6 +26,7 @@ use crate::{
     policy::{Policy, RetryUntil, Rule},
     registry::{Change, Registry, RegistryError, Snapshot, SubscriberKey},
     store::{BackupError, BackupReport, Health, Journal, OpenError, Opened, Options, Threads},
+    telemetry::alarms::Alarms,
     time::{SharedClock, Timestamp},
 };
 
@@ -89,6 +90,7 @@ pub struct Inner {
     pub(crate) keep_months: u32,
     pub(crate) cabinet: Cabinet,
     pub(crate) devices: Devices,
+    pub(crate) alarms: Alarms,
     /// Early receipts of this run, for their ids.
     pub(super) early_count: AtomicU64,
     running: Mutex<HashMap<AlertNo, Arc<Running>>>,
@@ -126,8 +128,10 @@ impl Gateway {
         let ledger = Arc::new(Ledger::default());
         let (changed_sender, changed) = watch::channel(0);
         let threads = setup.journal.threads;
+        let alarms = Alarms::new(Arc::clone(&setup.clock));
         let fold = LedgerFold::new(Arc::clone(&ledger), changed_sender, setup.data_dir.clone());
         let (journal, opened) = Journal::open(&setup.data_dir, setup.journal, Arc::clone(&setup.clock), fold)?;
+        super::alarm_book::take_up(&alarms, &setup.data_dir);
         let accounts = (0_u8..).zip(setup.accounts).map(|(number, (channel, common))| Arc::new(Account::new(number, channel, common)));
         let inner = Inner {
             data_dir: setup.data_dir,
@@ -152,6 +156,7 @@ impl Gateway {
             keep_months: setup.keep_months,
             cabinet: Cabinet::default(),
             devices: Devices::default(),
+            alarms,
             early_count: AtomicU64::default(),
             running: Mutex::default(),
             intake: tokio::sync::Mutex::new(()),
@@ -200,6 +205,11 @@ impl Gateway {
 
     pub fn clock(&self) -> &SharedClock {
         &self.clock
+    }
+
+    /// What needs a person.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     pub fn ledger(&self) -> &Ledger {

@@ -8,7 +8,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
 use super::{
-    Unavailable, approvals,
+    Unavailable, alarm_book, approvals,
     clock_watch::ClockWatch,
     escalator,
     gateway::{Gateway, Inner},
@@ -47,12 +47,19 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             _ = ticks.tick() => {}
         }
         meter::tidy();
+        alarm_book::write_down(&inner).await;
         if let Some(jumped_ms) = clocks.look(inner.clock.now(), Instant::now()) {
-            meter::alarm("clock-jumped");
+            inner.alarms.raise("clock-jumped", "", format!("时钟跳变 {} 秒", jumped_ms / 1_000));
             tracing::error!(jumped_ms, "the machine's clock was set: alerts end, and answers are overdue, by the new time");
         }
         // Also the look that raises the alarm of a full disk when nobody posts anything, and takes note of its end.
-        let has_room = inner.journal.space().is_ok();
+        let space = inner.journal.space();
+        match &space {
+            Err(lack) if had_room => inner.alarms.raise("storage-full", "", lack.to_string()),
+            Ok(()) if !had_room => inner.alarms.end("storage-full", ""),
+            _ => {}
+        }
+        let has_room = space.is_ok();
         if has_room && !had_room {
             Gateway::from(Arc::clone(&inner)).take_waiting();
         }

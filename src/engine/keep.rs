@@ -7,7 +7,6 @@ use super::{Unavailable, gateway::Inner};
 use crate::{
     delivery::event::Event,
     store::{AppendError, Claim, Entry, Threads},
-    telemetry::metrics as meter,
 };
 
 /// Space comes back when a person or a clean-up makes it; a look costs one system call.
@@ -48,7 +47,7 @@ impl Inner {
             }
             // New work is refused long before; when even this finds no room, messages are out whose outcome is only in memory.
             if !is_told && events.iter().all(Event::is_owed) {
-                meter::alarm("outcomes-held");
+                self.alarms.raise("outcomes-held", "", format!("{what}: {lack}"));
                 tracing::error!(what, %lack, "held in memory until the disk has room");
             }
             is_told = true;

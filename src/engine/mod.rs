@@ -2,6 +2,7 @@
 //! Refuses to know HTTP, providers and byte forms. Invariant: nothing is promised before it is durable, and nothing is sent that is not leased in the journal.
 
 mod account;
+mod alarm_book;
 pub mod answer;
 mod approvals;
 mod authority;

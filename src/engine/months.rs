@@ -12,7 +12,6 @@ use crate::{
         ledger::Ledger,
     },
     store::{self, DropError},
-    telemetry::metrics as meter,
     time::Timestamp,
 };
 
@@ -127,7 +126,7 @@ impl Gateway {
                     return tracing::warn!(%month, %why, "an old month is kept for now");
                 }
                 Err(why) => {
-                    meter::alarm("month-not-given-back");
+                    self.alarms.raise("month-not-given-back", month.to_string(), why.to_string());
                     return tracing::error!(%month, %why, "the space of an old month cannot be given back");
                 }
             }

@@ -16,7 +16,6 @@ use crate::{
     delivery::{event::Event, ledger::Shelf},
     matching,
     store::NoSpace,
-    telemetry::metrics as meter,
 };
 
 impl Gateway {
@@ -43,7 +42,7 @@ impl Gateway {
 
     /// Makes the plan anew at each try: who lives where, and whether it still holds, may have changed meanwhile.
     async fn plan_when_there_is_room(&self, shelf: &Arc<Shelf>, lack: NoSpace) -> Result<(), Unavailable> {
-        meter::alarm("plan-held");
+        self.alarms.raise("plan-held", shelf.id.to_string(), format!("{}：{lack}", shelf.alert.headline));
         tracing::error!(alert = %shelf.id, %lack, "an accepted alert cannot be planned until the disk has room");
         loop {
             self.wait_for_room().await;

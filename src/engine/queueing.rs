@@ -16,7 +16,6 @@ use crate::{
         ledger::Shelf,
         slot::Phase,
     },
-    telemetry::metrics as meter,
     time::Timestamp,
 };
 
@@ -47,7 +46,7 @@ impl Inner {
         for leg in book.legs.iter().skip(first_leg as usize) {
             let word = &book.routes[usize::from(leg.route)].word;
             let Some(route) = self.routes.get(word) else {
-                meter::alarm("route-without-account");
+                self.alarms.raise("route-without-account", word, format!("{}：没有通道可走，消息等待", shelf.alert.headline));
                 tracing::error!(alert = %shelf.id, route = word, "no account serves this route any more; its deliveries wait");
                 continue;
             };

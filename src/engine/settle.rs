@@ -140,7 +140,9 @@ fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome
             None
         }
         Ended::Verdict(Verdict::Accepted { .. }, _) => {
-            account.went_well();
+            if account.went_well() {
+                ["account-parked", "account-start"].into_iter().for_each(|what| inner.alarms.end(what, account.name()));
+            }
             meter::delivery(account.channel.kind().name(), "accepted");
             match account.channel.proof() {
                 Proof::AcceptedOnly => batch.add(outcome.index, FactKind::Settled, account.name(), now),
@@ -155,7 +157,7 @@ fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome
         Ended::Verdict(Verdict::Failed(failure), attempt) => {
             meter::delivery(account.channel.kind().name(), failure.reason);
             if failure.concerns_account() && account.went_wrong(failure.class, failure.reason) {
-                meter::alarm("account-parked");
+                inner.alarms.raise("account-parked", account.name(), format!("{}：{}", failure.reason, failure.detail));
                 tracing::error!(account = account.name(), reason = failure.reason, detail = %failure.detail, "account is parked");
             }
             if !is_current(&shelf.read(), outcome.index, account.name(), *attempt) {

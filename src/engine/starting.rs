@@ -9,10 +9,7 @@ use tokio::{
 };
 
 use super::{Unavailable, account::Account, gateway::Gateway, janitor, lease, queue::Part, receipts, send, settle};
-use crate::{
-    delivery::{book::State, event::FactKind, slot::Phase},
-    telemetry::metrics as meter,
-};
+use crate::delivery::{book::State, event::FactKind, slot::Phase};
 
 /// Outcomes that may wait to be settled: a quarter of a second of the fastest far end; senders wait beyond it.
 const OUTCOMES_WAITING: usize = 16_384;
@@ -53,7 +50,7 @@ impl Gateway {
         if let Err(failure) = account.channel.start(reports).await {
             // The debt stays: the account is parked and asked again, and the page shows why.
             account.went_wrong(failure.class, failure.reason);
-            meter::alarm("account-start");
+            self.alarms.raise("account-start", account.name(), failure.to_string());
             tracing::error!(account = account.name(), %failure, "channel did not start");
         }
         // One lease waits ready while the one before is sent; more would only be in doubt after a crash.

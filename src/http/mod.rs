@@ -1,6 +1,7 @@
 //! Owns the HTTP edge of contract §2–§4 and §7: requests to calls of the engine, answers to bodies and status codes.
 //! Refuses to have rules of its own. Invariant: a caller sees and does only what role, source and area allow; every error is a problem document.
 
+mod alarms;
 mod alerts;
 mod answers;
 mod auth;
@@ -104,6 +105,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/readyz", get(operating::readyz))
         .route("/metrics", get(operating::metrics))
         .route("/openapi.json", get(openapi::document))
+        .route("/v1/alarms", get(alarms::list))
+        .route("/v1/alarms/{id}/acknowledge", post(alarms::acknowledge))
         .route("/v1/accounts", get(operating::accounts))
         .route("/v1/relays", get(operating::relays))
         .route("/v1/devices", get(operating::devices));

@@ -112,6 +112,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("post", "/v1/callbacks/{kind}/{channel}", "far end", "A far end's call, in its own form", &[(200, "its own form")]),
     ("get", "/v1/callbacks/{kind}/{channel}/{what}", "far end", "status or reply, in its own form", &[(200, "its own form")]),
     ("post", "/v1/callbacks/{kind}/{channel}/{what}", "far end", "status or reply, in its own form", &[(200, "its own form")]),
+    ("get", "/v1/alarms", "duty", "What needs a person, newest first; open", &[(200, "{items, next}")]),
+    (
+        "post",
+        "/v1/alarms/{id}/acknowledge",
+        "duty",
+        "Take an alarm: {note}",
+        &[(200, "the alarm"), (404, "no such alarm"), (409, "acknowledged before")],
+    ),
     ("get", "/v1/accounts", "viewer", "Accounts with their health and queues", &[(200, "{items, next}")]),
     (
         "get",

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{telemetry::metrics as meter, time::Timestamp};
+use crate::time::Timestamp;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health {
@@ -14,16 +14,17 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// It takes documents.
-    pub(super) fn mend(&mut self, relay: &str) {
+    /// It takes documents; whether that ends an outage of which a person was told.
+    pub(super) fn mend(&mut self, relay: &str) -> bool {
         let was = std::mem::take(self);
         if let Some(trouble) = was.trouble {
             tracing::info!(relay, trouble, since = %was.since, "the far end takes documents again");
         }
+        was.is_told
     }
 
-    /// It does not; `ours` when our account there is wrong, which waiting does not mend.
-    pub(super) fn ail(&mut self, relay: &str, why: &str, now: Timestamp, next_try: Timestamp, ours: bool, alarm_after: Duration) {
+    /// It does not; `ours` when our account there is wrong, which waiting does not mend. Answers whether a person is to be told now.
+    pub(super) fn ail(&mut self, relay: &str, why: &str, now: Timestamp, next_try: Timestamp, ours: bool, alarm_after: Duration) -> bool {
         if self.trouble.is_none() {
             self.since = now;
         }
@@ -31,11 +32,12 @@ impl Health {
             tracing::warn!(relay, why, "the far end takes nothing now");
         }
         (self.trouble, self.next_try) = (Some(why.to_owned()), next_try);
-        if !self.is_told && (ours || now.since(self.since) >= alarm_after) {
+        let is_now = !self.is_told && (ours || now.since(self.since) >= alarm_after);
+        if is_now {
             self.is_told = true;
-            meter::alarm("relay-stuck");
             tracing::error!(relay, why, since = %self.since, "the platform above is not told of warnings");
         }
+        is_now
     }
 }
 

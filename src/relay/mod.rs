@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use toml::Table;
 
 use self::{post::Poster, settings::Settings, worker::Relay};
-use crate::{engine::Gateway, fault::Fault, store::documents::Documents, telemetry::metrics as meter};
+use crate::{engine::Gateway, fault::Fault, store::documents::Documents};
 
 pub use board::{Board, RelayView, Waiting};
 pub use cursor::Refusal;
@@ -56,13 +56,14 @@ pub fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {
 }
 
 async fn run(name: String, settings: Settings, context: Context) {
+    let alarms = context.gateway.alarms().clone();
     match Poster::new(&settings, &context.base_dir) {
         Ok(poster) => {
             let relay = Arc::new(Relay::new(name, settings, context.gateway, context.documents, poster));
             relay.run(context.board, context.stop).await;
         }
         Err(why) => {
-            meter::alarm("relay-start");
+            alarms.raise("relay-start", &name, why.to_string());
             tracing::error!(relay = name, why, "the relay did not start");
         }
     }

@@ -116,7 +116,7 @@ impl Relay {
                     pause(Duration::from_secs(1), stop).await;
                 }
                 Err(error) => {
-                    meter::alarm("relay-cursor");
+                    self.gateway.alarms().raise("relay-cursor", &self.name, error.to_string());
                     tracing::error!(relay = self.name, %error, "how far this relay has come is lost; what has not expired is handed on again");
                     break None;
                 }
@@ -128,7 +128,7 @@ impl Relay {
         let ledger = self.gateway.ledger();
         let is_ours = |cursor: &Cursor| cursor.is_about(|no| Some(ledger.get(no)?.id));
         if known.as_ref().is_some_and(|cursor| !is_ours(cursor)) {
-            meter::alarm("relay-cursor");
+            self.gateway.alarms().raise("relay-cursor", &self.name, "转报进度属于另一个数据目录，未过期的预警会重新转报");
             tracing::error!(relay = self.name, "the store is not the one that this relay knew; what has not expired is handed on again");
         }
         let mut cursor = known.filter(is_ours).unwrap_or_else(|| self.without_a_past());
@@ -210,7 +210,11 @@ impl Relay {
         self.well(course);
         let (shelf, now, word) = (item.shelf(), self.gateway.clock().now(), item.word());
         meter::relay_post(&self.name, word, "refused");
-        meter::alarm("relay-refused");
+        self.gateway.alarms().raise(
+            "relay-refused",
+            format!("{} {}", self.name, shelf.id),
+            format!("{}：上级平台拒收（HTTP {status}，{word}）", shelf.alert.headline),
+        );
         tracing::error!(relay = self.name, alert = %shelf.id, document = word, status, "the far end has refused it");
         self.cursor().refuse(shelf.id, &shelf.alert.identifier, word, status, now);
         match item {
@@ -231,7 +235,9 @@ impl Relay {
         let backed = course.backoff.pause();
         let wait = after.unwrap_or(if ours { OURS_PAUSE } else { Duration::ZERO }).max(backed);
         let now = self.gateway.clock().now();
-        self.health().ail(&self.name, why, now, now.plus(wait), ours, self.settings.alarm_after);
+        if self.health().ail(&self.name, why, now, now.plus(wait), ours, self.settings.alarm_after) {
+            self.gateway.alarms().raise("relay-stuck", &self.name, why);
+        }
         if !matches!(item, Item::Alert(_)) {
             // Other alerts' reports go before it next time: one that is at fault must not hold the others.
             course.paces.put_off(item.shelf().no, now.plus(wait));
@@ -242,7 +248,9 @@ impl Relay {
     fn well(&self, course: &mut Course) {
         course.backoff.reset();
         course.busy = 0;
-        self.health().mend(&self.name);
+        if self.health().mend(&self.name) {
+            self.gateway.alarms().end("relay-stuck", &self.name);
+        }
     }
 
     /// Puts the cursor on disk; `false` when it must be tried again. What is not there goes again after a crash, under the same key.
@@ -252,7 +260,7 @@ impl Relay {
         match written.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(()) => true,
             Err(error) => {
-                meter::alarm("relay-cursor");
+                self.gateway.alarms().raise("relay-cursor", &self.name, &error);
                 tracing::error!(relay = self.name, error, "how far this relay has come is not on disk");
                 tokio::time::sleep(LOOK_EVERY).await;
                 false

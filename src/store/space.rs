@@ -12,7 +12,6 @@ use std::{
 };
 
 use super::Claim;
-use crate::telemetry::metrics as meter;
 
 /// Kept free unless the configuration says otherwise: sled writes ahead by segments of up to 8 MB, a new month or a snapshot of sled's
 /// takes as much again, and the outcomes of everything that is in flight, answers and receipts must find room after new work did not.
@@ -148,7 +147,6 @@ impl Space {
     fn note_lack(&self, lack: NoSpace) {
         let wanted = lack.needed.max(self.reserve + self.reserve / 4);
         if self.wanted.fetch_max(wanted, Ordering::Relaxed) == 0 {
-            meter::alarm("storage-full");
             tracing::error!(
                 free = lack.free,
                 needed = wanted,

@@ -1,6 +1,8 @@
-//! Owns logs and metrics: how they are set up, and the closed list of metric names.
+//! Owns logs, metrics and alarms: how they are set up, the closed list of metric names, the list of what needs a person.
 //! Refuses to know what is measured. Invariant: no label is a person, a number, an address or an alert; logs go to stderr.
 
+pub mod alarm_kinds;
+pub mod alarms;
 pub mod metrics;
 
 use tracing_subscriber::EnvFilter;

@@ -12,7 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("area", &[]),
     ("datum", &[]),
     ("fault", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["time"]),
     ("keys", &["fault"]),
     ("net", &["fault", "keys"]),
     ("alert", &["time", "area", "fault", "keys"]),
@@ -192,4 +192,22 @@ fn nothing_is_left_for_later_in_the_code() {
         .map(|(file, _)| file)
         .collect();
     assert!(left.is_empty(), "left for later in:\n{}", left.join("\n"));
+}
+
+#[test]
+fn every_alarm_that_is_raised_has_a_name_on_duty_and_an_advice() {
+    let mut unknown = Vec::new();
+    for (file, text) in source_files() {
+        let code = without_tests(&text);
+        for call in [".raise(", "::alarm("] {
+            for (place, _) in code.match_indices(call) {
+                let argument = code[place + call.len()..].trim_start();
+                let Some(word) = argument.strip_prefix('"').and_then(|rest| rest.split('"').next()) else { continue };
+                if lastmile::telemetry::alarm_kinds::find(word).is_none() {
+                    unknown.push(format!("{file}: {word}"));
+                }
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "alarms without a line in telemetry/alarm_kinds.rs:\n{}", unknown.join("\n"));
 }

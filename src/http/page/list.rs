@@ -12,10 +12,14 @@ use crate::{
     access::{Action, Caller},
     engine::look::AlertView,
     http::{Edge, alerts, auth, problem::Problem},
+    telemetry::{alarm_kinds, alarms::Alarm},
+    time::Timestamp,
 };
 
 /// Alerts on the first page; the rest is in the list of the interface.
 const ALERTS_SHOWN: usize = 50;
+/// Open alarms above them, newest first; the rest is in the list of the interface.
+const ALARMS_SHOWN: usize = 10;
 
 #[derive(Template)]
 #[template(path = "list.html", config = "src/http/page/askama.toml")]
@@ -32,6 +36,26 @@ struct Rows {
     language: Language,
     alerts: Vec<AlertView>,
     troubles: Vec<String>,
+    alarms: Vec<AlarmCard>,
+}
+
+/// One open alarm as duty reads it.
+struct AlarmCard {
+    title: String,
+    about: String,
+    text: String,
+    advice: &'static str,
+    since: Timestamp,
+    times: u64,
+}
+
+impl AlarmCard {
+    fn of(alarm: Alarm) -> Self {
+        let kind = alarm_kinds::find(&alarm.what);
+        let title = kind.map_or_else(|| alarm.what.clone(), |kind| kind.title.to_owned());
+        let (about, text, advice) = (alarm.about, alarm.text, kind.map_or("", |kind| kind.advice));
+        Self { title, about, text, advice, since: alarm.since, times: alarm.times }
+    }
 }
 
 impl Rows {
@@ -45,7 +69,9 @@ fn rows(edge: &Edge, caller: &Caller, language: Language) -> String {
     let seen = newest.into_iter().filter(|shelf| alerts::find(edge, caller, &shelf.id.to_string()).is_ok()).take(ALERTS_SHOWN);
     let alerts = seen.map(|shelf| edge.gateway.view(&shelf, false)).collect();
     let troubled = edge.gateway.accounts().into_iter().filter_map(|account| Some(format!("{}: {}", account.name, account.trouble?)));
-    rendered(&Rows { language, alerts, troubles: troubled.collect() })
+    let open = if caller.may(Action::Act) { edge.gateway.alarms().open() } else { Vec::new() };
+    let alarms = open.into_iter().take(ALARMS_SHOWN).map(AlarmCard::of).collect();
+    rendered(&Rows { language, alerts, troubles: troubled.collect(), alarms })
 }
 
 pub(in crate::http) async fn index(State(edge): State<Edge>, headers: HeaderMap, Query(words): Words) -> Result<Response, Problem> {

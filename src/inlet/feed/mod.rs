@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use toml::Table;
 
 use super::{Context, Prepared, hand_in::Hand, reach::Reach};
-use crate::{alert::mapping::Mapping, fault::Fault, telemetry::metrics as meter};
+use crate::{alert::mapping::Mapping, fault::Fault};
 use entries::Reader;
 use fetch::{Asked, Failure, Fetcher, Version};
 use seen::Seen;
@@ -42,7 +42,7 @@ pub(super) fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {
 
 /// What is wrong with the files of the configuration may be repaired while the gateway runs.
 async fn run(inlet: String, settings: Settings, context: Context) {
-    let mut reach = Reach::new(&inlet);
+    let mut reach = Reach::new(&inlet, context.gateway.alarms().clone());
     let (fetcher, reader) = loop {
         match files(&settings, &context).await {
             Ok(made) => break made,
@@ -174,7 +174,7 @@ impl Feed {
             Ok(()) => self.is_told = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.is_told, true) {
-                    meter::alarm("inlet-memory");
+                    self.hand.gateway.alarms().raise("inlet-memory", &self.hand.inlet, error.to_string());
                     tracing::error!(inlet = self.hand.inlet, error, "what was seen cannot be written down; a restart reads it again");
                 }
             }

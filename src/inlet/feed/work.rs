@@ -156,13 +156,13 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
                 (&fetched[..], true)
             }
             Err(LinkError::Forbidden(fault)) => {
-                meter::alarm("inlet-forbidden-link");
+                hand.gateway.alarms().raise("inlet-forbidden-link", format!("{} {}", hand.inlet, item.label), fault.to_string());
                 return refuse(hand, item, "invalid-entry", vec![fault]);
             }
             Err(LinkError::Failed(failure)) => {
                 let (inlet, tries) = (hand.inlet.as_str(), waiting.tries + 1);
                 if tries == LINK_TRIES_TOLD {
-                    meter::alarm("inlet-link");
+                    hand.gateway.alarms().raise("inlet-link", format!("{inlet} {}", item.label), failure.why.to_string());
                 }
                 tracing::warn!(inlet, entry = ?item.label, tries, why = failure.why, "the warning of an entry cannot be fetched; it is tried again");
                 return Answer::Later;

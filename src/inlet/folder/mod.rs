@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use toml::Table;
 
 use super::{Context, Prepared, hand_in::Hand, reach::Reach};
-use crate::{fault::Fault, keys::Keys, telemetry::metrics as meter};
+use crate::{fault::Fault, keys::Keys};
 use take::Memory;
 use watch::{Listing, Seen};
 
@@ -73,7 +73,7 @@ enum Looked {
 impl Folder {
     fn new(inlet: String, source: String, mut settings: Settings, context: &Context) -> Self {
         settings.path = context.base_dir.join(&settings.path);
-        let reach = Reach::new(&inlet);
+        let reach = Reach::new(&inlet, context.gateway.alarms().clone());
         let hand = Hand { gateway: context.gateway.clone(), inlet, source, proofs: context.proofs.clone() };
         Self { hand, settings, seen: Seen::default(), reach, put_off: 0, is_over: false }
     }
@@ -138,7 +138,7 @@ impl Folder {
 
     fn tell_over(&mut self, is_over: bool) {
         if is_over && !self.is_over {
-            meter::alarm("inlet-full");
+            self.hand.gateway.alarms().raise("inlet-full", &self.hand.inlet, format!("目录中的文件超过{}个", watch::NAMES_MAX));
             let most = watch::NAMES_MAX;
             tracing::error!(inlet = self.hand.inlet, most, "the folder holds more names than one look reads; order of files is not kept");
         }

@@ -20,7 +20,6 @@ use super::{
 use crate::{
     fault::Fault,
     inlet::hand_in::{Refusal, Verdict},
-    telemetry::metrics as meter,
 };
 
 /// What is known of one state of a file.
@@ -169,7 +168,11 @@ impl Folder {
         if let Some(memory) = self.seen.memory(name)
             && !std::mem::replace(&mut memory.is_told, true)
         {
-            meter::alarm("inlet-stuck");
+            self.hand.gateway.alarms().raise(
+                "inlet-stuck",
+                format!("{} {}", self.hand.inlet, name.to_string_lossy()),
+                format!("{what}: {error}"),
+            );
             tracing::error!(inlet = self.hand.inlet, file = ?name, %error, "the file {what}; it is tried again");
         }
         Taken::Left

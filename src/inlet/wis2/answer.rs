@@ -116,7 +116,7 @@ impl Answerer {
             }
             Err(NoDocument::OutOfReach(why)) => {
                 // Not remembered as seen: another cache may announce the same data with a link that works.
-                meter::alarm("inlet-document-out-of-reach");
+                self.hand.gateway.alarms().raise("inlet-document-out-of-reach", format!("{} {label}", self.hand.inlet), &why);
                 self.refuse("out-of-reach", "the document could not be fetched", vec![Fault::new("links", "out-of-reach", why)], &label)
             }
         }

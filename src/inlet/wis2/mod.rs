@@ -113,11 +113,12 @@ fn is_filter(topic: &str) -> bool {
 }
 
 async fn run(name: String, source: String, settings: Settings, context: Context) {
+    let alarms = context.gateway.alarms().clone();
     match subscription(&name, source, settings, context) {
         Ok(subscription) => subscription.keep().await,
         Err(why) => {
             meter::inlet_up(&name, false);
-            meter::alarm("inlet-start");
+            alarms.raise("inlet-start", &name, &why);
             tracing::error!(inlet = name, why, "the inlet did not start");
         }
     }
@@ -135,7 +136,7 @@ fn subscription(name: &str, source: String, settings: Settings, context: Context
     let document_max = context.gateway.limits.bytes_max;
     let fetcher = Fetcher::new(settings.allow_hosts, &trust, settings.timeout, settings.fetch_for, document_max)
         .map_err(|error| format!("links_ca: {error}"))?;
-    let clock = context.gateway.clock().clone();
+    let (clock, alarms) = (context.gateway.clock().clone(), context.gateway.alarms().clone());
     let hand = Hand { gateway: context.gateway, inlet: name.to_owned(), source, proofs: context.proofs };
     let seen = Seen::open(name, context.documents);
     Ok(Subscription {
@@ -146,6 +147,7 @@ fn subscription(name: &str, source: String, settings: Settings, context: Context
         alarm_after: settings.alarm_after,
         answerer: Answerer::new(hand, fetcher, seen, document_max),
         clock,
+        alarms,
         stop: context.stop,
     })
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{Answerer, Turn};
 use crate::{
     net::broker::{Backoff, Far, Standing},
-    telemetry::metrics as meter,
+    telemetry::{alarms::Alarms, metrics as meter},
     time::{SharedClock, Timestamp},
 };
 
@@ -35,6 +35,7 @@ pub(super) struct Subscription {
     pub(super) alarm_after: Duration,
     pub(super) answerer: Arc<Answerer>,
     pub(super) clock: SharedClock,
+    pub(super) alarms: Alarms,
     pub(super) stop: CancellationToken,
 }
 
@@ -74,7 +75,7 @@ impl Subscription {
         };
         let (begun, queue) = mpsc::channel(usize::from(AT_ONCE) * 2);
         let ended = self.stop.child_token();
-        let answering = tokio::spawn(acknowledge(queue, client.clone(), ended.clone()));
+        let answering = tokio::spawn(acknowledge(queue, client.clone(), ended.clone(), self.alarms.clone()));
         let standing = ended.run_until_cancelled(Box::pin(self.listen(&client, events, &begun, &ended, outage))).await;
         let standing = standing.or_else(|| (!self.stop.is_cancelled()).then_some(Standing::Down { reason: "interrupted", ours: false }));
         ended.cancel();
@@ -137,6 +138,9 @@ impl Subscription {
     fn up(&self, outage: &mut Outage) {
         tracing::info!(inlet = self.name, topics = ?self.topics, "subscribed at the broker");
         meter::inlet_up(&self.name, true);
+        if outage.is_told {
+            self.alarms.end("inlet-unreachable", &self.name);
+        }
         (outage.was, outage.is_told) = (None, false);
     }
 
@@ -154,7 +158,7 @@ impl Subscription {
         let is_ours = matches!(standing, Standing::Down { ours: true, .. });
         if !outage.is_told && (is_ours || now.since(outage.since) >= self.alarm_after) {
             outage.is_told = true;
-            meter::alarm("inlet-unreachable");
+            self.alarms.raise("inlet-unreachable", &self.name, format!("{standing:?}"));
             tracing::error!(inlet = self.name, ?standing, since = %outage.since, "the broker stays away: warnings do not come in by it");
         }
     }
@@ -167,11 +171,11 @@ struct Outage {
 }
 
 /// Acknowledges what is done with, in the order of arrival, which is the order that acknowledgements must have (MQTT 5 §4.6).
-async fn acknowledge(mut queue: mpsc::Receiver<Begun>, client: AsyncClient, ended: CancellationToken) {
+async fn acknowledge(mut queue: mpsc::Receiver<Begun>, client: AsyncClient, ended: CancellationToken, alarms: Alarms) {
     while let Some((publish, answer)) = queue.recv().await {
         let is_done = answer.await.unwrap_or_else(|error| {
             // Acknowledged all the same: it would fell every further connection too.
-            meter::alarm("inlet-message-failed");
+            alarms.raise("inlet-message-failed", "", error.to_string());
             tracing::error!(%error, "a message could not be dealt with at all");
             true
         });
