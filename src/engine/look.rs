@@ -19,7 +19,7 @@ use crate::{
         timeliness::{self, Timeliness},
     },
     message::DeliveryId,
-    registry::{AddressKind, EndpointKey, Snapshot, SpeakerKey, SubscriberKey},
+    registry::{AddressKind, EndpointKey, Snapshot, SpeakerKey, SubscriberKey, mask, role},
     time::Timestamp,
 };
 
@@ -91,7 +91,7 @@ pub struct RecipientView {
     pub name: String,
     pub role: String,
     pub area: AreaCode,
-    /// Masked unless whoever looks is on duty.
+    /// Masked, as a person's name is, unless whoever looks is on duty.
     pub phone: Option<String>,
 }
 
@@ -385,7 +385,7 @@ fn recipient_view(book: &Book, snapshot: &Snapshot, recipient: u32, whole_phones
                 let phone = person.phone().map(|phone| if whole_phones { phone.expose().to_owned() } else { phone.to_string() });
                 (
                     person.id().to_owned(),
-                    person.name().to_owned(),
+                    if whole_phones || role::is_institution(person.role()) { person.name().to_owned() } else { mask::name(person.name()) },
                     phone.or_else(|| person.address(AddressKind::Phone).map(|_| "***".into())),
                 )
             });

@@ -39,6 +39,7 @@ pub struct Preview {
     pub hazard_points: u32,
     /// Each channel's text, as a person of the first village would read it.
     pub messages: Vec<MessageView>,
+    /// By name, for those who could do something about it; a bureau gets the count alone.
     pub without_channel: Vec<Unreachable>,
     /// By the configured rates, were everything else idle; `None` where no rate is configured.
     pub estimated_minutes: BTreeMap<String, Option<f64>>,

@@ -31,6 +31,7 @@ use crate::{
         intake::{Actor, Submitted},
         look::Filter,
     },
+    registry,
     time::Timestamp,
 };
 
@@ -89,7 +90,11 @@ pub(super) async fn preview(State(edge): State<Edge>, who: Who, headers: HeaderM
     let source = caller.source.clone();
     let made = tokio::task::spawn_blocking(move || gateway.preview(&body, kind.as_deref(), source.as_deref())).await;
     let mut made = made.map_err(|_| Problem::bad_request("the preview could not be made"))??;
-    made.without_channel.retain(|person| caller.may_see(person.area));
+    made.without_channel.retain(|person| caller.role != Role::Bureau && caller.may_see(person.area));
+    if !caller.may(Action::SeePhones) {
+        let people = made.without_channel.iter_mut().filter(|person| !registry::role::is_institution(&person.role));
+        people.for_each(|person| person.name = registry::mask::name(&person.name));
+    }
     Ok(Json(made).into_response())
 }
 

@@ -106,7 +106,7 @@ pub(super) async fn put(
 ) -> Answer<Json<Value>> {
     let caller = who.may(Action::ChangeRegistry)?;
     let kind = kind_of(&kind)?;
-    let value: Value = serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let mut value: Value = serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
     // Neither is a record taken over from another area nor put into one.
     let known = registry::view(&edge.gateway.snapshot(), kind, &id, Shown::Masked);
     if !in_area(&value, &caller) || known.is_some_and(|known| !in_area(&known, &caller)) {
@@ -115,6 +115,7 @@ pub(super) async fn put(
     let refuse = |faults| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-record", "The record is wrong", "nothing was changed").with(faults)
     };
+    registry::unmasked(&edge.gateway.snapshot(), kind, &id, &mut value).map_err(refuse)?;
     let change = registry::change_from_json(kind, &id, &value).map_err(refuse)?;
     let snapshot = edge.gateway.edit_registry(vec![change]).await?;
     let view = registry::view(&snapshot, kind, &id, shown(&caller));

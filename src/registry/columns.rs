@@ -1,5 +1,7 @@
 //! Owns the columns of the registry's files: their names, their Chinese headings, and how a file's kind is told by them.
-//! Refuses to know what a cell means: each record reads its own.
+//! Refuses to know what a cell means: each record reads its own; but what it says of somebody is said here, for `mask`.
+
+use super::mask::Class;
 
 /// The kinds of record, in the order in which an import takes them in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,18 +29,35 @@ pub struct Column {
     pub form: Form,
     /// A file without this column cannot be of the kind.
     pub required: bool,
+    /// What of it is shown to whom.
+    pub class: Class,
+}
+
+impl Column {
+    const fn of(mut self, class: Class) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// The name of an institution is nobody's own.
+    pub(crate) fn class_for(&self, institution: bool) -> Class {
+        match self.class {
+            Class::Name if institution => Class::Plain,
+            class => class,
+        }
+    }
 }
 
 const fn needed(name: &'static str, headings: &'static [&'static str]) -> Column {
-    Column { name, headings, form: Form::Text, required: true }
+    Column { name, headings, form: Form::Text, required: true, class: Class::Plain }
 }
 
 const fn text(name: &'static str, headings: &'static [&'static str]) -> Column {
-    Column { name, headings, form: Form::Text, required: false }
+    Column { name, headings, form: Form::Text, required: false, class: Class::Plain }
 }
 
 const fn number(name: &'static str, headings: &'static [&'static str]) -> Column {
-    Column { name, headings, form: Form::Number, required: false }
+    Column { name, headings, form: Form::Number, required: false, class: Class::Plain }
 }
 
 const AREA: Column = needed("area", &["行政区划代码"]);
@@ -67,16 +86,16 @@ static HAZARD_POINTS: [Column; 13] = [
 static SUBSCRIBERS: [Column; 15] = [
     needed("id", &["编号"]),
     AREA,
-    text("name", &["姓名"]),
+    text("name", &["姓名"]).of(Class::Name),
     needed("role", &["角色"]),
-    text("phone", &["手机"]),
-    text("email", &["邮箱"]),
-    text("wecom", &["企业微信"]),
-    text("openid", &["公众号"]),
-    LON,
-    LAT,
+    text("phone", &["手机"]).of(Class::Phone),
+    text("email", &["邮箱"]).of(Class::Mail),
+    text("wecom", &["企业微信"]).of(Class::Account),
+    text("openid", &["公众号"]).of(Class::Account),
+    LON.of(Class::Place),
+    LAT.of(Class::Place),
     number("people", &["人口"]),
-    text("needs", &["特殊需求"]),
+    text("needs", &["特殊需求"]).of(Class::Needs),
     text("hazard_point", &["隐患点"]),
     text("backup", &["替补"]),
     text("language", &["语言"]),
@@ -86,7 +105,7 @@ static SPEAKERS: [Column; 7] =
     [needed("id", &["编号"]), AREA, text("name", &["名称"]), text("kind", &["类型"]), LON, LAT, number("radius_m", &["覆盖半径"])];
 
 static ENDPOINTS: [Column; 5] =
-    [needed("id", &["编号"]), AREA, needed("kind", &["类型"]), text("name", &["名称"]), needed("address", &["地址"])];
+    [needed("id", &["编号"]), AREA, needed("kind", &["类型"]), text("name", &["名称"]), needed("address", &["地址"]).of(Class::Address)];
 
 impl Kind {
     pub const ALL: [Self; 5] = [Self::Areas, Self::HazardPoints, Self::Subscribers, Self::Speakers, Self::Endpoints];

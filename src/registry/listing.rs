@@ -13,8 +13,10 @@ use super::{
     edit::Change,
     endpoint::EndpointRecord,
     hazard_point::HazardPointRecord,
+    mask,
     phone::PhoneNumber,
     record::{OPTED_OUT, Record, Shown},
+    role,
     snapshot::Snapshot,
     speaker::SpeakerRecord,
     subscriber::{Subscriber, SubscriberRecord},
@@ -31,7 +33,7 @@ const PAGE_ROWS_MAX: u32 = 100_000;
 pub struct ListQuery<'a> {
     /// At or below this area.
     pub area: Option<AreaCode>,
-    /// Part of an id or a name, or a whole telephone number.
+    /// Part of an id or a name, or a whole telephone number. Where people are masked, part of an id or of the masked name.
     pub q: Option<&'a str>,
     pub cursor: Option<&'a str>,
     pub limit: usize,
@@ -56,12 +58,13 @@ pub fn list(snapshot: &Snapshot, kind: Kind, query: &ListQuery<'_>) -> Result<Pa
         }
         None => all.start,
     };
-    let phone = query.q.and_then(|q| q.parse::<PhoneNumber>().ok());
+    // Whoever may not see numbers must not find out whose one is, nor spell a name letter by letter.
+    let phone = query.q.filter(|_| query.shown == Shown::Whole).and_then(|q| q.parse::<PhoneNumber>().ok());
     let limit = query.limit.clamp(1, PAGE_ITEMS_MAX);
     let mut items = Vec::new();
     let mut position = start;
     while position < all.end && items.len() < limit && position - start < PAGE_ROWS_MAX {
-        if query.q.is_none_or(|q| shelf.fits(position, q, phone.as_ref())) {
+        if query.q.is_none_or(|q| shelf.fits(position, q, phone.as_ref(), query.shown)) {
             items.push(shelf.json(position, query.shown));
         }
         position += 1;
@@ -102,6 +105,27 @@ pub fn change_from_json(kind: Kind, id: &str, body: &Value) -> Result<Change, Ve
         Kind::Speakers => Change::PutSpeaker(SpeakerRecord::from_json(&body)?),
         Kind::Endpoints => Change::PutEndpoint(EndpointRecord::from_json(&body)?),
     })
+}
+
+/// Brings what was read masked and is sent back to what it stands for, where that is plain; any other masked value is a fault.
+pub fn unmasked(snapshot: &Snapshot, kind: Kind, id: &str, body: &mut Value) -> Result<(), Vec<Fault>> {
+    let Value::Object(sent) = body else { return Ok(()) };
+    let (kept, institution) = match kind {
+        Kind::Subscribers => match snapshot.subscriber_by_id(id) {
+            Some(person) => (mask::cells_of(&person.record()), role::is_institution(person.role())),
+            None => return Ok(()),
+        },
+        Kind::Endpoints => match snapshot.endpoint_by_id(id) {
+            Some(endpoint) => (mask::cells_of(&endpoint.record()), false),
+            None => return Ok(()),
+        },
+        Kind::Areas | Kind::HazardPoints | Kind::Speakers => return Ok(()),
+    };
+    let faults = mask::put_back(kind, &kept, institution, sent);
+    let fault = |column: &&'static str| {
+        Fault::new(*column, "masked-value", "is the masked form of what is kept; leave the record as it is, or send the whole value")
+    };
+    if faults.is_empty() { Ok(()) } else { Err(faults.iter().map(fault).collect()) }
 }
 
 /// A subscriber with what its file has no column for.
@@ -150,13 +174,16 @@ impl Shelf<'_> {
         (area.padded(), key)
     }
 
-    fn fits(&self, position: u32, q: &str, phone: Option<&PhoneNumber>) -> bool {
+    fn fits(&self, position: u32, q: &str, phone: Option<&PhoneNumber>, shown: Shown) -> bool {
         let has = |id: &str, name: &str| id.contains(q) || name.contains(q);
         match self.kind {
             Kind::Areas => has(&self.snapshot.areas().node(position).code.to_string(), &self.snapshot.areas().node(position).name),
             Kind::HazardPoints => has(self.snapshot.hazard_point_at(position).code(), self.snapshot.hazard_point_at(position).name()),
             Kind::Subscribers => {
                 let subscriber = self.snapshot.subscriber_at(position);
+                if shown == Shown::Masked && !role::is_institution(subscriber.role()) {
+                    return has(subscriber.id(), &mask::name(subscriber.name()));
+                }
                 has(subscriber.id(), subscriber.name()) || phone.is_some_and(|phone| subscriber.phone().as_ref() == Some(phone))
             }
             Kind::Speakers => has(self.snapshot.speaker_at(position).id(), self.snapshot.speaker_at(position).name()),
@@ -233,12 +260,18 @@ mod tests {
         let area = "510726100201".parse().ok();
         let page = list(&county, Kind::Subscribers, &ListQuery { area, ..query() }).expect("a page");
         assert!(!page.items.is_empty() && page.items.iter().all(|item| item["area"] == "510726100201"));
-        let found = |q: &str| list(&county, Kind::Subscribers, &ListQuery { q: Some(q), ..query() }).expect("a page").items;
+        let found =
+            |q: &str| list(&county, Kind::Subscribers, &ListQuery { q: Some(q), shown: Shown::Whole, ..query() }).expect("a page").items;
         assert_eq!(found("h0000042").len(), 1);
         let owner = county.subscriber_by_id("510726100201-leader").expect("generated");
         let whole = owner.phone().expect("reachable");
         assert_eq!(found(whole.expose())[0]["id"], "510726100201-leader");
         assert_eq!(found(&whole.expose()[3..]).len(), 0, "part of a number finds nobody");
+        let masked = |q: &str| list(&county, Kind::Subscribers, &ListQuery { q: Some(q), ..query() }).expect("a page").items;
+        assert_eq!(masked("510726100201-leader").len(), 1);
+        for whole in [whole.expose(), owner.name()] {
+            assert_eq!(masked(whole).len(), 0, "whoever sees people masked finds nobody by {whole}");
+        }
         assert_eq!(
             list(&county, Kind::Subscribers, &ListQuery { cursor: Some("x"), ..query() }).expect_err("no cursor").rule,
             "bad-cursor"

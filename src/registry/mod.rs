@@ -27,6 +27,7 @@ mod log;
 #[cfg(test)]
 mod log_tests;
 mod made_up;
+pub mod mask;
 mod merge;
 mod opening;
 mod phone;
@@ -61,7 +62,7 @@ pub use ground::{Ground, PlaceBox, Stand};
 pub use hazard_point::{HazardPoint, HazardPointRecord};
 pub use import::{FILE_BYTES_MAX, FILES_MAX, ImportOptions, Progress};
 pub use key::{EndpointKey, HazardKey, SpeakerKey, SubscriberKey};
-pub use listing::{ListQuery, PAGE_ITEMS_MAX, Page, change_from_json, list, subscriber_json, view};
+pub use listing::{ListQuery, PAGE_ITEMS_MAX, Page, change_from_json, list, subscriber_json, unmasked, view};
 pub use merge::{Counts, Import, Merged, Mode, Placed, merge};
 pub use phone::{BadPhoneNumber, PhoneNumber};
 pub use place::{Place, STEPS, to_steps};

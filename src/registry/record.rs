@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{
     columns::{Form, Kind},
-    phone::PhoneNumber,
+    mask,
     place::Place,
     row_faults::RowFaults,
 };
@@ -37,6 +37,11 @@ pub trait Record: Sized {
     fn cells(&self) -> Vec<Cow<'_, str>>;
 
     fn id(&self) -> Cow<'_, str>;
+
+    /// Whether its name is a house's and not a person's.
+    fn is_institution(&self) -> bool {
+        false
+    }
 
     /// From JSON as `PUT` takes it: fields named as the columns; unknown fields are refused by name.
     fn from_json(value: &Value) -> Result<Self, Vec<Fault>> {
@@ -74,13 +79,11 @@ pub trait Record: Sized {
     fn to_json(&self, shown: Shown) -> Value {
         let mut object = Map::new();
         for (column, cell) in Self::KIND.columns().iter().zip(self.cells()) {
-            let value = match (column.form, shown) {
-                _ if cell.is_empty() => Value::Null,
-                (Form::Number, _) => Number::from_str(&cell).map_or(Value::Null, Value::Number),
-                (Form::Text, Shown::Masked) if column.name == "phone" => {
-                    cell.parse::<PhoneNumber>().map_or(Value::Null, |phone| Value::String(phone.to_string()))
-                }
-                (Form::Text, _) => Value::String(cell.into_owned()),
+            let value = match mask::cell(column.class_for(self.is_institution()), shown, &cell) {
+                None => Value::Null,
+                Some(_) if cell.is_empty() => Value::Null,
+                Some(cell) if column.form == Form::Number => Number::from_str(&cell).map_or(Value::Null, Value::Number),
+                Some(cell) => Value::String(cell.into_owned()),
             };
             object.insert(column.name.to_owned(), value);
         }
@@ -88,7 +91,7 @@ pub trait Record: Sized {
     }
 }
 
-/// Whether telephone numbers are given whole.
+/// Whether what tells of people is given whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
     Whole,

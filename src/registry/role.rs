@@ -45,6 +45,11 @@ pub fn is_public(role: &str) -> bool {
     role == HOUSEHOLD || role == INSTITUTION
 }
 
+/// Whether the name is that of a house: anybody may read it.
+pub fn is_institution(role: &str) -> bool {
+    role == INSTITUTION
+}
+
 /// Only households may opt out.
 pub fn may_opt_out(role: &str) -> bool {
     role == HOUSEHOLD

@@ -57,6 +57,10 @@ pub(crate) const HAZARD_POINT: &str = "hazard_point";
 impl Record for SubscriberRecord {
     const KIND: Kind = Kind::Subscribers;
 
+    fn is_institution(&self) -> bool {
+        role::is_institution(&self.role)
+    }
+
     fn read(cells: &mut Cells<'_>) -> Option<Self> {
         let id = cells.id(0);
         let area = cells.area(1);

@@ -16,6 +16,7 @@ mod http_early;
 mod http_edge;
 mod http_hang_up;
 mod http_kit;
+mod http_masks;
 mod http_page;
 mod http_proof;
 mod http_report;
