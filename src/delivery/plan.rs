@@ -88,6 +88,8 @@ pub enum Purpose {
     First = 0,
     Fallback = 1,
     Escalation = 2,
+    /// Those who had no way to be told when it was planned, and have one since.
+    NewWays = 3,
 }
 
 impl Purpose {
@@ -96,6 +98,7 @@ impl Purpose {
             0 => Some(Self::First),
             1 => Some(Self::Fallback),
             2 => Some(Self::Escalation),
+            3 => Some(Self::NewWays),
             _ => None,
         }
     }

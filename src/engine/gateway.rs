@@ -177,6 +177,9 @@ impl Gateway {
         if !*self.ready.borrow() {
             return Err("the engine is starting or stopping".into());
         }
+        if self.is_mute() {
+            return Err("no channel is configured that any rule of the policy names: nobody can be told of anything".into());
+        }
         Ok(())
     }
 

@@ -112,6 +112,7 @@ impl Gateway {
         self.look_whom_to_clear(&alert, target.as_ref()).await.map_err(Unavailable::from)?;
         // Codes of neighbouring counties are normal in a city's alert: ours is told, the rest is named.
         warnings.extend(matched.iter().flat_map(|audience| audience.unresolved.iter().cloned()));
+        warnings.extend(self.reach_warnings(&alert, matched.as_ref()));
         let origin = Origin { received, source: &source.name, by: &by.name, format, digest };
         let mut accepted = self.accepted(&alert, origin, target.as_ref().map(|shelf| shelf.no));
         // A Cancel goes to those who were told, whatever its areas are called.

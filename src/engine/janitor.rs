@@ -18,6 +18,7 @@ use super::{
     settle::{Batch, Requeue, after_failure, steady},
 };
 use crate::{
+    alert::MsgType,
     channel::{Batching, Class, Failure, Proof},
     delivery::{
         book::{Book, State},
@@ -25,6 +26,8 @@ use crate::{
         ledger::Shelf,
         slot::Phase,
     },
+    policy::Policy,
+    registry::Snapshot,
     telemetry::metrics as meter,
     time::Timestamp,
 };
@@ -40,6 +43,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     let mut had_room = true;
     let mut clocks = ClockWatch::begin(inner.clock.now(), Instant::now());
     let mut old_months = Turn::default();
+    let mut circumstances = Circumstances::of(&inner);
     loop {
         tokio::select! {
             biased;
@@ -64,6 +68,15 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             Gateway::from(Arc::clone(&inner)).take_waiting();
         }
         had_room = has_room;
+        if has_room && circumstances.have_changed(&inner) {
+            inner.look_at_policy();
+            let gateway = Gateway::from(Arc::clone(&inner));
+            inner.tasks.spawn(async move {
+                if let Err(why) = gateway.tell_the_owed().await {
+                    tracing::error!(%why, "people who can be told now could not be planned; the next change of the registry or start tries again");
+                }
+            });
+        }
         for shelf in inner.ledger.unfinished() {
             match look(&inner, &shelf).await {
                 Ok(()) => {}
@@ -90,6 +103,25 @@ pub(crate) async fn run(inner: Arc<Inner>) {
                 }
             }
         }
+    }
+}
+
+/// What alerts are judged and planned by, beside themselves.
+struct Circumstances {
+    registry: Arc<Snapshot>,
+    policy: Arc<Policy>,
+}
+
+impl Circumstances {
+    fn of(inner: &Inner) -> Self {
+        Self { registry: inner.snapshot(), policy: inner.policy.load_full() }
+    }
+
+    fn have_changed(&mut self, inner: &Inner) -> bool {
+        let now = Self::of(inner);
+        let same = Arc::ptr_eq(&self.registry, &now.registry) && Arc::ptr_eq(&self.policy, &now.policy);
+        *self = now;
+        !same
     }
 }
 
@@ -213,7 +245,9 @@ async fn complete(inner: &Inner, shelf: &Shelf, now: Timestamp) -> Result<(), Un
     let rule = inner.running(shelf);
     let is_done = {
         let book = shelf.read();
-        let dealt_with = book.timeline.planned.is_some() && book.open == 0 && !book.calls.iter().any(|call| call.is_open());
+        // A warning of which nobody was told is not dealt with: it stays until there is a way, or until it is over.
+        let told_nobody = book.slots.is_empty() && !book.recipients.is_empty() && shelf.alert.msg_type != MsgType::Cancel;
+        let dealt_with = book.timeline.planned.is_some() && book.open == 0 && !told_nobody && !book.calls.iter().any(|call| call.is_open());
         let no_more_channels = rule.rule.then.is_empty() || book.fallback_planned;
         dealt_with && no_more_channels && matches!(book.state, State::Released | State::Dispatching)
     };

@@ -21,6 +21,7 @@ mod keep;
 mod lease;
 pub mod look;
 pub mod months;
+pub mod owed;
 mod pace;
 mod planner;
 mod planning;

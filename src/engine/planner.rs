@@ -81,6 +81,50 @@ pub(crate) fn fallback(basis: &Basis<'_>, book: &Book) -> Plan {
     draft.finish(book.plans, Purpose::Fallback)
 }
 
+/// Those of a plan who had no way to be told and have one now; of `audience` the devices and groups that the book does not know yet.
+pub(crate) fn owed(basis: &Basis<'_>, book: &Book, audience: &Audience) -> Plan {
+    let mut draft = Draft::resume(basis, book);
+    let mut is_owed = vec![false; book.recipients.len()];
+    book.slots.iter().for_each(|slot| is_owed[slot.recipient as usize] = true);
+    for ((number, recipient), is_owed) in (0_u32..).zip(&book.recipients).zip(is_owed) {
+        if is_owed || recipient.reached.is_set() || book.place_of(number).kind != RecipientKind::Person {
+            continue;
+        }
+        let Some(person) = basis.snapshot.subscriber(crate::registry::SubscriberKey(recipient.key)) else { continue };
+        if person.opted_out() {
+            continue;
+        }
+        let mut ways: Vec<u16> = ways_among(&person, &draft.channels).collect();
+        if ways.is_empty() {
+            ways = ways_among(&person, &draft.then).collect();
+        }
+        for route in ways {
+            draft.owe(route, lane_of(person.role()), Occasion::Warning, number);
+        }
+    }
+    let nobody = ToldBefore::default();
+    draft.devices(audience, &nobody);
+    draft.endpoints(audience, &nobody);
+    draft.finish(book.plans, Purpose::NewWays)
+}
+
+/// Whether a plan for this audience would hold any delivery.
+pub(crate) fn reaches_somebody(basis: &Basis<'_>, audience: &Audience) -> bool {
+    let mut draft = Draft::new(basis, 0, 0);
+    let is_told = |position: u32| {
+        let person = basis.snapshot.subscriber_at(position);
+        let is_meant = basis.rule.roles.includes(person.role()) && (person.role() != HOUSEHOLD || basis.with_households);
+        is_meant && !person.opted_out() && ways_among(&person, &draft.channels).chain(ways_among(&person, &draft.then)).next().is_some()
+    };
+    if audience.subscribers.iter().any(is_told) {
+        return true;
+    }
+    let nobody = ToldBefore::default();
+    draft.devices(audience, &nobody);
+    draft.endpoints(audience, &nobody);
+    draft.recipients > 0
+}
+
 /// Those who are asked in another's place: new recipients where the book does not know them yet.
 pub(crate) struct Asked {
     pub(crate) silent: u32,

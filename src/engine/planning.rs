@@ -85,6 +85,7 @@ impl Gateway {
         let events = plan.parts.into_iter().map(|part| Event::Plan(shelf.no, part)).collect();
         self.append(events).await?;
         tracing::info!(alert = %shelf.id, recipients, deliveries, unreachable, "alert planned");
+        self.look_whether_somebody_is_told(shelf);
         self.enqueue_legs(shelf, 0);
         Ok(())
     }

@@ -93,6 +93,12 @@ impl Gateway {
             }
         }
         self.take_up_early().await?;
+        self.look_at_policy();
+        match self.tell_the_owed().await {
+            // The janitor asks again when the registry changes; until then people are told of the full disk.
+            Ok(()) | Err(Unavailable::NoSpace(_)) => {}
+            Err(why) => return Err(why),
+        }
         self.take_waiting();
         self.tasks.spawn(janitor::run(Arc::clone(&self.0)));
         self.ready.send_replace(true);

@@ -130,6 +130,10 @@ impl Policy {
         read::policy(text, kinds)
     }
 
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
     pub const fn approval(&self) -> &Approval {
         &self.approval
     }

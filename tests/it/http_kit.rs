@@ -155,6 +155,12 @@ impl Site {
         self.key(role.name(), role, None, &[])
     }
 
+    /// A key of a role under a name of its own, made anew where it is there already.
+    pub(crate) fn role_of(&self, name: &str, role: Role) -> Holder {
+        drop(self.app.access.revoke_key(name));
+        self.key(name, role, None, &[])
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.app.address)
     }

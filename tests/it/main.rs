@@ -28,6 +28,7 @@ mod inlet_wis2;
 mod kit;
 mod lifecycle;
 mod months;
+mod owed;
 mod pacing;
 mod relay;
 mod relay_kit;

@@ -2,7 +2,7 @@
 //! Refuses to know who planned it. Invariant: pieces count only with their seal; what the plan adds up to is what its seal says.
 
 use super::{
-    Book, BookLeg, Place, Recipient, Route, StagedPlan, WORDS_MAX,
+    Book, BookLeg, Place, Recipient, Route, StagedPlan, State, WORDS_MAX,
     counted::{intern, share_of},
 };
 use crate::{
@@ -54,6 +54,9 @@ impl Book {
         self.plans = staged.number.saturating_add(1);
         self.fallback_planned |= staged.purpose == Purpose::Fallback;
         self.timeline.planned.get_or_insert(staged.at);
+        if staged.purpose == Purpose::NewWays && self.state == State::Completed {
+            self.state = State::Dispatching;
+        }
         // The end of its alert was durable first: who would have been told is known, and nobody is.
         if let Some(kind) = self.ended_as() {
             self.close_open(kind, staged.at, false);
@@ -125,7 +128,11 @@ impl Book {
                     return Err(Damaged { what: "delivery to nobody", at: 0 });
                 }
                 self.slots.push(Slot::owed_to(recipient));
-                self.with_recipient(recipient, |found| found.open = found.open.saturating_add(1));
+                self.with_recipient(recipient, |found| {
+                    found.open = found.open.saturating_add(1);
+                    // Whoever had no address when it was planned has one now.
+                    found.unreachable = false;
+                });
                 let area = self.place_of(recipient).area;
                 self.counters[usize::from(area)].deliveries_of(kind)[Furthest::Queued as usize] += 1;
                 count += 1;
