@@ -15,6 +15,7 @@ mod mosquitto;
 mod program;
 mod robot;
 mod smtp;
+mod speech;
 mod wis2;
 mod xmlsec;
 
