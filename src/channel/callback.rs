@@ -123,7 +123,7 @@ pub(crate) fn forbidden() -> Reception {
 }
 
 pub(crate) fn malformed(detail: &str) -> Failure {
-    Failure { class: Class::Reject, reason: "bad-callback", detail: detail.to_owned(), retry_after: None }
+    Failure::new(Class::Reject, super::Concerns::Request, "bad-callback", detail)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use axum::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{Callback, Channel, Class, Context, Failure, Kind, News, Verdict, common, drivers};
+use super::{Callback, Channel, Class, Concerns, Context, Failure, Kind, News, Verdict, common, drivers};
 use crate::{
     channel::email::test_letter,
     message::Outgoing,
@@ -211,8 +211,8 @@ fn wecom_robot() -> Provider {
 fn class_of(status: u16) -> Class {
     match status {
         429 => Class::Throttled,
-        300..=399 | 401 | 403 | 404 | 405 => Class::Misconfigured,
-        408 | 500..=503 | 505..=599 => Class::Retry,
+        300..=399 | 401..=407 | 410..=412 | 415 => Class::Misconfigured,
+        408 | 425 | 500..=503 | 505..=599 => Class::Retry,
         400..=499 => Class::Reject,
         _ => Class::Unknown,
     }
@@ -412,4 +412,83 @@ fn the_examples_of_accounts_are_without_fault() {
     }
     seen.sort();
     assert_eq!(seen, ["file", "http", "kannel", "sandbox", "wecom_robot"]);
+}
+
+/// `docs/answers.md`, as the tables of the drivers say it.
+fn answers() -> String {
+    let mut out = String::from(ABOUT_ANSWERS);
+    for driver in drivers::drivers().iter().filter(|driver| driver.provider != "sandbox") {
+        out.push_str(&format!(
+            "\n## `{}`, `{}`\n| Answer | Class | Concerns | Reason |\n|---|---|---|---|\n",
+            driver.kind.name(),
+            driver.provider
+        ));
+        for meaning in driver.answers.iter().copied().flatten() {
+            let class = serde_json::to_value(meaning.class).expect("a word");
+            let class = class.as_str().expect("a word").replace('_', " ");
+            out.push_str(&format!("| {} | {class} | {} | `{}` |\n", meaning.said, meaning.concerns.name(), meaning.reason));
+        }
+    }
+    out
+}
+
+const ABOUT_ANSWERS: &str = "# What providers answer, and whom it concerns
+Each driver decides by these tables, line by line from above; the first that fits counts. The provider's own code and words stand in the log.
+
+| Class | What becomes of the message |
+|---|---|
+| retry | tried again by `retry`, then the next account, then the next channel |
+| throttled | tried again soon, not counted as a try; an account that only throttles is passed over for a while |
+| unknown | may have been taken: once more under the same id, then the next account; without one after ever longer pauses |
+| reject | this account will not take it: closed where it concerns the recipient, else the next account is asked |
+| opted out | closed: this person wants no messages this way |
+| misconfigured | the account is parked with an alarm, the next takes over; nothing is closed |
+
+| Concerns | Who has to do something |
+|---|---|
+| recipient | whoever keeps the registry: the number, mailbox, group or loudspeaker |
+| account | whoever has the contract: password, balance, sender, signature, template, leave |
+| provider | the provider, or time |
+| message | whoever writes: the words are refused or too many |
+| request | whoever describes the account: the request is not as the provider wants it, or nobody knows whom it means |
+
+Whatever the table says, an account that refuses ten different recipients in a row and takes none is passed over with the alarm `account-refuses-all`;
+those that it refused are asked of the next account and are not closed.
+";
+
+#[test]
+fn every_driver_has_a_table_and_it_is_the_one_that_is_shown() {
+    for driver in drivers::drivers() {
+        let lines: Vec<_> = driver.answers.iter().copied().flatten().collect();
+        assert!(!lines.is_empty(), "{} has no table of what its far end answers", driver.provider);
+        for line in lines {
+            let is_sound = match line.class {
+                Class::Misconfigured => line.concerns == Concerns::Account,
+                Class::OptedOut => line.concerns == Concerns::Recipient,
+                Class::Unknown => line.concerns == Concerns::Provider,
+                Class::Retry | Class::Throttled | Class::Reject => true,
+            };
+            assert!(is_sound, "{}: {line:?}", driver.provider);
+        }
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/answers.md");
+    let shown = std::fs::read_to_string(&path).unwrap_or_default();
+    if std::env::var_os("LASTMILE_WRITE_DOCS").is_some() {
+        std::fs::write(&path, answers()).expect("written");
+    } else {
+        assert!(shown == answers(), "{} is not what the drivers do; LASTMILE_WRITE_DOCS=1 writes it", path.display());
+    }
+}
+
+#[tokio::test]
+async fn no_status_alone_blames_a_reader() {
+    for provider in providers() {
+        let far_end = FarEnd::open(200, "").await;
+        let channel = build(provider.kind, provider.provider, &(provider.table)(&far_end.base()));
+        for status in 300..=599_u16 {
+            far_end.says(status, "no");
+            let failure = failure(send_one(channel.as_ref(), message(u32::from(status), &(provider.to)(u32::from(status)))).await);
+            assert_ne!(failure.concerns, Concerns::Recipient, "{} {status}: {failure}", provider.provider);
+        }
+    }
 }

@@ -8,7 +8,10 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{BuildError, Class, Common, Context, Failure};
+use super::{
+    BuildError, Class, Common, Concerns, Context, Failure,
+    answers::{Meaning, happens, of_number, status},
+};
 use crate::net::{
     retry_after::retry_after,
     tls::{self, Trust},
@@ -99,28 +102,36 @@ impl HttpClient {
 
     /// What an answer means by its status alone; `None` for 2xx.
     pub(crate) fn judge_status(&self, answer: &Answer) -> Option<Failure> {
-        let (class, reason) = class_of_status(answer.status)?;
+        if answer.is_success() {
+            return None;
+        }
+        let meaning = of_number(&STATUSES, answer.status.into()).unwrap_or(&ODD_STATUS);
+        Some(self.judged(meaning, answer))
+    }
+
+    /// What a line of a table makes of an answer: its status and its words are kept for people to read.
+    pub(crate) fn judged(&self, meaning: &Meaning, answer: &Answer) -> Failure {
         let detail = format!("{}: {}", answer.status, answer.text());
-        let retry_after = answer.retry_after.filter(|_| matches!(class, Class::Throttled | Class::Retry));
-        Some(Failure { retry_after, ..self.failure(class, reason, &detail) })
+        let retry_after = answer.retry_after.filter(|_| matches!(meaning.class, Class::Throttled | Class::Retry));
+        Failure { retry_after, ..self.failure(meaning.class, meaning.concerns, meaning.reason, &detail) }
     }
 
     /// A failure whose detail has been scrubbed.
-    pub(crate) fn failure(&self, class: Class, reason: &'static str, detail: &str) -> Failure {
-        Failure { class, reason, detail: self.scrub.clean(detail), retry_after: None }
+    pub(crate) fn failure(&self, class: Class, concerns: Concerns, reason: &'static str, detail: &str) -> Failure {
+        Failure::new(class, concerns, reason, self.scrub.clean(detail))
     }
 
     fn broken(&self, error: reqwest::Error) -> Failure {
-        let (class, reason) = if error.is_builder() {
-            (Class::Misconfigured, "bad-request")
+        let meaning = if error.is_builder() {
+            &BAD_REQUEST
         } else if is_distrust(&error) {
-            (Class::Misconfigured, "tls")
+            &TALKS[0]
         } else if error.is_connect() {
-            (Class::Retry, "connect")
+            &TALKS[1]
         } else if error.is_timeout() {
-            (Class::Unknown, "timeout")
+            &TALKS[2]
         } else {
-            (Class::Unknown, "reset")
+            &TALKS[3]
         };
         let error = error.without_url();
         let mut detail = error.to_string();
@@ -130,7 +141,7 @@ impl HttpClient {
             detail.push_str(&inner.to_string());
             cause = inner.source();
         }
-        self.failure(class, reason, &detail)
+        self.failure(meaning.class, meaning.concerns, meaning.reason, &detail)
     }
 }
 
@@ -154,24 +165,47 @@ impl Answer {
     }
 }
 
-/// The class of a status that a driver does not know better.
-fn class_of_status(status: u16) -> Option<(Class, &'static str)> {
-    Some(match status {
-        200..=299 => return None,
-        // We do not follow; the address in the table is an old one.
-        300..=399 => (Class::Misconfigured, "redirect"),
-        401 | 403 => (Class::Misconfigured, "auth"),
-        // No number is to blame for an address that nothing stands behind: the debts wait for its repair.
-        404 | 405 => (Class::Misconfigured, "wrong-url"),
-        408 => (Class::Retry, "http-5xx"),
-        429 => (Class::Throttled, "http-429"),
-        400..=499 => (Class::Reject, "http-4xx"),
-        // Somebody in between has handed it on and got no answer.
-        504 => (Class::Unknown, "http-504"),
-        500..=599 => (Class::Retry, "http-5xx"),
-        _ => (Class::Unknown, "bad-status"),
-    })
+const fn bad_request() -> Meaning {
+    happens("the request cannot be written as the table says", Class::Misconfigured, Concerns::Account, "bad-request")
 }
+pub(crate) const BAD_REQUEST: Meaning = bad_request();
+const ODD_STATUS: Meaning = happens("any other status", Class::Unknown, Concerns::Provider, "bad-status");
+
+/// What becomes of the talk itself.
+pub(crate) const TALKS: [Meaning; 6] = [
+    happens("it cannot prove who it is", Class::Misconfigured, Concerns::Account, "tls"),
+    happens("no connection", Class::Retry, Concerns::Provider, "connect"),
+    happens("no answer in time", Class::Unknown, Concerns::Provider, "timeout"),
+    happens("the connection broke before the answer", Class::Unknown, Concerns::Provider, "reset"),
+    bad_request(),
+    ODD_STATUS,
+];
+
+/// A status that a driver does not know better. No number is to blame for a status alone: whoever is meant by it stands in the body.
+pub(crate) const STATUSES: [Meaning; 19] = [
+    // We do not follow; the address in the table is an old one.
+    status(300, 399, Class::Misconfigured, Concerns::Account, "redirect"),
+    status(401, 401, Class::Misconfigured, Concerns::Account, "auth"),
+    status(402, 402, Class::Misconfigured, Concerns::Account, "no-credit"),
+    status(403, 403, Class::Misconfigured, Concerns::Account, "auth"),
+    // The debts wait for the repair of an address that nothing stands behind.
+    status(404, 405, Class::Misconfigured, Concerns::Account, "wrong-url"),
+    status(406, 406, Class::Misconfigured, Concerns::Account, "bad-request"),
+    status(407, 407, Class::Misconfigured, Concerns::Account, "auth"),
+    status(408, 408, Class::Retry, Concerns::Provider, "http-408"),
+    status(410, 410, Class::Misconfigured, Concerns::Account, "wrong-url"),
+    status(411, 412, Class::Misconfigured, Concerns::Account, "bad-request"),
+    status(413, 414, Class::Reject, Concerns::Request, "request-too-large"),
+    status(415, 415, Class::Misconfigured, Concerns::Account, "bad-request"),
+    status(425, 425, Class::Retry, Concerns::Provider, "http-425"),
+    status(429, 429, Class::Throttled, Concerns::Provider, "http-429"),
+    status(431, 431, Class::Reject, Concerns::Request, "request-too-large"),
+    status(451, 451, Class::Reject, Concerns::Message, "words-refused"),
+    status(400, 499, Class::Reject, Concerns::Request, "http-4xx"),
+    // Somebody in between has handed it on and got no answer.
+    status(504, 504, Class::Unknown, Concerns::Provider, "http-504"),
+    status(500, 599, Class::Retry, Concerns::Provider, "http-5xx"),
+];
 
 fn is_distrust(error: &reqwest::Error) -> bool {
     std::iter::successors(error.source(), |&cause| cause.source())

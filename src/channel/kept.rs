@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Class, Failure};
+use super::{Class, Concerns, Failure};
 
 /// Reasons are a closed set of some hundred words; what a file holds beyond that is none of ours.
 const WORDS_MAX: usize = 500;
@@ -14,6 +14,9 @@ const UNLISTED: &str = "unlisted-reason";
 #[derive(Serialize, Deserialize)]
 struct KeptFailure {
     class: Class,
+    /// Not kept before there was such a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    concerns: Option<Concerns>,
     reason: String,
     detail: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,14 +26,25 @@ struct KeptFailure {
 impl From<Failure> for KeptFailure {
     fn from(failure: Failure) -> Self {
         let retry_after_ms = failure.retry_after.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
-        Self { class: failure.class, reason: failure.reason.to_owned(), detail: failure.detail, retry_after_ms }
+        Self {
+            class: failure.class,
+            concerns: Some(failure.concerns),
+            reason: failure.reason.to_owned(),
+            detail: failure.detail,
+            retry_after_ms,
+        }
     }
 }
 
 impl From<KeptFailure> for Failure {
     fn from(kept: KeptFailure) -> Self {
         let retry_after = kept.retry_after_ms.map(Duration::from_millis);
-        Self { class: kept.class, reason: word(kept.reason), detail: kept.detail, retry_after }
+        let concerns = kept.concerns.unwrap_or(match kept.class {
+            Class::Misconfigured => Concerns::Account,
+            Class::Throttled | Class::Unknown => Concerns::Provider,
+            Class::Retry | Class::Reject | Class::OptedOut => Concerns::Recipient,
+        });
+        Self { class: kept.class, concerns, reason: word(kept.reason), detail: kept.detail, retry_after }
     }
 }
 
@@ -71,6 +85,7 @@ mod tests {
     fn news_read_back() {
         let failure = Failure {
             class: Class::Throttled,
+            concerns: Concerns::Provider,
             reason: "http-429",
             detail: "later, please".into(),
             retry_after: Some(Duration::from_millis(1_500)),
@@ -78,7 +93,7 @@ mod tests {
         for news in [
             News::Delivered,
             News::Failed(failure.clone()),
-            News::Failed(Failure { retry_after: None, ..failure }),
+            News::Failed(Failure { retry_after: None, concerns: Concerns::Message, ..failure }),
             News::Reply("1".into()),
         ] {
             let kept = serde_json::to_string(&news).expect("kept");

@@ -2,6 +2,7 @@
 //! Refuses to know alerts' meaning, storage, retry and who is told: it takes sealed `Outgoing`s and gives verdicts.
 //! Invariant: no secret or whole phone number leaves a driver in an error, a log line or a metric.
 
+mod answers;
 mod callback;
 mod common;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub mod wechat;
 
 use std::{sync::Arc, time::Duration};
 
+pub use answers::{Meaning, Said};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +119,7 @@ pub enum Verdict {
 #[error("{reason}: {detail}")]
 pub struct Failure {
     pub class: Class,
+    pub concerns: Concerns,
     /// Closed kebab-case word for metrics and tables: `bad-signature`, `connect`, `http-5xx`.
     pub reason: &'static str,
     /// For people; scrubbed of secrets and numbers, at most 300 characters.
@@ -125,23 +128,51 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
 }
 
-/// Words of failures that are about one recipient: a thousand of them say nothing about the account.
-const ABOUT_ONE_RECIPIENT: &[&str] = &[
-    "nobody-listens",
-    "failed-at-device",
-    "no-report",
-    "expired",
-    "mailbox-full",
-    "mailbox-busy",
-    "grey-listed",
-    "smsc-reject",
-    "unlisted-code",
-];
+/// Whom a failure speaks of; set where the far end's answer is seen, code by code, and never guessed from its words later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concerns {
+    /// This address, mailbox, group or device: a thousand of them say nothing about the account.
+    Recipient,
+    /// Our account at the far end: password, balance, sender number, signature, template, leave to send.
+    Account,
+    /// The far end itself: down, busy, too slow, without a line to where the message should go.
+    Provider,
+    /// The words: refused by a filter, or longer than this far end takes.
+    Message,
+    /// How it was asked, or nobody knows whom: the next account asks in another way.
+    Request,
+}
+
+impl Concerns {
+    pub const ALL: [Self; 5] = [Self::Recipient, Self::Account, Self::Provider, Self::Message, Self::Request];
+
+    /// What is shown in tables and told in alarms.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Recipient => "recipient",
+            Self::Account => "account",
+            Self::Provider => "provider",
+            Self::Message => "message",
+            Self::Request => "request",
+        }
+    }
+}
 
 impl Failure {
-    /// Whether it says something about the account and its far end, not only about one recipient.
-    pub fn concerns_account(&self) -> bool {
-        !ABOUT_ONE_RECIPIENT.contains(&self.reason)
+    pub fn new(class: Class, concerns: Concerns, reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { class, concerns, reason, detail: detail.into(), retry_after: None }
+    }
+
+    /// Whether it says something about the account and its far end, not only about one recipient or one text.
+    pub const fn concerns_account(&self) -> bool {
+        matches!(self.concerns, Concerns::Account | Concerns::Provider)
+    }
+
+    /// Whether this account will not take this message, as far as it can tell: what is counted when all of its messages are refused.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self.class, Class::Reject)
+            || (matches!(self.class, Class::Retry) && matches!(self.concerns, Concerns::Message | Concerns::Request))
     }
 }
 
@@ -155,7 +186,7 @@ pub enum Class {
     Throttled,
     /// Bytes may have been taken: resend only under the same id, or by another channel.
     Unknown,
-    /// This address or text will never be taken: next channel, and the registry is flagged.
+    /// This account will never take it. What is about the address is closed and the registry is flagged; anything else asks the next account.
     Reject,
     /// The person asked not to be told by this channel.
     OptedOut,
@@ -297,6 +328,8 @@ pub struct Driver {
     pub provider: &'static str,
     /// `(account name, table)`; secrets given as `x_file` have been read into `x` before.
     pub check: fn(&str, &toml::Table) -> Result<Prepared, Vec<Fault>>,
+    /// What its far end may answer, and what each answer means: shown in `docs/answers.md`.
+    pub answers: &'static [&'static [Meaning]],
 }
 
 /// Areas wider than this are told device by device; an area topic is for villages, townships and the county.

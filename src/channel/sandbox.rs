@@ -15,8 +15,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker, time::DelayQueue};
 use toml::Table;
 
 use super::{
-    About, Batching, BuildError, Callback, Channel, Class, Context, Driver, Failure, Kind, News, Prepared, Proof, Reach, Reception, Report,
-    ReportSink, Verdict, callback, common, sms,
+    About, Batching, BuildError, Callback, Channel, Class, Concerns, Context, Driver, Failure, Kind, Meaning, News, Prepared, Proof, Reach,
+    Reception, Report, ReportSink, Verdict,
+    answers::{self, happens},
+    callback, common, sms,
 };
 use crate::{
     fault::Fault,
@@ -25,9 +27,18 @@ use crate::{
     time::SharedClock,
 };
 
-pub const SMS: Driver = Driver { kind: Kind::Sms, provider: "sandbox", check: |name, table| check(Kind::Sms, name, table) };
-pub const EMAIL: Driver = Driver { kind: Kind::Email, provider: "sandbox", check: |name, table| check(Kind::Email, name, table) };
-pub const WECHAT: Driver = Driver { kind: Kind::Wechat, provider: "sandbox", check: |name, table| check(Kind::Wechat, name, table) };
+pub const SMS: Driver =
+    Driver { kind: Kind::Sms, provider: "sandbox", check: |name, table| check(Kind::Sms, name, table), answers: &[&ANSWERS] };
+pub const EMAIL: Driver =
+    Driver { kind: Kind::Email, provider: "sandbox", check: |name, table| check(Kind::Email, name, table), answers: &[&ANSWERS] };
+pub const WECHAT: Driver =
+    Driver { kind: Kind::Wechat, provider: "sandbox", check: |name, table| check(Kind::Wechat, name, table), answers: &[&ANSWERS] };
+
+const ANSWERS: [Meaning; 3] = [
+    happens("its share of throttled messages", Class::Throttled, Concerns::Provider, "throttled"),
+    happens("its share of broken lines", Class::Retry, Concerns::Provider, "connect"),
+    happens("its share of undelivered messages, by report", Class::Reject, Concerns::Recipient, "undeliverable"),
+];
 
 /// Messages handed over in one call; the pretended line is as long for one as for all of them.
 const BATCH_MAX: usize = 500;
@@ -227,7 +238,7 @@ fn undelivered() -> News {
 }
 
 fn failure(class: Class, reason: &'static str, detail: &str, retry_after: Option<Duration>) -> Failure {
-    Failure { class, reason, detail: detail.to_owned(), retry_after }
+    Failure { retry_after, ..Failure::new(class, answers::concerns(&ANSWERS, reason), reason, detail) }
 }
 
 /// Holds reports until their time and hands them on. Ends when stopped or when nobody takes reports any more.

@@ -8,7 +8,7 @@ use rand::{Rng, RngExt as _};
 
 use super::event::FactKind;
 use crate::{
-    channel::{Class, Failure},
+    channel::{Class, Concerns, Failure},
     time::Timestamp,
 };
 
@@ -53,6 +53,7 @@ pub enum Next {
 pub fn next(terms: Terms<'_>, failure: &Failure, attempts: u8, now: Timestamp, rng: &mut impl Rng) -> Next {
     let fallback = if terms.has_next_account { Next::NextAccount { at: now } } else { Next::Close { kind: FactKind::Failed } };
     let wanted = match failure.class {
+        Class::Reject if failure.concerns != Concerns::Recipient && terms.has_next_account => return fallback,
         Class::Reject => return Next::Close { kind: FactKind::Failed },
         Class::OptedOut => return Next::Close { kind: FactKind::Suppressed },
         Class::Misconfigured if terms.has_next_account => return fallback,
@@ -96,7 +97,7 @@ mod tests {
     }
 
     fn failure(class: Class, hint_s: Option<u64>) -> Failure {
-        Failure { class, reason: "test", detail: String::new(), retry_after: hint_s.map(Duration::from_secs) }
+        Failure { retry_after: hint_s.map(Duration::from_secs), ..Failure::new(class, Concerns::Recipient, "test", "") }
     }
 
     #[test]

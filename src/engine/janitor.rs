@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     alert::MsgType,
-    channel::{Batching, Class, Failure, Proof},
+    channel::{Batching, Class, Concerns, Failure, Proof},
     delivery::{
         book::{Book, State},
         event::{Event, FactKind, Told},
@@ -165,7 +165,7 @@ async fn unproven(inner: &Inner, shelf: &Shelf, now: Timestamp) -> Result<(), Un
             batch.add(index, FactKind::Unproven, "no-report", now);
             continue;
         }
-        let silent = Failure { class: Class::Retry, reason: "no-report", detail: String::new(), retry_after: None };
+        let silent = Failure::new(Class::Retry, Concerns::Recipient, "no-report", "");
         let next = after_failure(inner, shelf, &mut batch, index, &account, &route, &silent, now, &mut rng);
         if let Some((due, to)) = next {
             let work = Work { alert: shelf.no, first: index, count: 1 };

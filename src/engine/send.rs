@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     alert::AlertNo,
-    channel::{Batching, Class, Failure, Verdict},
+    channel::{Batching, Class, Concerns, Failure, Verdict},
     delivery::{event::FactKind, slot::Phase},
     message::Outgoing,
 };
@@ -247,7 +247,7 @@ async fn hand_over(account: &Account, group: &[Outgoing], lease: &LeaseFacts, ou
         // A driver that hangs or answers too few verdicts leaves the rest in doubt.
         let verdict = verdicts.next().unwrap_or_else(|| {
             let detail = format!("no verdict within {} s", patience.as_secs());
-            Verdict::Failed(Failure { class: Class::Unknown, reason: "stuck", detail, retry_after: None })
+            Verdict::Failed(Failure::new(Class::Unknown, Concerns::Provider, "stuck", detail))
         });
         let outcome = Outcome {
             alert: lease.alert,

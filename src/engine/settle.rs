@@ -191,13 +191,13 @@ pub(crate) fn after_failure(
 ) -> Option<(Timestamp, For)> {
     let route = inner.routes.get(route)?;
     let running = inner.running(shelf);
-    let (attempts, is_open) = {
+    let (attempts, taken, is_open) = {
         let book = shelf.read();
         // Of a filed alert there is nothing to send again.
         let slot = book.slots.get(index as usize)?;
         // What a far end had taken is already counted as the attempt that failed now.
         let taken = u8::from(slot.phase == Phase::AwaitingProof);
-        (slot.attempts().saturating_sub(taken), slot.phase.is_open())
+        (slot.attempts().saturating_sub(taken), taken, slot.phase.is_open())
     };
     if !is_open {
         return None;
@@ -207,6 +207,8 @@ pub(crate) fn after_failure(
     let terms = Terms { schedule, stop_at: running.stop_at, has_next_account: next_account.is_some(), persist: running.persist };
     match retry::next(terms, failure, attempts, now, rng) {
         Next::Again { kind, at } => {
+            // What a far end had taken was an attempt, whatever it says of it now.
+            let kind = if taken > 0 && kind == FactKind::Throttled { FactKind::Retry } else { kind };
             batch.add(index, kind, failure.reason, at);
             Some((at, For::ANY))
         }

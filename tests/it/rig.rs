@@ -12,7 +12,7 @@ use std::{
 use futures::future::BoxFuture;
 use lastmile::{
     alert::{AlertId, AlertNo, Level, Limits, Vocabulary},
-    channel::{Batching, Callback, Channel, Class, Common, Failure, Kind, Proof, Reach, Reception, ReportSink, Verdict},
+    channel::{Batching, Callback, Channel, Class, Common, Concerns, Failure, Kind, Proof, Reach, Reception, ReportSink, Verdict},
     datum::Datum,
     delivery::ledger::Shelf,
     engine::{Approval, Gateway, Setup, Source, intake::Actor},
@@ -103,7 +103,7 @@ impl FarEnd {
     async fn take(&self, message: &Outgoing) -> Verdict {
         if self.state().is_down {
             self.state().refused += 1;
-            let failure = Failure { class: Class::Retry, reason: "connect", detail: String::new(), retry_after: None };
+            let failure = Failure::new(Class::Retry, Concerns::Provider, "connect", "");
             return Verdict::Failed(failure);
         }
         self.leave.acquire().await.expect("never closed").forget();
@@ -148,7 +148,7 @@ impl Channel for FarEnd {
     }
 
     fn receive(&self, _: &Callback) -> Result<Reception, Failure> {
-        Err(Failure { class: Class::Reject, reason: "no-callbacks", detail: String::new(), retry_after: None })
+        Err(Failure::new(Class::Reject, Concerns::Request, "no-callbacks", ""))
     }
 
     fn start(&self, _: ReportSink) -> BoxFuture<'_, Result<(), Failure>> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lastmile::{
-    channel::{About, Class, Failure, News, Proof, Report},
+    channel::{About, Class, Concerns, Failure, News, Proof, Report},
     delivery::event::Choice,
     message::Outgoing,
     time::Timestamp,
@@ -61,15 +61,15 @@ impl Fate {
     }
 
     pub(crate) fn failure(self) -> Failure {
-        let (class, reason, hint_s) = match self {
-            Self::Taken | Self::TakenUnclear | Self::LostUnclear => (Class::Unknown, "no-answer", None),
-            Self::Retry => (Class::Retry, "connect", None),
-            Self::Throttled => (Class::Throttled, "too-many", Some(2)),
-            Self::Reject => (Class::Reject, "no-such-number", None),
-            Self::OptedOut => (Class::OptedOut, "opted-out-there", None),
-            Self::Misconfigured => (Class::Misconfigured, "bad-password", None),
+        let (class, concerns, reason, hint_s) = match self {
+            Self::Taken | Self::TakenUnclear | Self::LostUnclear => (Class::Unknown, Concerns::Provider, "no-answer", None),
+            Self::Retry => (Class::Retry, Concerns::Provider, "connect", None),
+            Self::Throttled => (Class::Throttled, Concerns::Provider, "too-many", Some(2)),
+            Self::Reject => (Class::Reject, Concerns::Recipient, "no-such-number", None),
+            Self::OptedOut => (Class::OptedOut, Concerns::Recipient, "opted-out-there", None),
+            Self::Misconfigured => (Class::Misconfigured, Concerns::Account, "bad-password", None),
         };
-        Failure { class, reason, detail: String::new(), retry_after: hint_s.map(Duration::from_secs) }
+        Failure { retry_after: hint_s.map(Duration::from_secs), ..Failure::new(class, concerns, reason, "") }
     }
 }
 
@@ -153,7 +153,7 @@ fn story(dice: &mut StdRng, mood: Mood, within: Duration) -> Vec<(Duration, News
     if mood == Mood::Well {
         return vec![(soon, News::Delivered), (soon + between(dice, 0, 900), News::Played)];
     }
-    let failed = |class| News::Failed(Failure { class, reason: "later", detail: String::new(), retry_after: None });
+    let failed = |class| News::Failed(Failure::new(class, Concerns::Recipient, "later", ""));
     let later = soon + between(dice, 0, 4_000);
     match dice.random_range(0..14) {
         0..4 => vec![(soon, News::Delivered)],

@@ -14,7 +14,10 @@ use lettre::{
 
 use crate::{
     alert::Level,
-    channel::{Class, Failure},
+    channel::{
+        Class, Concerns, Failure, Meaning,
+        answers::{self, happens},
+    },
     message::Outgoing,
     time::Timestamp,
 };
@@ -86,8 +89,16 @@ fn raw(builder: MessageBuilder, name: &'static str, value: &str) -> MessageBuild
     builder.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned()))
 }
 
+/// Only the address is the reader's; the rest is ours, and every account would write the same letter.
+pub(super) const ANSWERS: [Meaning; 4] = [
+    happens("the registered mailbox is no address", Class::Reject, Concerns::Recipient, "bad-address"),
+    happens("the subject cannot be a subject", Class::Reject, Concerns::Message, "bad-subject"),
+    happens("the text cannot be encoded", Class::Reject, Concerns::Message, "bad-text"),
+    happens("the letter cannot be written", Class::Reject, Concerns::Message, "bad-letter"),
+];
+
 fn reject(reason: &'static str, detail: &str) -> Failure {
-    Failure { class: Class::Reject, reason, detail: detail.to_owned(), retry_after: None }
+    Failure::new(Class::Reject, answers::concerns(&ANSWERS, reason), reason, detail)
 }
 
 #[cfg(test)]

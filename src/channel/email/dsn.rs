@@ -6,7 +6,7 @@ use mail_parser::{DateTime, Message, MessageParser, MessagePart, MimeHeaders, Pa
 
 use super::smtp::without_addresses;
 use crate::{
-    channel::{About, Class, Failure, News, Report},
+    channel::{About, Class, Concerns, Failure, News, Report},
     message::DeliveryId,
     time::Timestamp,
 };
@@ -46,12 +46,8 @@ struct Notification {
 
 /// The reports that a raw message holds about letters of `domain`; empty when it is about somebody else's letter.
 pub(super) fn read(raw: &[u8], domain: &str, now: Timestamp) -> Result<Vec<Report>, Failure> {
-    let notification = parse(raw).ok_or_else(|| Failure {
-        class: Class::Reject,
-        reason: "not-a-report",
-        detail: "the message holds no delivery status (RFC 3464)".to_owned(),
-        retry_after: None,
-    })?;
+    let notification = parse(raw)
+        .ok_or_else(|| Failure::new(Class::Reject, Concerns::Request, "not-a-report", "the message holds no delivery status (RFC 3464)"))?;
     let Some(delivery) = delivery_of(&notification, domain) else { return Ok(Vec::new()) };
     let report = |outcome: &Outcome| Report {
         about: About::Delivery(delivery),
@@ -83,7 +79,9 @@ fn news_of(outcome: &Outcome) -> News {
             };
             let status = outcome.status.map_or_else(String::new, |(class, subject, detail)| format!("{class}.{subject}.{detail} "));
             let detail = format!("{status}{}", without_addresses(&outcome.diagnostic));
-            News::Failed(Failure { class, reason, detail, retry_after: None })
+            // A letter that was refused on its way says nothing about the mailbox at its end.
+            let concerns = if reason == "letter-refused" { Concerns::Message } else { Concerns::Recipient };
+            News::Failed(Failure::new(class, concerns, reason, detail))
         }
     }
 }

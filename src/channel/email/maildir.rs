@@ -14,14 +14,16 @@ use futures::future::BoxFuture;
 use super::{REACHES, compose};
 use crate::{
     channel::{
-        Batching, Callback, Channel, Class, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink, Verdict, common,
+        Batching, Callback, Channel, Class, Concerns, Context, Driver, Failure, Kind, Meaning, Prepared, Proof, Reach, Reception,
+        ReportSink, Verdict, answers::happens, common,
     },
     fault::Fault,
     message::{Form, Outgoing},
     time::SharedClock,
 };
 
-pub const DRIVER: Driver = Driver { kind: Kind::Email, provider: "file", check };
+pub const DRIVER: Driver = Driver { kind: Kind::Email, provider: "file", check, answers: &[&[WRITE], &compose::ANSWERS] };
+const WRITE: Meaning = happens("the folder cannot be written", Class::Retry, Concerns::Provider, "write");
 
 struct Maildir {
     name: String,
@@ -57,9 +59,7 @@ impl Maildir {
                 let written = tokio::task::spawn_blocking(move || store(&folder, &file, &bytes)).await;
                 match written.unwrap_or_else(|_| Err(io::Error::other("the writing task ended"))) {
                     Ok(()) => Verdict::Accepted { provider_ref: None },
-                    Err(error) => {
-                        Verdict::Failed(Failure { class: Class::Retry, reason: "write", detail: error.to_string(), retry_after: None })
-                    }
+                    Err(error) => Verdict::Failed(Failure::new(WRITE.class, WRITE.concerns, WRITE.reason, error.to_string())),
                 }
             }
         }
@@ -122,7 +122,7 @@ impl Channel for Maildir {
 
     fn receive(&self, _callback: &Callback) -> Result<Reception, Failure> {
         let detail = "a folder of letters reports nothing".to_owned();
-        Err(Failure { class: Class::Reject, reason: "no-callbacks", detail, retry_after: None })
+        Err(Failure::new(Class::Reject, Concerns::Request, "no-callbacks", detail))
     }
 
     fn start(&self, _reports: ReportSink) -> BoxFuture<'_, Result<(), Failure>> {

@@ -15,15 +15,16 @@ use super::{REACHES, form};
 use crate::{
     alert::AlertId,
     channel::{
-        Batching, Callback, Channel, Class, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink, Verdict,
-        callback, common,
+        Batching, Callback, Channel, Class, Concerns, Context, Driver, Failure, Kind, Meaning, Prepared, Proof, Reach, Reception,
+        ReportSink, Verdict, answers::happens, callback, common,
     },
     fault::Fault,
     message::{Form, Outgoing},
     time::{SharedClock, Timestamp},
 };
 
-pub const DRIVER: Driver = Driver { kind: Kind::Sms, provider: "file", check };
+pub const DRIVER: Driver = Driver { kind: Kind::Sms, provider: "file", check, answers: &[&[WRITE]] };
+const WRITE: Meaning = happens("the file cannot be written", Class::Retry, Concerns::Provider, "write");
 
 /// One fsync serves this many messages; a batch is at most a few hundred kilobytes.
 const BATCH_MAX: usize = 256;
@@ -149,9 +150,7 @@ impl Channel for Lines {
         Box::pin(async move {
             let verdict = match self.append(batch).await {
                 Ok(()) => Verdict::Accepted { provider_ref: None },
-                Err(error) => {
-                    Verdict::Failed(Failure { class: Class::Retry, reason: "write", detail: error.to_string(), retry_after: None })
-                }
+                Err(error) => Verdict::Failed(Failure::new(WRITE.class, WRITE.concerns, WRITE.reason, error.to_string())),
             };
             vec![verdict; batch.len()]
         })

@@ -12,8 +12,9 @@ use super::{REACHES, REPORT_WITHIN, form, minutes_left};
 use crate::{
     alert::Level,
     channel::{
-        About, Batching, BuildError, Callback, Channel, Class, Common, Context, Driver, Failure, Kind, News, Prepared, Proof, Reach,
+        About, Batching, BuildError, Callback, Channel, Common, Context, Driver, Failure, Kind, Meaning, News, Prepared, Proof, Reach,
         Reception, Report, ReportSink, Verdict,
+        answers::{of_number, of_words},
         callback::{self, Fields},
         common,
         http_client::{Answer, HttpClient, masked_numbers},
@@ -25,7 +26,10 @@ use crate::{
     time::{SharedClock, Timestamp},
 };
 
-pub const DRIVER: Driver = Driver { kind: Kind::Sms, provider: "kannel", check };
+#[path = "kannel_answers.rs"]
+mod answers;
+
+pub const DRIVER: Driver = Driver { kind: Kind::Sms, provider: "kannel", check, answers: answers::ALL };
 
 /// Delivered, failed, buffered, taken and refused by the operator: all that settles or informs.
 const DLR_MASK: &str = "31";
@@ -136,12 +140,12 @@ impl Kannel {
         let text = answer.text();
         if answer.is_success() {
             let taken = text.starts_with("0:") || text.starts_with("3:") || text.starts_with("Sent");
-            let odd = || self.http.failure(Class::Unknown, "garbage", &format!("{}: {text}", answer.status));
-            return if taken { Verdict::Accepted { provider_ref: None } } else { Verdict::Failed(odd()) };
+            let odd = || Verdict::Failed(self.http.judged(&answers::GARBAGE, answer));
+            return if taken { Verdict::Accepted { provider_ref: None } } else { odd() };
         }
         Verdict::Failed(match refusal(answer.status, &text.to_ascii_lowercase()) {
-            Some((class, reason)) => self.http.failure(class, reason, &format!("{}: {text}", answer.status)),
-            None => self.http.judge_status(answer).unwrap_or_else(|| self.http.failure(Class::Unknown, "garbage", &text)),
+            Some(meaning) => self.http.judged(meaning, answer),
+            None => self.http.judge_status(answer).unwrap_or_else(|| self.http.judged(&answers::GARBAGE, answer)),
         })
     }
 
@@ -174,24 +178,11 @@ impl Kannel {
 }
 
 /// What Kannel's own words say that the status does not; `None` leaves it to the status.
-fn refusal(status: u16, text: &str) -> Option<(Class, &'static str)> {
-    const WORDS: [(&str, Class, &str); 10] = [
-        ("authorization failed", Class::Misconfigured, "auth"),
-        ("black", Class::Reject, "denied-number"),
-        ("denied by", Class::Reject, "denied-number"),
-        ("not routable", Class::Reject, "not-routable"),
-        ("missing receiver", Class::Reject, "bad-number"),
-        ("'to' field", Class::Reject, "bad-number"),
-        ("sender missing", Class::Misconfigured, "no-sender"),
-        ("'from' field", Class::Misconfigured, "no-sender"),
-        // An address of reports or an account that Kannel cannot read is ours, not the number's.
-        ("field misformed", Class::Misconfigured, "bad-request"),
-        ("temporal failure", Class::Retry, "http-5xx"),
-    ];
+fn refusal(status: u16, text: &str) -> Option<&'static Meaning> {
     if !(400..=599).contains(&status) || status == 429 {
         return None;
     }
-    WORDS.into_iter().find(|(word, ..)| text.contains(word)).map(|(_, class, reason)| (class, reason))
+    of_words(&answers::REFUSALS, text)
 }
 
 /// Kannel's queue and SMPP know four priorities, as warnings know four levels; the highest is sent first.
@@ -217,23 +208,22 @@ fn news(kind: u8, answer: &str) -> Option<News> {
 /// The final state as the operator's receipt text names it.
 fn failed(answer: &str) -> Failure {
     let state = answer.split_once("stat:").map_or("", |(_, rest)| rest.split_whitespace().next().unwrap_or_default());
-    let (class, reason) = match state {
-        "EXPIRED" => (Class::Reject, "expired"),
-        "UNDELIV" => (Class::Reject, "undeliverable"),
-        "DELETED" => (Class::Reject, "deleted"),
-        "REJECTD" => (Class::Reject, "rejected"),
-        "UNKNOWN" => (Class::Unknown, "unknown-state"),
-        _ => (Class::Reject, "failed"),
-    };
-    Failure { class, reason, detail: about(answer), retry_after: None }
+    let meaning = of_words(&answers::STATES, &state.to_ascii_lowercase()).unwrap_or(&answers::OTHER_STATE);
+    Failure::new(meaning.class, meaning.concerns, meaning.reason, about(answer))
 }
 
-/// `NACK/88/…`: SMPP's throttled and queue-full say nothing about the number.
+/// `NACK/88/…`: what the centre answered to the submission, by its own status.
 fn refused_by_operator(answer: &str) -> Failure {
-    let code = answer.strip_prefix("NACK/").and_then(|rest| rest.split('/').next());
-    let class =
-        if matches!(code, Some("88" | "0x58" | "0x00000058" | "20" | "0x14" | "0x00000014")) { Class::Retry } else { Class::Reject };
-    Failure { class, reason: "smsc-reject", detail: about(answer), retry_after: None }
+    let rest = answer.strip_prefix("NACK/").unwrap_or(answer);
+    let code = rest.split('/').next().map(str::trim).and_then(|code| match code.strip_prefix("0x") {
+        Some(hex) => i64::from_str_radix(hex, 16).ok(),
+        None => code.parse().ok(),
+    });
+    let by_code = code.and_then(|code| of_number(&answers::NACKS, code));
+    let meaning = by_code.or_else(|| of_words(&answers::NACKS, &rest.to_ascii_lowercase())).unwrap_or(&answers::OTHER_NACK);
+    // As a number, since a long hexadecimal one would be masked as a telephone's.
+    let detail = code.map_or_else(|| about(answer), |code| format!("0x{code:x}: {}", about(answer)));
+    Failure::new(meaning.class, meaning.concerns, meaning.reason, detail)
 }
 
 /// The receipt without the text that it may quote.

@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::channel::contract_kit::{FarEnd, NOW, PHONE, build, called, context, failure, faults, message, only_news, send_one};
+use crate::channel::{
+    Class,
+    Concerns::{self, Account, Provider, Recipient, Request},
+};
 
 const TABLE: &str = "username = \"gw\"\npassword = \"p w\"\nfrom = \"10690\"\nsmsc = \"cm\"\ncallback_token = \"tok\"\ntimeout = \"2s\"\n";
 
@@ -40,6 +44,7 @@ async fn kannels_words_decide_before_its_status() {
         (403, "Authorization failed for sendsms", Misconfigured, "auth"),
         (403, "Number(s) has/have been denied by white- and/or black-lists.", Reject, "denied-number"),
         (403, "Not routable. Do not try again.", Reject, "not-routable"),
+        (400, "Charset or body misformed, rejected", Misconfigured, "charset"),
         (400, "Missing receiver number, rejected", Reject, "bad-number"),
         (400, "Garbage 'to' field, rejected.", Reject, "bad-number"),
         (400, "Sender missing and no global set, rejected", Misconfigured, "no-sender"),
@@ -74,8 +79,10 @@ fn every_kind_of_report_is_read_once_its_key_fits() {
         ("d=2&a=id:1+stat:UNDELIV+err:001", Class::Reject, "undeliverable"),
         ("d=2&a=stat:UNKNOWN", Class::Unknown, "unknown-state"),
         ("d=2", Class::Reject, "failed"),
-        ("d=16&a=NACK/11/Invalid", Class::Reject, "smsc-reject"),
-        ("d=16&a=NACK/88/Throttled", Class::Retry, "smsc-reject"),
+        ("d=16&a=NACK/11/Invalid", Class::Reject, "bad-number"),
+        ("d=16&a=NACK/88/Throttled", Class::Throttled, "smsc-throttled"),
+        ("d=16&a=NACK/validity+expired", Class::Reject, "expired-in-queue"),
+        ("d=16&a=NACK/", Class::Reject, "smsc-reject"),
     ] {
         let reception = reported(channel.as_ref(), rest);
         let News::Failed(failure) = only_news(&reception) else { panic!("{rest}: {reception:?}") };
@@ -85,6 +92,39 @@ fn every_kind_of_report_is_read_once_its_key_fits() {
     let seconds = NOW.as_ms() / 1_000 - 5;
     assert_eq!(reported(channel.as_ref(), &format!("d=1&t={seconds}")).reports[0].at, Some(Timestamp::from_ms(seconds * 1_000)));
     assert_eq!(reported(channel.as_ref(), "d=1&t=2026-07-23+02:15").reports[0].at, None);
+}
+
+#[test]
+fn a_centre_that_refuses_us_or_itself_never_counts_against_the_number() {
+    let channel = kannel("http://127.0.0.1:9");
+    for (status, class, concerns) in [
+        (0x04_u32, Class::Misconfigured, Account),
+        (0x08, Class::Retry, Provider),
+        (0x0a, Class::Misconfigured, Account),
+        (0x0b, Class::Reject, Recipient),
+        (0x0e, Class::Misconfigured, Account),
+        (0x15, Class::Misconfigured, Account),
+        (0x33, Class::Reject, Request),
+        (0x45, Class::Reject, Provider),
+        (0x50, Class::Reject, Recipient),
+        (0x61, Class::Reject, Request),
+        (0x62, Class::Reject, Request),
+        (0x66, Class::Reject, Provider),
+        (0xfe, Class::Reject, Provider),
+        (0x401, Class::Reject, Provider),
+        (0x4fe, Class::Reject, Provider),
+        (0x9999, Class::Reject, Provider),
+    ] {
+        for written in [format!("{status}"), format!("0x{status:x}"), format!("0x{status:08x}")] {
+            let reception = reported(channel.as_ref(), &format!("d=16&a=NACK/{written}/words"));
+            let News::Failed(failure) = only_news(&reception) else { panic!("{reception:?}") };
+            assert_eq!((failure.class, failure.concerns), (class, concerns), "{written}");
+            assert!(failure.detail.starts_with(&format!("0x{status:x}: ")), "the centre's own status is kept: {failure}");
+        }
+    }
+    let known: &[Concerns] = &[Recipient];
+    let of_number = answers::NACKS.iter().filter(|meaning| known.contains(&meaning.concerns)).count();
+    assert_eq!(of_number, 2, "only a bad address is about the number");
 }
 
 #[test]

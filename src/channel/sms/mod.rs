@@ -35,9 +35,12 @@ pub(super) fn form(keys: &mut Keys<'_>) -> Form {
     Form::Short { one_part: ONE_PART, part: PART, parts_max: PARTS_MAX, signature }
 }
 
+/// Three days: every centre holds a message for as long, some refuse longer, and Kannel refuses what ends after the year 2038.
+const MINUTES_LEFT_MAX: u64 = 3 * 24 * 60;
+
 /// How long a gateway may still hold a message: whole minutes, as gateways count, and never none, which would mean for ever.
 fn minutes_left(expires: Timestamp, now: Timestamp) -> u64 {
-    (expires.since(now).as_secs() / 60).max(1)
+    (expires.since(now).as_secs() / 60).clamp(1, MINUTES_LEFT_MAX)
 }
 
 #[cfg(test)]
@@ -47,7 +50,7 @@ mod tests {
     #[test]
     fn a_gateway_holds_a_message_no_longer_than_its_warning_lasts() {
         let now = Timestamp::from_ms(1_784_772_960_000);
-        for (seconds, minutes) in [(0, 1), (59, 1), (119, 1), (120, 2), (21_540, 359)] {
+        for (seconds, minutes) in [(0, 1), (59, 1), (119, 1), (120, 2), (21_540, 359), (40 * 365 * 86_400, 4_320)] {
             assert_eq!(minutes_left(now.plus(Duration::from_secs(seconds)), now), minutes, "{seconds} s");
         }
         assert_eq!(minutes_left(now.minus(Duration::from_secs(60)), now), 1);

@@ -3,6 +3,7 @@
 //! Refuses to know alerts' meaning, who is told, and retries.
 //! Invariant: a broker's acknowledgement is never taken for a speaker's.
 
+mod answers;
 pub mod broker;
 mod command;
 pub mod device;

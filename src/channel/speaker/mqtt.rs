@@ -39,7 +39,7 @@ use crate::{
     time::SharedClock,
 };
 
-pub const DRIVER: Driver = Driver { kind: Kind::Speaker, provider: "mqtt", check };
+pub const DRIVER: Driver = Driver { kind: Kind::Speaker, provider: "mqtt", check, answers: super::answers::ALL };
 
 /// Devices acknowledge within seconds; longer covers a mobile network that is losing its masts.
 const ACK_WITHIN: Duration = Duration::from_secs(90);
@@ -448,7 +448,7 @@ impl Listener {
 struct SinkClosed;
 
 fn failure(class: Class, reason: &'static str, detail: &str) -> Failure {
-    Failure { class, reason, detail: detail.to_owned(), retry_after: None }
+    Failure::new(class, super::answers::concerns(reason), reason, detail)
 }
 
 impl Channel for Mqtt {

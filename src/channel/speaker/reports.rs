@@ -115,7 +115,7 @@ fn about(id: &str, msg_id: String, news: News, at: Option<Timestamp>) -> Result<
 
 fn failure(class: Class, reason: &'static str, said: &str) -> Failure {
     let detail = said.chars().filter(|letter| !letter.is_control()).take(DETAIL_CHARS_MAX).collect();
-    Failure { class, reason, detail, retry_after: None }
+    Failure { detail, ..Failure::new(class, super::answers::concerns(reason), reason, "") }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Owns `wechat/wecom_robot`: posts to WeCom group robots by webhook, and what their error codes mean.
 //! Refuses to know who reads the group: a robot has no receipts of any kind.
-//! Invariant: a robot that is gone or wrong is that endpoint's fault and never parks the account.
+//! Invariant: a robot that is gone or wrong is that endpoint's fault and never parks the account; only what is said of our address does.
 
 use std::sync::Arc;
 
@@ -12,9 +12,14 @@ use serde_json::json;
 use super::robot_pace::Pace;
 use crate::{
     channel::{
-        Batching, BuildError, Callback, Channel, Class, Common, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception,
-        ReportSink, Verdict, callback, common,
-        http_client::{Answer, HttpClient},
+        Batching, BuildError, Callback, Channel,
+        Class::{Misconfigured, Reject, Retry, Throttled, Unknown},
+        Common,
+        Concerns::{Account, Message, Provider, Recipient, Request},
+        Context, Driver, Failure, Kind, Meaning, Prepared, Proof, Reach, Reception, ReportSink, Verdict,
+        answers::{code, codes, happens, of_number},
+        callback, common,
+        http_client::{Answer, HttpClient, STATUSES, TALKS},
     },
     fault::Fault,
     message::{Form, Outgoing},
@@ -22,7 +27,7 @@ use crate::{
     time::SharedClock,
 };
 
-pub const DRIVER: Driver = Driver { kind: Kind::Wechat, provider: "wecom_robot", check };
+pub const DRIVER: Driver = Driver { kind: Kind::Wechat, provider: "wecom_robot", check, answers: &[&CODES, &REST, &STATUSES, &TALKS] };
 
 const REACHES: [Reach; 1] = [Reach::Endpoints("wecom_robot")];
 const WECOM: &str = "https://qyapi.weixin.qq.com";
@@ -107,11 +112,11 @@ impl Robots {
         let key = self.key(&post.to)?;
         if post.text.len() > usize::try_from(self.format.bytes_max).unwrap_or(usize::MAX) {
             let detail = format!("{} bytes, of which the robot takes {}", post.text.len(), self.format.bytes_max);
-            return Err(self.http.failure(Class::Reject, "too-long", &detail));
+            return Err(self.http.failure(Reject, Message, "too-long", &detail));
         }
         self.pace.take(&key, self.clock.now()).map_err(|wait| {
             let detail = "this robot has posted as often as it may within a minute";
-            Failure { retry_after: Some(wait), ..self.http.failure(Class::Throttled, "robot-pace", detail) }
+            Failure { retry_after: Some(wait), ..self.http.failure(Throttled, Recipient, "robot-pace", detail) }
         })?;
         let mut url = self.url.clone();
         url.query_pairs_mut().append_pair("key", &key);
@@ -123,7 +128,7 @@ impl Robots {
 
     /// The robot's key, given bare or in the webhook address that WeCom shows; a foreign address gets nothing from us.
     fn key(&self, address: &str) -> Result<String, Failure> {
-        let bad = |detail| self.http.failure(Class::Reject, "bad-address", detail);
+        let bad = |detail| self.http.failure(Reject, Recipient, "bad-address", detail);
         let key = if address.contains("://") {
             let url: Url = address.parse().map_err(|_| bad("the endpoint's address is neither a robot's key nor a webhook address"))?;
             if url.origin() != self.url.origin() {
@@ -144,32 +149,63 @@ impl Robots {
             return Err(failure);
         }
         let said: Said = serde_json::from_slice(&answer.body)
-            .map_err(|_| self.http.failure(Class::Unknown, "garbage", &format!("{}: {}", answer.status, answer.text())))?;
+            .map_err(|_| self.http.failure(Unknown, Provider, "garbage", &format!("{}: {}", answer.status, answer.text())))?;
         match meaning(said.errcode) {
             None => Ok(()),
-            Some((class, reason)) => {
-                let failure = self.http.failure(class, reason, &format!("errcode {}: {}", said.errcode, said.errmsg));
-                Err(Failure { retry_after: (class == Class::Throttled).then_some(answer.retry_after.unwrap_or(BACK_OFF)), ..failure })
+            Some(&Meaning { class, concerns, reason, .. }) => {
+                let failure = self.http.failure(class, concerns, reason, &format!("errcode {}: {}", said.errcode, said.errmsg));
+                Err(Failure { retry_after: (class == Throttled).then_some(answer.retry_after.unwrap_or(BACK_OFF)), ..failure })
             }
         }
     }
 }
 
-/// WeCom's codes for a robot's post; `None` is success.
-fn meaning(errcode: i64) -> Option<(Class, &'static str)> {
-    Some(match errcode {
-        0 => return None,
-        -1 => (Class::Retry, "busy"),
-        // A robot has no token that could be fetched anew: its key is wrong.
-        40001 | 40014 => (Class::Reject, "bad-key"),
-        40008 => (Class::Reject, "bad-type"),
-        40058 => (Class::Reject, "bad-parameter"),
-        42014 => (Class::Reject, "bad-task-id"),
-        45009 => (Class::Throttled, "too-often"),
-        81013 => (Class::Reject, "no-recipient"),
-        93000 => (Class::Reject, "robot-removed"),
-        _ => (Class::Reject, "refused"),
-    })
+/// WeCom's codes for a robot's post (§ global error codes of its documentation). What is not listed is no last word about a group.
+const CODES: [Meaning; 29] = [
+    code(-1, Retry, Provider, "busy"),
+    // A robot has no token that could be fetched anew: its key is wrong.
+    code(40001, Reject, Recipient, "bad-key"),
+    codes(40013, 40014, Reject, Recipient, "bad-key"),
+    code(40008, Reject, Request, "bad-type"),
+    code(40058, Reject, Request, "bad-parameter"),
+    codes(40002, 40999, Reject, Request, "bad-parameter"),
+    codes(41000, 41999, Reject, Request, "bad-parameter"),
+    code(42014, Reject, Request, "bad-task-id"),
+    codes(43000, 43999, Reject, Request, "bad-parameter"),
+    codes(44000, 44999, Reject, Message, "words-refused"),
+    code(45002, Reject, Message, "too-long"),
+    codes(45003, 45008, Reject, Message, "too-long"),
+    // By the robot and by the minute; the others by our address or by the second.
+    code(45009, Throttled, Recipient, "too-often"),
+    code(45011, Throttled, Provider, "too-often"),
+    code(45033, Throttled, Provider, "too-often"),
+    code(45047, Throttled, Recipient, "too-often"),
+    code(46004, Reject, Recipient, "no-recipient"),
+    code(48002, Misconfigured, Account, "forbidden"),
+    code(48004, Misconfigured, Account, "forbidden"),
+    codes(50001, 50003, Misconfigured, Account, "forbidden"),
+    code(60011, Misconfigured, Account, "forbidden"),
+    // Our address is not one of those that may post.
+    code(60020, Misconfigured, Account, "address-not-allowed"),
+    codes(81011, 81013, Reject, Recipient, "no-recipient"),
+    code(93000, Reject, Recipient, "robot-removed"),
+    code(93004, Reject, Recipient, "robot-removed"),
+    code(93008, Reject, Recipient, "robot-removed"),
+    code(301002, Misconfigured, Account, "forbidden"),
+    code(302003, Reject, Message, "words-refused"),
+    code(301056, Throttled, Provider, "too-often"),
+];
+const UNLISTED: Meaning = happens("any other errcode", Retry, Request, "unlisted-code");
+const REST: [Meaning; 5] = [
+    UNLISTED,
+    happens("2xx without an errcode", Unknown, Provider, "garbage"),
+    happens("the text is longer than a robot takes", Reject, Message, "too-long"),
+    happens("the address is no robot's", Reject, Recipient, "bad-address"),
+    happens("the robot has posted as often as it may", Throttled, Recipient, "robot-pace"),
+];
+
+fn meaning(errcode: i64) -> Option<&'static Meaning> {
+    (errcode != 0).then(|| of_number(&CODES, errcode).unwrap_or(&UNLISTED))
 }
 
 impl Channel for Robots {
@@ -243,8 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_error_code_has_its_class_and_none_parks_the_account() {
-        use Class::{Reject, Retry, Throttled};
+    async fn every_error_code_has_its_class_and_no_robot_parks_the_account() {
         let far_end = FarEnd::open(200, "").await;
         let channel = build(Kind::Wechat, "wecom_robot", &format!("url = \"{}\"", far_end.base()));
         for (index, (errcode, class, reason)) in [
@@ -257,7 +292,11 @@ mod tests {
             (45009, Throttled, "too-often"),
             (81013, Reject, "no-recipient"),
             (93000, Reject, "robot-removed"),
-            (99999, Reject, "refused"),
+            (45033, Throttled, "too-often"),
+            (45011, Throttled, "too-often"),
+            (60020, Misconfigured, "address-not-allowed"),
+            (40039, Reject, "bad-parameter"),
+            (99999, Retry, "unlisted-code"),
         ]
         .into_iter()
         .enumerate()
@@ -280,7 +319,7 @@ mod tests {
         assert_eq!(verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted { .. })).count(), 20);
         assert_eq!(far_end.asked().len(), 20);
         let over = failure(verdicts[24].clone());
-        assert_eq!((over.class, over.retry_after), (Class::Throttled, Some(BACK_OFF)));
+        assert_eq!((over.class, over.retry_after), (Throttled, Some(BACK_OFF)));
         assert_eq!(send_one(channel.as_ref(), message(30, "another")).await, Verdict::Accepted { provider_ref: None });
     }
 
@@ -293,7 +332,7 @@ mod tests {
         let foreign = format!("https://evil.example/cgi-bin/webhook/send?key={KEY}");
         for address in [foreign.as_str(), "http://", "", "a b", &far_end.base()] {
             let failure = failure(send_one(channel.as_ref(), message(1, address)).await);
-            assert_eq!((failure.class, failure.reason), (Class::Reject, "bad-address"), "{address}");
+            assert_eq!((failure.class, failure.reason), (Reject, "bad-address"), "{address}");
             assert!(!failure.detail.contains(KEY));
         }
         assert!(far_end.asked().is_empty());

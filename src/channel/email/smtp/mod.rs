@@ -35,7 +35,8 @@ use crate::{
     time::SharedClock,
 };
 
-pub const DRIVER: Driver = Driver { kind: Kind::Email, provider: "smtp", check };
+pub const DRIVER: Driver =
+    Driver { kind: Kind::Email, provider: "smtp", check, answers: &[&codes::REPLIES, &wire::BROKEN, &compose::ANSWERS] };
 
 /// How long a relay may take to report; RFC 5321 lets it try for days, a warning does not wait that long.
 const REPORT_WITHIN: Duration = Duration::from_secs(30 * 60);
@@ -188,7 +189,8 @@ impl Smtp {
         let reused = loan.reused;
         let result = self.deliver(loan, &parcel).await;
         match result {
-            // The server closed an idle connection meanwhile; that says nothing about this letter.
+            // The server closed an idle connection meanwhile, or had taken as many letters by it as it takes: neither says anything about
+            // this letter.
             Err((failure, Step::Sender)) if reused && matches!(failure.reason, "lost" | "closing") => {
                 let fresh = self.pool.lend_new().await?;
                 self.deliver(fresh, &parcel).await.map_err(|(failure, _)| failure)

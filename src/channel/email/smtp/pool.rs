@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::wire::{Server, Session, timed_out};
-use crate::channel::{Class, Failure};
+use crate::channel::{Class, Concerns, Failure};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -65,12 +65,10 @@ impl Pool {
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        self.permits.acquire().await.map_err(|_| Failure {
-            class: Class::Retry,
-            reason: "stopped",
-            detail: "the mail account has been stopped".to_owned(),
-            retry_after: None,
-        })
+        self.permits
+            .acquire()
+            .await
+            .map_err(|_| Failure::new(Class::Retry, Concerns::Provider, "stopped", "the mail account has been stopped"))
     }
 
     async fn open<'a>(&'a self, permit: SemaphorePermit<'a>) -> Result<Loan<'a>, Failure> {

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use super::codes::{Reply, Step, judge};
 use crate::{
-    channel::{Class, Failure},
+    channel::{Class, Concerns, Failure, Meaning, answers::happens},
     net::tls,
 };
 
@@ -163,10 +163,18 @@ impl Session {
         if !parcel.mailbox().is_ascii() && !self.offers.smtputf8 {
             self.sound = true;
             let detail = "the mailbox is not ASCII and the server does not offer SMTPUTF8".to_owned();
-            return Err(Failure { class: Class::Reject, reason: "bad-address", detail, retry_after: None });
+            return Err(Failure::new(Class::Reject, Concerns::Recipient, "bad-address", detail));
         }
         let refused = if self.offers.pipelining { self.announce_at_once(parcel).await? } else { self.announce(parcel).await? };
-        if let Some(failure) = refused {
+        if let Some((Step::Sender, failure)) = &refused
+            && self.used > 1
+            && matches!(failure.class, Class::Retry | Class::Throttled)
+        {
+            // Some servers take a hundred letters by one connection and then put off each further one for ever.
+            self.step = Step::Sender;
+            return Err(Failure { reason: "closing", ..failure.clone() });
+        }
+        if let Some((_, failure)) = refused {
             // The refusal stands whatever becomes of the connection: a failed RSET only means that it is not used again.
             self.sound = self.write(Step::Sender, b"RSET\r\n").await.is_ok() && self.expect(Step::Sender, 250).await.is_ok();
             return Err(failure);
@@ -179,7 +187,7 @@ impl Session {
     }
 
     /// MAIL, RCPT, DATA one by one; `Some` is a refusal after which the talk is in step.
-    async fn announce(&mut self, parcel: &Parcel<'_>) -> Result<Option<Failure>, Failure> {
+    async fn announce(&mut self, parcel: &Parcel<'_>) -> Result<Option<(Step, Failure)>, Failure> {
         let commands =
             [(Step::Sender, self.mail(parcel), 2), (Step::Recipient, self.rcpt(parcel), 2), (Step::Data, "DATA\r\n".to_owned(), 3)];
         for (step, command, due) in commands {
@@ -193,7 +201,7 @@ impl Session {
     }
 
     /// The same in one write (RFC 2920), with all three replies read before anything is decided.
-    async fn announce_at_once(&mut self, parcel: &Parcel<'_>) -> Result<Option<Failure>, Failure> {
+    async fn announce_at_once(&mut self, parcel: &Parcel<'_>) -> Result<Option<(Step, Failure)>, Failure> {
         let commands = format!("{}{}DATA\r\n", self.mail(parcel), self.rcpt(parcel));
         self.write(Step::Sender, commands.as_bytes()).await?;
         let mut first: Option<(Step, Reply)> = None;
@@ -216,9 +224,9 @@ impl Session {
         first.map(|(step, reply)| self.refusal(step, &reply)).transpose()
     }
 
-    fn refusal(&self, step: Step, reply: &Reply) -> Result<Failure, Failure> {
+    fn refusal(&self, step: Step, reply: &Reply) -> Result<(Step, Failure), Failure> {
         let failure = judge(step, reply);
-        if reply.code == 421 || failure.reason == "protocol" { Err(failure) } else { Ok(failure) }
+        if reply.code == 421 || failure.reason == "protocol" { Err(failure) } else { Ok((step, failure)) }
     }
 
     fn mail(&self, parcel: &Parcel<'_>) -> String {
@@ -292,10 +300,22 @@ async fn encrypt<S: Line>(server: &Server, stream: S) -> Result<tokio_rustls::cl
     })
 }
 
+/// What becomes of the connection.
+pub(super) const BROKEN: [Meaning; 8] = [
+    happens("no connection", Class::Retry, Concerns::Provider, "connect"),
+    happens("no answer in time, or the connection broke, before the final dot", Class::Retry, Concerns::Provider, "timeout, lost"),
+    happens("the same after it", Class::Unknown, Concerns::Provider, "timeout, lost"),
+    happens("no SMTP", Class::Retry, Concerns::Provider, "protocol"),
+    happens("STARTTLS is not offered", Class::Misconfigured, Concerns::Account, "tls"),
+    happens("the certificate is not trusted", Class::Misconfigured, Concerns::Account, "certificate"),
+    happens("no AUTH that we know is offered", Class::Misconfigured, Concerns::Account, "bad-login"),
+    happens("a mailbox beyond ASCII without SMTPUTF8", Class::Reject, Concerns::Recipient, "bad-address"),
+];
+
 /// A connection that broke: `Unknown` only once the final dot was out.
 fn broken(step: Step, reason: &'static str, error: &io::Error) -> Failure {
     let class = if step == Step::End { Class::Unknown } else { Class::Retry };
-    Failure { class, reason, detail: format!("{} at {}", error.kind(), step.name()), retry_after: None }
+    Failure::new(class, Concerns::Provider, reason, format!("{} at {}", error.kind(), step.name()))
 }
 
 /// The engine's deadline passed while `step` was waited for.
@@ -304,7 +324,7 @@ pub(super) fn timed_out(step: Step) -> Failure {
 }
 
 fn misconfigured(reason: &'static str, detail: &str) -> Failure {
-    Failure { class: Class::Misconfigured, reason, detail: detail.chars().take(200).collect(), retry_after: None }
+    Failure::new(Class::Misconfigured, Concerns::Account, reason, detail.chars().take(200).collect::<String>())
 }
 
 fn offers(ehlo: &str) -> Offers {

@@ -2,6 +2,7 @@
 //! Refuses to know any gateway by name; signatures that need computing are a provider's own driver.
 //! Invariant: what the table says is compiled and checked when it is read, so a warning never meets a broken template.
 
+mod answers;
 mod reading;
 mod receipts;
 mod template;
@@ -9,26 +10,36 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use reqwest::{Method, Url, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use self::{
-    reading::{Errors, MessageId, Success, reason, text_at},
+    answers::{BATCH, GARBAGE, NO_ID, UNLISTED},
+    reading::{Errors, MessageId, Spoken, Success, said_in, text_at},
     receipts::{Receipt, Replies},
     template::{Template, Values},
 };
 use super::{REACHES, REPORT_WITHIN, form, minutes_left};
 use crate::{
     channel::{
-        Batching, BuildError, Callback, Channel, Class, Common, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception,
-        ReportSink, Verdict,
+        Batching, BuildError, Callback, Channel, Class, Common, Concerns, Context, Driver, Failure, Kind, Prepared, Proof, Reach,
+        Reception, ReportSink, Verdict,
+        answers::of_words,
         callback::{self, Fields, NumberWords},
         common,
-        http_client::{Answer, HttpClient, percent_encode},
+        http_client::{Answer, BAD_REQUEST, HttpClient, percent_encode},
     },
     fault::Fault,
     keys::Keys,
@@ -37,10 +48,14 @@ use crate::{
     time::SharedClock,
 };
 
-pub const DRIVER: Driver = Driver { kind: Kind::Sms, provider: "http", check };
+pub const DRIVER: Driver = Driver { kind: Kind::Sms, provider: "http", check, answers: answers::ALL };
 
 /// The most that any gateway we know of takes in one request.
 const NUMBERS_MAX: u64 = 5_000;
+/// Requests that one batch may cost beyond the first: a dozen bad numbers among a thousand are found by so many.
+const HALVINGS_MAX: u32 = 128;
+/// The engine gives a driver five seconds more than its time-out; a request that begins later than this could outlast them.
+const HALVE_WITHIN: Duration = Duration::from_secs(4);
 
 struct Gateway {
     name: String,
@@ -70,6 +85,7 @@ struct Settings {
     success: Success,
     message_id: Option<MessageId>,
     errors: Errors,
+    spoken: Spoken,
     receipt: Option<Receipt>,
     replies: Option<Replies>,
     callback_token: Option<SecretString>,
@@ -117,6 +133,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
     let headers = headers(keys, &mut hidden);
     let success = Success::read(keys);
     let errors = Errors::read(keys, &success);
+    let spoken = Spoken::read(keys, "errors");
     let within = keys.duration("report_within", REPORT_WITHIN);
     let receipt = Receipt::read(keys);
     let message_id = MessageId::read(keys, "message_id");
@@ -155,6 +172,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
         success,
         message_id,
         errors,
+        spoken,
         proof: if receipt.is_some() { Proof::Report { within } } else { Proof::AcceptedOnly },
         receipt,
         replies,
@@ -213,19 +231,35 @@ fn build(name: String, common: &Common, mut settings: Settings, context: Context
 }
 
 impl Gateway {
-    /// One request for messages of one text.
-    async fn send_together(&self, group: &[Outgoing]) -> Vec<Verdict> {
-        match self.hand_over(group).await {
-            Ok(reference) => {
-                let named = |message: &Outgoing| reference.clone().map(|reference| self.own_ref(reference, Some(&message.to)));
-                group.iter().map(|message| Verdict::Accepted { provider_ref: named(message) }).collect()
+    /// One request for messages of one text. What is refused for several is tried again in halves, until the one that it is for stands alone.
+    fn send_together<'a>(&'a self, group: &'a [Outgoing], apart: &'a Apart) -> BoxFuture<'a, Vec<Verdict>> {
+        Box::pin(async move {
+            let failure = match self.hand_over(group).await {
+                Ok(reference) => {
+                    let named = |message: &Outgoing| reference.clone().map(|reference| self.own_ref(reference, Some(&message.to)));
+                    return group.iter().map(|message| Verdict::Accepted { provider_ref: named(message) }).collect();
+                }
+                Err(failure) => failure,
+            };
+            if group.len() < 2 || !is_of_some(&failure) {
+                return vec![Verdict::Failed(failure); group.len()];
             }
-            Err(failure) => vec![Verdict::Failed(failure); group.len()],
-        }
+            if !apart.may_go_on() {
+                // Nobody can be blamed yet: the next try is made of smaller ones.
+                let unjudged = self.http.failure(BATCH.class, BATCH.concerns, BATCH.reason, &failure.detail);
+                return vec![Verdict::Failed(unjudged); group.len()];
+            }
+            let (one, other) = group.split_at(group.len() / 2);
+            let (mut one, other) = futures::join!(self.send_together(one, apart), self.send_together(other, apart));
+            one.extend(other);
+            one
+        })
     }
 
     async fn hand_over(&self, group: &[Outgoing]) -> Result<Option<String>, Failure> {
-        let request = self.request(group).map_err(|detail| self.http.failure(Class::Misconfigured, "bad-request", &detail))?;
+        let request = self
+            .request(group)
+            .map_err(|detail| self.http.failure(BAD_REQUEST.class, BAD_REQUEST.concerns, BAD_REQUEST.reason, &detail))?;
         let answer = self.http.send(request).await?;
         self.judge(&answer)
     }
@@ -294,21 +328,64 @@ impl Gateway {
         let word = at(&settings.success.path);
         let is_word = settings.success.path.is_none() || word.as_ref().is_some_and(|word| settings.success.equals.contains(word));
         if settings.success.is_status(answer.status) && is_word {
-            return Ok(settings.message_id.as_ref().and_then(|id| id.of(said.as_ref(), || answer.text())));
+            let id = settings.message_id.as_ref().and_then(|id| id.of(said.as_ref(), || answer.text()));
+            return if id.is_none() && self.owes_an_id() { Err(self.http.judged(&NO_ID, answer)) } else { Ok(id) };
         }
-        let telling = format!("{}: {}", answer.status, answer.text());
         let code = at(&settings.errors.path);
-        if let Some(class) = code.as_deref().and_then(|code| settings.errors.classes.of_code(code)) {
-            let retry_after = answer.retry_after.filter(|_| matches!(class, Class::Throttled | Class::Retry));
-            return Err(Failure { retry_after, ..self.http.failure(class, reason(class), &telling) });
+        let listed = code.as_deref().and_then(|code| settings.errors.classes.of_code(code));
+        let meaning = listed.or_else(|| {
+            let text = said_in(said.as_ref(), || answer.text());
+            let of_county = settings.spoken.of_text(&text);
+            of_county.or_else(|| of_words(&answers::WORDS, &text).filter(|_| is_open(answer.status, code.is_some())))
+        });
+        if let Some(meaning) = meaning {
+            return Err(self.http.judged(meaning, answer));
         }
         if let Some(failure) = self.http.judge_status(answer) {
             return Err(failure);
         }
         // Under a good status: a code that the table does not list is no reason to blame the number.
-        let (class, word) = if code.is_some() { (Class::Retry, "unlisted-code") } else { (Class::Unknown, "garbage") };
-        Err(self.http.failure(class, word, &telling))
+        Err(self.http.judged(if code.is_some() { &UNLISTED } else { &GARBAGE }, answer))
     }
+
+    /// Whether success without the gateway's id may as well come from somebody in between, or could never be reported on.
+    fn owes_an_id(&self) -> bool {
+        let settings = &self.settings;
+        let by_ref = settings.receipt.as_ref().is_some_and(Receipt::names_provider_ref);
+        settings.message_id.is_some() && (by_ref || settings.success.path.is_none())
+    }
+
+    /// Numbers of one request: each further try of a message is made in smaller company, as somebody in it may be why it was refused.
+    fn together(&self, attempt: u16) -> usize {
+        (self.settings.numbers_max >> u32::from(attempt.saturating_sub(1)).min(usize::BITS - 1)).max(1)
+    }
+}
+
+/// How long and how often one batch is taken apart.
+struct Apart {
+    begun: Instant,
+    left: AtomicU32,
+}
+
+impl Apart {
+    fn new() -> Self {
+        Self { begun: Instant::now(), left: AtomicU32::new(HALVINGS_MAX) }
+    }
+
+    fn may_go_on(&self) -> bool {
+        let is_left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        is_left && self.begun.elapsed() < HALVE_WITHIN
+    }
+}
+
+/// Whether it may be for some of a batch only, or for how many there are.
+const fn is_of_some(failure: &Failure) -> bool {
+    matches!((failure.class, failure.concerns), (Class::Reject, Concerns::Recipient | Concerns::Request))
+}
+
+/// Whether a status leaves open whom a refusal is for, so that words may tell.
+const fn is_open(status: u16, has_code: bool) -> bool {
+    matches!(status, 400 | 402 | 403 | 406 | 409 | 412 | 417 | 422 | 423 | 424 | 428) || (has_code && status < 300)
 }
 
 fn e164(number: &str) -> String {
@@ -344,9 +421,14 @@ impl Channel for Gateway {
     }
 
     fn send<'a>(&'a self, batch: &'a [Outgoing]) -> BoxFuture<'a, Vec<Verdict>> {
-        let alike = batch.chunk_by(|one, next| one.text == next.text).flat_map(|alike| alike.chunks(self.settings.numbers_max));
-        let sent: FuturesOrdered<_> = alike.map(|group| self.send_together(group)).collect();
-        Box::pin(sent.concat())
+        Box::pin(async move {
+            let apart = Apart::new();
+            let alike = batch
+                .chunk_by(|one, next| one.text == next.text && one.attempt == next.attempt)
+                .flat_map(|alike| alike.chunks(self.together(alike[0].attempt)));
+            let sent: FuturesOrdered<_> = alike.map(|group| self.send_together(group, &apart)).collect();
+            sent.concat().await
+        })
     }
 
     fn receive(&self, callback: &Callback) -> Result<Reception, Failure> {

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use toml::Table;
 
-use crate::{channel::Class, keys::Keys};
+use crate::{
+    channel::{Class, Concerns, Meaning, answers::happens},
+    keys::Keys,
+};
 
 /// Ends a beginning: `isv.*` stands for every code of that beginning that is not listed itself, `*` for all.
 const ANY: char = '*';
@@ -32,7 +35,11 @@ pub(super) struct Success {
 
 /// What the gateway's own codes mean.
 #[derive(Default)]
-pub(super) struct Classes(BTreeMap<String, Class>);
+pub(super) struct Classes(BTreeMap<String, Meaning>);
+
+/// What words within an answer mean, by the county's own table `errors`; longer ones go before shorter ones.
+#[derive(Default)]
+pub(super) struct Spoken(Vec<(String, Meaning)>);
 
 pub(super) struct Errors {
     pub(super) path: Option<String>,
@@ -142,51 +149,83 @@ impl Classes {
         Self(listed.unwrap_or_default())
     }
 
-    fn of(keys: &mut Keys<'_>, key: &str, table: &Table) -> BTreeMap<String, Class> {
+    fn of(keys: &mut Keys<'_>, key: &str, table: &Table) -> BTreeMap<String, Meaning> {
         let mut classes = BTreeMap::new();
         for (code, word) in table {
-            match word.as_str().and_then(class) {
-                Some(class) => {
-                    classes.insert(code.clone(), class);
+            match word.as_str().and_then(meaning) {
+                Some(meaning) => {
+                    classes.insert(code.clone(), meaning);
                 }
                 None => {
-                    let message = "must be retry, throttle, reject, misconfigured, opted_out or unknown";
-                    keys.fault(&format!("{key}.{code}"), "unknown-word", message);
+                    let known = MEANINGS.map(|(word, _)| word).join(", ");
+                    keys.fault(&format!("{key}.{code}"), "unknown-word", format!("must be one of {known}"));
                 }
             }
         }
         classes
     }
 
-    pub(super) fn of_code(&self, code: &str) -> Option<Class> {
+    pub(super) fn of_code(&self, code: &str) -> Option<&Meaning> {
         let beginning = |known: &str| known.strip_suffix(ANY).filter(|start| code.starts_with(start)).map(str::len);
-        let by_beginning = || self.0.iter().filter_map(|(known, &class)| Some((beginning(known)?, class))).max_by_key(|&(len, _)| len);
-        self.0.get(code).copied().or_else(|| by_beginning().map(|(_, class)| class))
+        let by_beginning = || self.0.iter().filter_map(|(known, meaning)| Some((beginning(known)?, meaning))).max_by_key(|&(len, _)| len);
+        self.0.get(code).or_else(|| by_beginning().map(|(_, meaning)| meaning))
     }
 }
 
-fn class(word: &str) -> Option<Class> {
-    Some(match word {
-        "retry" => Class::Retry,
-        "throttle" => Class::Throttled,
-        "reject" => Class::Reject,
-        "misconfigured" => Class::Misconfigured,
-        "opted_out" => Class::OptedOut,
-        "unknown" => Class::Unknown,
-        _ => return None,
-    })
+impl Spoken {
+    pub(super) fn read(keys: &mut Keys<'_>, key: &'static str) -> Self {
+        let mut words: Vec<(String, Meaning)> =
+            Classes::read(keys, key).0.into_iter().map(|(words, meaning)| (words.to_lowercase(), meaning)).collect();
+        words.sort_by_key(|(words, _)| std::cmp::Reverse(words.len()));
+        Self(words)
+    }
+
+    /// `text` is in lower case.
+    pub(super) fn of_text(&self, text: &str) -> Option<&Meaning> {
+        self.0.iter().find(|(words, _)| text.contains(words)).map(|(_, meaning)| meaning)
+    }
 }
 
-/// The metric word of a gateway's own code.
-pub(super) const fn reason(class: Class) -> &'static str {
-    match class {
-        Class::Retry => "gateway-busy",
-        Class::Throttled => "gateway-throttled",
-        Class::Unknown => "gateway-unknown",
-        Class::Reject => "gateway-refused",
-        Class::OptedOut => "opted-out",
-        Class::Misconfigured => "gateway-account",
+/// What stands in an answer for people to read, in lower case: every text of it, without the names of its places, or all of what is no JSON.
+pub(super) fn said_in(answer: Option<&Value>, whole: impl FnOnce() -> String) -> String {
+    fn gather(value: &Value, into: &mut String) {
+        match value {
+            Value::String(text) => {
+                into.push_str(text);
+                into.push(' ');
+            }
+            Value::Array(list) => list.iter().for_each(|value| gather(value, into)),
+            Value::Object(object) => object.values().for_each(|value| gather(value, into)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
+    let mut text = String::new();
+    match answer {
+        Some(value) => gather(value, &mut text),
+        None => text = whole(),
+    }
+    text.to_lowercase()
+}
+
+const fn listed(class: Class, concerns: Concerns, reason: &'static str) -> Meaning {
+    happens("what the county's table lists", class, concerns, reason)
+}
+
+/// The words of a table and what they stand for; the last part is the metric word of a gateway's own code.
+const MEANINGS: [(&str, Meaning); 9] = [
+    ("retry", listed(Class::Retry, Concerns::Provider, "gateway-busy")),
+    ("throttle", listed(Class::Throttled, Concerns::Provider, "gateway-throttled")),
+    ("reject", listed(Class::Reject, Concerns::Recipient, "gateway-refused")),
+    ("misconfigured", listed(Class::Misconfigured, Concerns::Account, "gateway-account")),
+    ("opted_out", listed(Class::OptedOut, Concerns::Recipient, "opted-out")),
+    ("unknown", listed(Class::Unknown, Concerns::Provider, "gateway-unknown")),
+    ("words", listed(Class::Reject, Concerns::Message, "words-refused")),
+    ("request", listed(Class::Reject, Concerns::Request, "gateway-request")),
+    ("elsewhere", listed(Class::Reject, Concerns::Provider, "gateway-no-line")),
+];
+
+fn meaning(word: &str) -> Option<Meaning> {
+    MEANINGS.into_iter().find(|(known, _)| *known == word).map(|(_, meaning)| meaning)
 }
 
 #[cfg(test)]
@@ -198,9 +237,10 @@ mod tests {
         let table: Table =
             "c = { \"isv.LIMIT\" = \"throttle\", \"isv.*\" = \"reject\", \"isv.AMOUNT*\" = \"misconfigured\" }".parse().expect("toml");
         let classes = Classes::read(&mut Keys::read("", &table), "c");
-        assert_eq!(classes.of_code("isv.LIMIT"), Some(Class::Throttled));
-        assert_eq!(classes.of_code("isv.NUMBER"), Some(Class::Reject));
-        assert_eq!(classes.of_code("isv.AMOUNT_NOT_ENOUGH"), Some(Class::Misconfigured));
-        assert_eq!(classes.of_code("isp.BUSY"), None);
+        let of_code = |code| classes.of_code(code).map(|meaning| (meaning.class, meaning.concerns));
+        assert_eq!(of_code("isv.LIMIT"), Some((Class::Throttled, Concerns::Provider)));
+        assert_eq!(of_code("isv.NUMBER"), Some((Class::Reject, Concerns::Recipient)));
+        assert_eq!(of_code("isv.AMOUNT_NOT_ENOUGH"), Some((Class::Misconfigured, Concerns::Account)));
+        assert_eq!(of_code("isp.BUSY"), None);
     }
 }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::reading::{Classes, close, inner, pointer, reason, text_at};
+use super::reading::{Classes, close, inner, pointer, text_at};
 use crate::{
     channel::{
         About, Callback, Failure, News, Reception, Report,
@@ -130,10 +130,11 @@ impl Receipt {
             return Some(News::Delivered);
         }
         let by_status = self.failed.of_code(status)?;
-        let class = self.codes.of_code(code).unwrap_or(by_status);
+        let meaning = self.codes.of_code(code).unwrap_or(by_status);
         let telling = format!("{status} {code}");
-        let detail = masked_numbers(telling.trim_end()).chars().filter(|letter| !letter.is_control()).take(STATUS_CHARS_MAX).collect();
-        Some(News::Failed(Failure { class, reason: reason(class), detail, retry_after: None }))
+        let detail: String =
+            masked_numbers(telling.trim_end()).chars().filter(|letter| !letter.is_control()).take(STATUS_CHARS_MAX).collect();
+        Some(News::Failed(Failure::new(meaning.class, meaning.concerns, meaning.reason, detail)))
     }
 }
 

@@ -195,7 +195,7 @@ fn a_report_may_name_the_gateways_own_id() {
     let table = "url = \"http://127.0.0.1:9/\"\ncallback_token = \"tok\"\nmessage_id = \"/sid\"\nreport_within = \"5m\"\n\
                  [receipt]\nform = \"query\"\nprovider_ref = \"/sid\"\nto = \"/mobile\"\nstatus = \"/s\"\ndelivered = [\"true\"]\nfailed = { \"*\" = \"reject\" }";
     let channel = build(Kind::Sms, "http", table);
-    assert_eq!(channel.proof(), Proof::Report { within: std::time::Duration::from_secs(300) });
+    assert_eq!(channel.proof(), Proof::Report { within: Duration::from_secs(300) });
     let reception = channel.receive(&called("status", "k=tok&sid=9&mobile=138&s=odd", None, "")).expect("a reception");
     assert_eq!(reception.reports[0].about, About::ProviderRef { provider_ref: "9".to_owned(), to: Some("138".to_owned()) });
     assert!(matches!(only_news(&reception), News::Failed(failure) if failure.class == Class::Reject));
