@@ -55,6 +55,7 @@ pub(super) struct Draft {
     pub(super) areas: Vec<DraftArea>,
     pub(super) texts: BTreeMap<String, String>,
     pub(super) groups: Vec<String>,
+    pub(super) part_of: String,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -77,6 +78,7 @@ pub(super) const RESPONSE_TYPES: &[&str] = &["Shelter", "Evacuate", "Prepare", "
 pub(super) const TEXT_KINDS: &[&str] = &["sms", "email", "speaker", "wechat"];
 
 pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fault>) -> Result<Alert, Vec<Fault>> {
+    words::languages(&mut draft, &mut faults, warnings);
     words::chinese_first(&mut draft);
     let info = |name: &str| format!("{}{name}", draft.info_path);
     let identifier = name(&draft.identifier, "identifier", &mut faults);
@@ -84,6 +86,9 @@ pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fau
     let sent = draft.sent.unwrap_or_default().whole_seconds();
     if draft.sent.is_none() && !faults.has("sent") {
         faults.add("sent", "missing", "must be given");
+    }
+    if !draft.part_of.is_empty() {
+        judge_name(&draft.part_of, "partOf", &mut faults);
     }
     let status = status(&draft, &mut faults);
     let msg_type = msg_type(&draft, &mut faults);
@@ -146,6 +151,7 @@ pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fau
         areas,
         texts: draft.texts.into_iter().map(|(kind, text)| (kind, lines(&text))).collect(),
         groups: draft.groups,
+        part_of: draft.part_of,
     })
 }
 

@@ -23,7 +23,7 @@ mod words;
 pub mod wrapped;
 
 pub use code::{BadEventCode, BadEventPattern, EventPattern, category, event_name};
-pub use reading::{Format, Limits, Reading, Vocabulary, content_digest, read};
+pub use reading::{Format, Limits, Reading, Vocabulary, content_digest, document_digest, read};
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -213,4 +213,6 @@ pub struct Alert {
     pub texts: BTreeMap<String, String>,
     /// Groups of recipients that the sender named (12379 `audienceGrp`, JSON `groups`), as written; who they are is the county's to say.
     pub groups: Vec<String>,
+    /// The identifier of the document that said several things, of which this is one; empty when it said nothing else.
+    pub part_of: String,
 }

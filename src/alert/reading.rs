@@ -80,15 +80,41 @@ impl Format {
 #[derive(Clone, Debug)]
 pub struct Reading {
     pub format: Option<Format>,
+    /// What it says; of several things the most severe.
     pub outcome: Result<Alert, Vec<Fault>>,
+    /// The other things that it says under the same identifier, most severe first: each of areas, event, level, words and times of its own.
+    pub further: Vec<Alert>,
+    /// Where in the document each of them stands (`info[1]`), the first one included; empty when it says one thing.
+    pub places: Vec<String>,
     /// Whether it has the form of a document at all.
     pub parseable: bool,
     pub warnings: Vec<Fault>,
 }
 
 impl Reading {
+    pub(super) fn of_one(format: Option<Format>, outcome: Result<Alert, Vec<Fault>>, warnings: Vec<Fault>) -> Self {
+        Self { format, outcome, further: Vec::new(), places: Vec::new(), parseable: true, warnings }
+    }
+
+    /// Of alerts with their places.
+    pub(super) fn of_several(format: Format, outcome: Result<Vec<(String, Alert)>, Vec<Fault>>, warnings: Vec<Fault>) -> Self {
+        let mut said = match outcome {
+            Ok(said) => said,
+            Err(faults) => return Self::of_one(Some(format), Err(faults), warnings),
+        };
+        said.sort_by_key(|(_, alert)| alert.level);
+        let (mut places, further): (Vec<String>, Vec<Alert>) = said.into_iter().unzip();
+        let mut further = further.into_iter();
+        let first = further.next().ok_or_else(|| vec![Fault::new("info", "missing", "the document says nothing")]);
+        let further: Vec<Alert> = further.collect();
+        if further.is_empty() {
+            places.clear();
+        }
+        Self { format: Some(format), outcome: first, further, places, parseable: true, warnings }
+    }
+
     fn unreadable(format: Option<Format>, fault: Fault) -> Self {
-        Self { format, outcome: Err(vec![fault]), parseable: false, warnings: Vec::new() }
+        Self { parseable: false, ..Self::of_one(format, Err(vec![fault]), Vec::new()) }
     }
 }
 
@@ -124,12 +150,12 @@ fn read_json(body: &[u8], charset: Option<&str>, limits: &Limits) -> Reading {
         Err(faults) => {
             // A key given twice is a fault of a document that has its form.
             let parseable = faults.iter().all(|fault| fault.rule == "given-twice");
-            return Reading { format: Some(Format::Json), outcome: Err(faults), parseable, warnings: Vec::new() };
+            return Reading { parseable, ..Reading::of_one(Some(Format::Json), Err(faults), Vec::new()) };
         }
     };
     let mut warnings = Vec::new();
     let outcome = json::read(&value, &mut warnings);
-    Reading { format: Some(Format::Json), outcome, parseable: true, warnings }
+    Reading::of_one(Some(Format::Json), outcome, warnings)
 }
 
 /// Where a document stands: a wrapper in a wrapper is not followed.
@@ -156,5 +182,14 @@ pub(super) fn read_xml(body: &[u8], limits: &Limits, vocabulary: &Vocabulary, in
 
 /// Equal for documents that say the same, whatever their format and white space.
 pub fn content_digest(alert: &Alert) -> [u8; 32] {
-    Sha256::digest(json::to_value(alert).to_string().as_bytes()).into()
+    document_digest([alert])
+}
+
+/// The same of all that one document says.
+pub fn document_digest<'a>(said: impl IntoIterator<Item = &'a Alert>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for alert in said {
+        digest.update(json::to_value(alert).to_string().as_bytes());
+    }
+    digest.finalize().into()
 }

@@ -91,6 +91,7 @@ fn any_alert() -> impl Strategy<Value = Alert> {
             web: "https://example.org/a?b=1&c=2".into(),
             contact,
             areas,
+            part_of: if own_text { "a.document".to_owned() } else { String::new() },
             groups: if own_text { vec!["G01002".to_owned(), "G02003".to_owned()] } else { Vec::new() },
             texts: if own_text { BTreeMap::from([("sms".to_owned(), text)]) } else { BTreeMap::new() },
         }

@@ -12,14 +12,19 @@ pub fn report(file: &str, body: &[u8]) -> Value {
         Ok(alert) => (alert_json::to_value(alert), Vec::new()),
         Err(faults) => (Value::Null, faults.clone()),
     };
-    json!({
+    let mut report = json!({
         "file": file,
         "format": reading.format,
         "valid": problems.is_empty(),
         "problems": problems,
         "warnings": reading.warnings,
         "alert": alert,
-    })
+    });
+    if !reading.further.is_empty() {
+        let further = reading.further.iter().map(alert_json::to_value);
+        report["alerts"] = std::iter::once(report["alert"].clone()).chain(further).collect();
+    }
+    report
 }
 
 /// The same for people.

@@ -63,7 +63,6 @@ pub(super) fn translations(draft: &Draft, faults: &mut Faults) {
         } else if one.language.is_empty() {
             faults.add(path("language"), "missing", "must be given");
         }
-        language(&one.language, &path("language"), faults);
         for (field, text) in
             [("event", &one.event), ("headline", &one.headline), ("description", &one.description), ("instruction", &one.instruction)]
         {
@@ -75,9 +74,67 @@ pub(super) fn translations(draft: &Draft, faults: &mut Faults) {
     }
 }
 
-fn language(tag: &str, path: &str, faults: &mut Faults) {
-    if tag.chars().count() > LANGUAGE_CHARS_MAX || tag.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
-        faults.add(path, "bad-value", "is not a language tag such as zh-CN");
+/// Words that people write where a tag is meant.
+const LANGUAGE_WORDS: &[(&str, &str)] = &[
+    ("中文", "zh-CN"),
+    ("汉语", "zh-CN"),
+    ("汉文", "zh-CN"),
+    ("普通话", "zh-CN"),
+    ("简体中文", "zh-CN"),
+    ("chinese", "zh-CN"),
+    ("cn", "zh-CN"),
+    ("繁体中文", "zh-Hant"),
+    ("藏语", "bo"),
+    ("藏文", "bo"),
+    ("羌语", "qxs"),
+    ("彝语", "ii"),
+    ("彝文", "ii"),
+    ("维吾尔语", "ug"),
+    ("维吾尔文", "ug"),
+    ("蒙古语", "mn"),
+    ("蒙古文", "mn"),
+    ("哈萨克语", "kk"),
+    ("朝鲜语", "ko"),
+    ("壮语", "za"),
+    ("英语", "en"),
+    ("英文", "en"),
+    ("english", "en"),
+];
+
+/// The tag (RFC 5646, as `xs:language` has it) that is meant: `zh_CN.UTF-8` and 中文 are `zh-CN`. `None` when no tag can be made of it.
+pub(super) fn language_tag(said: &str) -> Option<String> {
+    let said = said.trim();
+    let lower = said.to_lowercase();
+    if let Some((_, tag)) = LANGUAGE_WORDS.iter().find(|(word, _)| *word == lower) {
+        return Some((*tag).to_owned());
+    }
+    // A locale of an operating system ends in its encoding.
+    let tag = said.split(['.', '@']).next().unwrap_or_default().replace('_', "-");
+    let is_part = |(place, part): (usize, &str)| {
+        let letters = |byte: u8| byte.is_ascii_alphabetic() || (place > 0 && byte.is_ascii_digit());
+        (1..=8).contains(&part.len()) && part.bytes().all(letters)
+    };
+    (tag.len() <= LANGUAGE_CHARS_MAX && tag.split('-').enumerate().all(is_part)).then_some(tag)
+}
+
+/// Brings the tags of a draft to their form; what is none is a fault.
+pub(super) fn languages(draft: &mut Draft, faults: &mut Faults, warnings: &mut Vec<Fault>) {
+    let own = format!("{}language", draft.info_path);
+    let further =
+        draft.translations.iter_mut().enumerate().map(|(place, one)| (format!("translations[{place}].language"), &mut one.language));
+    for (path, language) in std::iter::once((own, &mut draft.language)).chain(further) {
+        if language.is_empty() {
+            continue;
+        }
+        match language_tag(language) {
+            Some(tag) if tag == *language => {}
+            Some(tag) => {
+                let shown: String = language.chars().take(LANGUAGE_CHARS_MAX).collect();
+                warnings.push(Fault::new(path, "language-corrected", format!("{shown:?} is no language tag; {tag} is taken for it")));
+                *language = tag;
+            }
+            None => faults.add(path, "bad-value", "is not a language tag such as zh-CN"),
+        }
     }
 }
 
@@ -101,7 +158,6 @@ pub(super) fn texts(draft: &Draft, info: &impl Fn(&str) -> String, msg_type: Msg
         faults.add(info("event"), "too-long", format!("more than {HEADLINE_CHARS_MAX} characters"));
     }
     control_characters(&event_name, &info("event"), false, faults);
-    language(&draft.language, &info("language"), faults);
     for (kind, text) in &draft.texts {
         let path = format!("texts.{kind}");
         if text.chars().count() > TEXT_CHARS_MAX {

@@ -7,7 +7,7 @@ use super::{
     Unavailable, approvals,
     filed::Unreadable,
     gateway::Gateway,
-    intake::{Origin, Submitted, hex, told},
+    intake::{Origin, Submitted, Taken, hex, told},
 };
 use crate::{
     alert::{self, Alert, AlertId, AlertNo, MsgType, Reference},
@@ -116,6 +116,7 @@ impl Gateway {
             state: State::Released,
             repeat: false,
             warnings: Vec::new(),
+            all: vec![Taken::of(&shelf)],
         };
         let state = target.read().state;
         Ok((made, state))

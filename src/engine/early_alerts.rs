@@ -8,6 +8,7 @@ use super::{
     Unavailable,
     gateway::Gateway,
     intake::{Actor, Origin, SubmitError},
+    parts::Document,
 };
 use crate::{
     alert::{self, Alert},
@@ -84,8 +85,12 @@ impl Gateway {
 
     async fn take_one(&self, one: Waiting) -> Result<(), Unavailable> {
         let actor = Actor { name: one.by.clone(), source: Some(one.source.clone()) };
-        let why = match alert::json::from_kept(&one.document) {
-            Ok(alert) => match Box::pin(self.take_in(alert, &one.format, Vec::new(), &actor)).await {
+        let said = match &one.document {
+            serde_json::Value::Array(several) => several.iter().map(alert::json::from_kept).collect::<Result<Vec<_>, _>>(),
+            single => alert::json::from_kept(single).map(|alert| vec![alert]),
+        };
+        let why = match said {
+            Ok(alerts) => match Box::pin(self.take_in(Document { alerts, places: Vec::new() }, &one.format, Vec::new(), &actor)).await {
                 Ok(taken) => format!("taken in as {}", taken.id),
                 Err(SubmitError::Unavailable(unavailable)) => return Err(unavailable),
                 Err(SubmitError::Invalid(faults) | SubmitError::Early(faults)) => {

@@ -3,9 +3,17 @@
 
 use std::sync::Arc;
 
-use super::{Unavailable, authority::Source, gateway::Gateway, references::UNKNOWN_REFERENCE};
+use serde::Serialize;
+
+use super::{
+    Unavailable,
+    authority::Source,
+    gateway::Gateway,
+    parts::{Document, ELSEWHERE, Part},
+    references::UNKNOWN_REFERENCE,
+};
 use crate::{
-    alert::{self, Alert, AlertId, AlertNo, MsgType},
+    alert::{self, Alert, AlertId, AlertNo, Level, MsgType},
     delivery::{
         book::State,
         event::{Accepted, Event, Told},
@@ -49,6 +57,42 @@ pub struct Submitted {
     /// The same alert was here before: nothing new was done.
     pub repeat: bool,
     pub warnings: Vec<Fault>,
+    /// All that the document said, this one first; each is an alert of its own.
+    pub all: Vec<Taken>,
+}
+
+/// One alert of a document.
+#[derive(Clone, Debug, Serialize)]
+pub struct Taken {
+    pub id: AlertId,
+    pub identifier: String,
+    pub event: String,
+    pub event_name: String,
+    pub level: Level,
+    pub state: &'static str,
+}
+
+impl Submitted {
+    fn of(taken: Vec<Arc<Shelf>>, repeat: bool, warnings: Vec<Fault>) -> Result<Self, SubmitError> {
+        let none = || Unavailable::Failed("nothing of the document is in the ledger".into());
+        let first = taken.first().ok_or_else(none)?;
+        let (id, no, state) = (first.id, first.no, first.read().state);
+        let (identifier, sender) = (first.alert.identifier.clone(), first.alert.sender.clone());
+        Ok(Self { id, no, identifier, sender, state, repeat, warnings, all: taken.iter().map(|shelf| Taken::of(shelf)).collect() })
+    }
+}
+
+impl Taken {
+    pub(super) fn of(shelf: &Shelf) -> Self {
+        Self {
+            id: shelf.id,
+            identifier: shelf.alert.identifier.clone(),
+            event: shelf.alert.event.to_string(),
+            event_name: shelf.alert.event_name.clone(),
+            level: shelf.alert.level,
+            state: shelf.read().state.name(),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,65 +122,90 @@ impl Gateway {
             Err(faults) => return Err(SubmitError::Invalid(faults)),
         };
         let format = reading.format.map_or("", alert::Format::name);
-        self.take_in(alert, format, reading.warnings, by).await
+        let alerts = std::iter::once(alert).chain(reading.further).collect();
+        self.take_in(Document { alerts, places: reading.places }, format, reading.warnings, by).await
     }
 
     pub(super) async fn take_in(
         &self,
-        mut alert: Alert,
+        document: Document,
         format: &str,
         mut warnings: Vec<Fault>,
         by: &Actor,
     ) -> Result<Submitted, SubmitError> {
         let received = self.clock.now();
-        let digest = hex(&alert::content_digest(&alert));
+        let digest = hex(&alert::document_digest(&document.alerts));
+        let Some(head) = document.alerts.first().cloned() else { return Err(SubmitError::Invalid(Vec::new())) };
         let turn = self.intake.lock().await;
-        if let Some(known) = self.ledger.find_key(&AlertKey::of(&alert)) {
-            return repeat(&known, &digest, &alert, warnings);
+        if let Some(known) = self.ledger.find_key(&AlertKey::of(&head)) {
+            return repeat(&self.ledger.document_of(&known), &known, &digest, warnings);
         }
         let source_name = by.source.clone().unwrap_or_default();
         let source = self.sources.iter().find(|source| source.name == source_name).ok_or(SubmitError::NoSource(source_name))?;
-        let as_written = alert::json::to_value(&alert);
-        let meant = source.understand(&mut alert, &self.snapshot());
-        warnings.extend(meant.warnings);
-        let (target, matched) = match self.judged(source, &alert, received) {
-            Ok(sound) => sound,
+        let as_written = as_written(&document.alerts);
+        let parts = match self.judge_parts(source, document, received, &mut warnings) {
+            Ok(parts) => parts,
             // Nothing else is wrong with it: the post may have overtaken the alert that it refers to.
             Err(mut faults) if faults.iter().all(|fault| fault.rule == UNKNOWN_REFERENCE) => {
                 let origin = Origin { received, source: &source.name, by: &by.name, format, digest };
-                self.keep_waiting(&alert, origin, as_written, &mut faults).await?;
+                self.keep_waiting(&head, origin, as_written, &mut faults).await?;
                 return Err(SubmitError::Early(faults));
             }
             Err(faults) => return Err(SubmitError::Invalid(faults)),
         };
-        self.look_whom_to_clear(&alert, target.as_ref()).await.map_err(Unavailable::from)?;
-        // Codes of neighbouring counties are normal in a city's alert: ours is told, the rest is named.
-        warnings.extend(matched.iter().flat_map(|audience| audience.unresolved.iter().cloned()));
-        warnings.extend(self.reach_warnings(&alert, matched.as_ref()));
-        let origin = Origin { received, source: &source.name, by: &by.name, format, digest };
-        let mut accepted = self.accepted(&alert, origin, target.as_ref().map(|shelf| shelf.no));
-        // A Cancel goes to those who were told, whatever its areas are called.
-        let doubts = if alert.msg_type == MsgType::Cancel { Vec::new() } else { meant.doubts };
-        accepted.doubts = doubts.iter().map(|doubt| format!("{}: {}", doubt.path, doubt.message)).collect();
-        accepted.needs_approval = source.needs_approval(&alert) || !doubts.is_empty();
-        warnings.extend(doubts);
-        let needs_approval = accepted.needs_approval;
-        let (no, id) = (accepted.alert, accepted.id);
-        let mut events = vec![told(Told::Accepted(accepted))];
-        if !needs_approval {
-            events.extend(target.iter().flat_map(|target| self.end_of_target(target, &alert, no, &by.name, received)));
+        let (mut events, mut numbers) = (Vec::new(), Vec::new());
+        for part in &parts {
+            self.look_whom_to_clear(&part.alert, part.target.as_ref()).await.map_err(Unavailable::from)?;
+            let origin = Origin { received, source: &source.name, by: &by.name, format, digest: digest.clone() };
+            let mut accepted = self.accepted_part(part, source, origin, &mut warnings);
+            accepted.alert = AlertNo(accepted.alert.0 + u32::try_from(numbers.len()).unwrap_or(u32::MAX));
+            let (no, is_held) = (accepted.alert, accepted.needs_approval);
+            numbers.push((no, is_held));
+            events.push(told(Told::Accepted(accepted)));
+            if !is_held {
+                events.extend(part.target.iter().flat_map(|target| self.end_of_target(target, &part.alert, no, &by.name, received)));
+            }
         }
+        // One commit: all that the document says, or nothing of it.
         self.append(events).await?;
         drop(turn);
-        meter::accepted(alert.level.name(), alert.status.is_drill());
-        let shelf = self.ledger.get(no).ok_or(Unavailable::Failed("the alert is not in the ledger after its commit".into()))?;
-        tracing::info!(alert = %id, identifier = alert.identifier, event = %alert.event, level = alert.level.name(), needs_approval, "alert accepted");
-        if !needs_approval {
-            self.release(&shelf, target.as_deref(), matched);
+        let mut taken = Vec::with_capacity(parts.len());
+        for (part, (no, is_held)) in parts.into_iter().zip(numbers) {
+            taken.push(self.taken(no)?);
+            self.begin(part, no, is_held)?;
         }
         self.take_waiting();
-        let state = shelf.read().state;
-        Ok(Submitted { id, no, identifier: alert.identifier, sender: alert.sender, state, repeat: false, warnings })
+        Submitted::of(taken, false, warnings)
+    }
+
+    /// The event that takes a part in, with what is odd about it.
+    fn accepted_part(&self, part: &Part, source: &Source, origin: Origin<'_>, warnings: &mut Vec<Fault>) -> Accepted {
+        // Codes of neighbouring counties are normal in a city's alert: ours is told, the rest is named.
+        warnings.extend(part.matched.iter().flat_map(|audience| audience.unresolved.iter().cloned()));
+        warnings.extend(self.reach_warnings(&part.alert, part.matched.as_ref()));
+        let mut accepted = self.accepted(&part.alert, origin, part.target.as_ref().map(|shelf| shelf.no));
+        // A Cancel goes to those who were told, whatever its areas are called.
+        let doubts = if part.alert.msg_type == MsgType::Cancel { &[][..] } else { part.doubts.as_slice() };
+        accepted.doubts = doubts.iter().map(|doubt| format!("{}: {}", doubt.path, doubt.message)).collect();
+        accepted.needs_approval = source.needs_approval(&part.alert) || !doubts.is_empty();
+        warnings.extend(doubts.iter().cloned());
+        accepted
+    }
+
+    fn taken(&self, no: AlertNo) -> Result<Arc<Shelf>, Unavailable> {
+        self.ledger.get(no).ok_or(Unavailable::Failed("the alert is not in the ledger after its commit".into()))
+    }
+
+    /// Counts what was taken in, and sends it on its way unless somebody must approve it.
+    fn begin(&self, part: Part, no: AlertNo, is_held: bool) -> Result<(), Unavailable> {
+        let (shelf, alert) = (self.taken(no)?, part.alert);
+        meter::accepted(alert.level.name(), alert.status.is_drill());
+        let (id, level) = (shelf.id, alert.level.name());
+        tracing::info!(alert = %id, identifier = alert.identifier, event = %alert.event, level, needs_approval = is_held, "alert accepted");
+        if !is_held {
+            self.release(&shelf, part.target.as_deref(), part.matched);
+        }
+        Ok(())
     }
 
     pub(super) fn accepted(&self, alert: &Alert, origin: Origin<'_>, target: Option<AlertNo>) -> Accepted {
@@ -159,7 +228,7 @@ impl Gateway {
 
     /// Holds an alert against its source's rights, the time, what it refers to, the registry and the policy: the alert that it changes or
     /// ends and whom it means, or every fault.
-    fn judged(&self, source: &Source, alert: &Alert, now: Timestamp) -> Result<Sound, Vec<Fault>> {
+    pub(super) fn judged(&self, source: &Source, alert: &Alert, now: Timestamp) -> Result<Sound, Vec<Fault>> {
         let mut faults = Faults::default();
         source.judge(alert, &self.snapshot(), &mut faults);
         judge_time(alert, now, self.max_skew, &mut faults);
@@ -184,27 +253,28 @@ impl Gateway {
         let audience = matching::audience(&alert.areas, &snapshot);
         if audience.is_empty() {
             let message = format!("the area of the alert holds nobody of {} {}", self.county, self.county_name);
-            faults.add("areas", "area-resolves-to-nothing", message);
+            faults.add("areas", ELSEWHERE, message);
             faults.extend(audience.unresolved.iter().cloned());
         }
         Some(audience)
     }
 }
 
-fn repeat(known: &Shelf, digest: &str, alert: &Alert, warnings: Vec<Fault>) -> Result<Submitted, SubmitError> {
-    let book = known.read();
-    if book.accepted.digest != digest {
+/// The known alerts of the document, when it says the same as then.
+fn repeat(all: &[Arc<Shelf>], known: &Arc<Shelf>, digest: &str, warnings: Vec<Fault>) -> Result<Submitted, SubmitError> {
+    let is_same = |shelf: &&Arc<Shelf>| shelf.read().accepted.digest == digest;
+    if !is_same(&known) {
         return Err(SubmitError::Conflict(known.id));
     }
-    Ok(Submitted {
-        id: known.id,
-        no: known.no,
-        identifier: alert.identifier.clone(),
-        sender: alert.sender.clone(),
-        state: book.state,
-        repeat: true,
-        warnings,
-    })
+    Submitted::of(all.iter().filter(is_same).cloned().collect(), true, warnings)
+}
+
+/// What is kept of a document that must wait: the list of what it says, where that is more than one thing.
+fn as_written(alerts: &[Alert]) -> serde_json::Value {
+    match alerts {
+        [one] => alert::json::to_value(one),
+        several => several.iter().map(alert::json::to_value).collect(),
+    }
 }
 
 pub(crate) fn judge_time(alert: &Alert, now: Timestamp, max_skew: std::time::Duration, faults: &mut Faults) {

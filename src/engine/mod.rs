@@ -23,6 +23,7 @@ pub mod look;
 pub mod months;
 pub mod owed;
 mod pace;
+mod parts;
 mod planner;
 mod planning;
 pub mod preview;

@@ -2,7 +2,7 @@
 //! Refuses to know storage, texts and clocks; pure on a snapshot, a rule and the routes.
 //! Invariant: who is told is exactly the audience under the rule, plus those who were told before and must hear how it ended (I10, I13).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     route::{Route, Routes},
@@ -51,6 +51,15 @@ pub(crate) fn first(basis: &Basis<'_>, audience: &Audience, told: &ToldBefore) -
     draft.hazards(audience);
     draft.calls_of_rule();
     draft.finish(0, Purpose::First)
+}
+
+/// Whom an alert tells by its own audience and rule; of those who were told before only.
+pub(crate) fn tells(basis: &Basis<'_>, audience: &Audience, told: &ToldBefore) -> HashSet<(RecipientKind, u32)> {
+    let mut draft = Draft::new(basis, 0, 0);
+    draft.people(audience, told);
+    draft.devices(audience, told);
+    draft.endpoints(audience, told);
+    draft.seen.into_keys().collect()
 }
 
 /// A Cancel: everyone who was told, by the ways they were told, whatever the registry says now.

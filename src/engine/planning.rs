@@ -13,7 +13,11 @@ use super::{
 };
 use crate::{
     alert::MsgType,
-    delivery::{event::Event, ledger::Shelf},
+    delivery::{
+        book::State,
+        event::Event,
+        ledger::{AlertKey, Shelf},
+    },
     matching,
     store::NoSpace,
 };
@@ -120,9 +124,27 @@ impl Gateway {
         }
         let basis =
             Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households: self.with_households(shelf) };
+        self.leave_to_siblings(shelf, &mut told);
         match shelf.alert.msg_type {
             MsgType::Cancel => planner::all_clear(&basis, &told),
             MsgType::Alert | MsgType::Update => planner::first(&basis, audience, &told),
+        }
+    }
+
+    /// Whoever hears from another part of the same document is not told by this one that it is over.
+    fn leave_to_siblings(&self, shelf: &Shelf, told: &mut ToldBefore) {
+        let Some(key) = AlertKey::of_document(&shelf.alert).filter(|_| shelf.alert.msg_type == MsgType::Update && !told.is_empty()) else {
+            return;
+        };
+        let snapshot = self.snapshot();
+        for sibling in self.ledger.find_document(&key) {
+            let is_out = sibling.no == shelf.no || sibling.read().state == State::Rejected;
+            if is_out {
+                continue;
+            }
+            let (rule, with_households) = (self.running(&sibling).rule.clone(), self.with_households(&sibling));
+            let basis = Basis { snapshot: &snapshot, routes: &self.routes, rule: &rule, now: self.clock.now(), with_households };
+            told.leave(&planner::tells(&basis, &matching::audience(&sibling.alert.areas, &snapshot), told));
         }
     }
 }

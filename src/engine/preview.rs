@@ -28,6 +28,8 @@ const UNREACHABLE_SHOWN: usize = 200;
 #[derive(Clone, Debug, Serialize)]
 pub struct Preview {
     pub as_of: Timestamp,
+    pub event: String,
+    pub level: &'static str,
     pub people: u32,
     pub deliveries: u32,
     pub unreachable: u32,
@@ -44,6 +46,9 @@ pub struct Preview {
     /// By the configured rates, were everything else idle; `None` where no rate is configured.
     pub estimated_minutes: BTreeMap<String, Option<f64>>,
     pub warnings: Vec<Fault>,
+    /// Of the other things that the document says, each an alert of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Preview>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -72,15 +77,21 @@ pub struct Unreachable {
 }
 
 impl Gateway {
-    /// `source`: whose codes and map the areas are in, where a bureau asks.
+    /// `source`: whose codes and map the areas are in, where a bureau asks. Of a document that says several things the most severe, with the
+    /// previews of the others in `further`.
     pub fn preview(&self, body: &[u8], content_type: Option<&str>, source: Option<&str>) -> Result<Preview, SubmitError> {
         let reading = alert::read(body, content_type, &self.limits, &self.vocabulary);
-        let mut alert = match reading.outcome {
+        let alert = match reading.outcome {
             Ok(alert) => alert,
             Err(faults) if !reading.parseable => return Err(SubmitError::NotParseable(faults)),
             Err(faults) => return Err(SubmitError::Invalid(faults)),
         };
-        let mut warnings = reading.warnings;
+        let further = reading.further.into_iter().map(|alert| self.preview_of(alert, Vec::new(), source)).collect::<Result<Vec<_>, _>>()?;
+        let first = self.preview_of(alert, reading.warnings, source)?;
+        Ok(Preview { further, ..first })
+    }
+
+    fn preview_of(&self, mut alert: Alert, mut warnings: Vec<Fault>, source: Option<&str>) -> Result<Preview, SubmitError> {
         let mut odd = Faults::default();
         judge_time(&alert, self.clock.now(), self.max_skew, &mut odd);
         let snapshot = self.snapshot();
@@ -100,6 +111,7 @@ impl Gateway {
         let basis = Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households };
         let plan = planner::first(&basis, &audience, &ToldBefore::default());
         let mut preview = self.count(&plan, warnings);
+        (preview.event, preview.level) = (alert.event.to_string(), alert.level.name());
         preview.hazard_points = u32::try_from(audience.hazard_points.len()).unwrap_or(u32::MAX);
         preview.messages = self.texts(&alert, rule, &plan.parts);
         Ok(preview)
@@ -109,11 +121,14 @@ impl Gateway {
         let snapshot = self.snapshot();
         let mut preview = Preview {
             as_of: self.clock.now(),
+            event: String::new(),
+            level: "",
             people: 0,
             deliveries: plan.deliveries,
             unreachable: plan.unreachable,
             calls: 0,
             by_area: Vec::new(),
+            further: Vec::new(),
             by_role: BTreeMap::new(),
             by_channel: BTreeMap::new(),
             speakers: 0,

@@ -24,6 +24,8 @@ impl Gateway {
         let mut newest: Option<Arc<Shelf>> = None;
         for (number, reference) in alert.references.iter().enumerate() {
             match self.find_reference(&alert.sender, reference) {
+                // What the same document says beside it is no earlier alert.
+                Some(found) if !alert.part_of.is_empty() && found.alert.part_of == alert.part_of => {}
                 Some(found) => newest = newest.into_iter().chain([self.newest_of_chain(found)]).max_by_key(|shelf| shelf.no),
                 None => {
                     let message = format!("no alert {:?} of sender {:?} is known here", reference.identifier, reference.sender);

@@ -60,6 +60,11 @@ impl ToldBefore {
         self.over.extend(over);
     }
 
+    /// Those of these are told by another alert of the same document: for them it is not over.
+    pub(crate) fn leave(&mut self, others: &HashSet<Key>) {
+        self.people.retain(|person| !others.contains(&(person.kind, person.key)));
+    }
+
     fn note(&mut self, book: &Book, recipient: u32, bits: u32) {
         let (kind, key) = key_of(book, recipient);
         if self.over.contains(&(kind, key)) {

@@ -30,6 +30,7 @@ use crate::{
         filed::Details,
         intake::{Actor, Submitted},
         look::Filter,
+        preview::Preview,
     },
     registry,
     time::Timestamp,
@@ -66,7 +67,7 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
 
 fn submitted_view(submitted: &Submitted) -> Value {
     let base = format!("/v1/alerts/{}", submitted.id);
-    json!({
+    let mut view = json!({
         "id": submitted.id,
         "identifier": submitted.identifier,
         "sender": submitted.sender,
@@ -80,7 +81,12 @@ fn submitted_view(submitted: &Submitted) -> Value {
             "calls": format!("{base}/calls"),
             "events": format!("{base}/events"),
         },
-    })
+    });
+    // A document that says several things becomes an alert of each.
+    if submitted.all.len() > 1 {
+        view["alerts"] = json!(submitted.all);
+    }
+    view
 }
 
 pub(super) async fn preview(State(edge): State<Edge>, who: Who, headers: HeaderMap, SentAlert(body): SentAlert) -> Answer<Response> {
@@ -90,12 +96,18 @@ pub(super) async fn preview(State(edge): State<Edge>, who: Who, headers: HeaderM
     let source = caller.source.clone();
     let made = tokio::task::spawn_blocking(move || gateway.preview(&body, kind.as_deref(), source.as_deref())).await;
     let mut made = made.map_err(|_| Problem::bad_request("the preview could not be made"))??;
+    mask_people(&mut made, &caller);
+    Ok(Json(made).into_response())
+}
+
+/// Leaves those whom the caller may know of, in every part of a preview.
+fn mask_people(made: &mut Preview, caller: &Caller) {
     made.without_channel.retain(|person| caller.role != Role::Bureau && caller.may_see(person.area));
     if !caller.may(Action::SeePhones) {
         let people = made.without_channel.iter_mut().filter(|person| !registry::role::is_institution(&person.role));
         people.for_each(|person| person.name = registry::mask::name(&person.name));
     }
-    Ok(Json(made).into_response())
+    made.further.iter_mut().for_each(|further| mask_people(further, caller));
 }
 
 /// The alert, if this caller may see it.

@@ -43,6 +43,7 @@ fn rainstorm() -> Alert {
         contact: String::new(),
         areas: vec![Area { name: "擂鼓镇".into(), codes: Vec::new(), polygons: Vec::new(), circles: Vec::new() }],
         groups: Vec::new(),
+        part_of: String::new(),
         texts: BTreeMap::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! Owns CAP: which dialect a document is, reading it (1.2 by its schema, 1.1 and 1.0 leniently), and writing CAP 1.2.
 //! Refuses to know JSON. Invariant: what `write` gives is valid by the schema and reads back to the same alert.
 
+mod meanings;
 pub(in crate::alert) mod node;
 mod read;
 mod schema;
@@ -28,14 +29,14 @@ pub(super) fn read(document: &Document<'_>, vocabulary: &Vocabulary) -> Reading 
     match format_of(&root) {
         Some(format) => {
             let outcome = match format {
-                Format::Cn12379 => cn12379::read(&root, &mut warnings),
+                Format::Cn12379 => cn12379::read(&root, &mut warnings).map(|alert| vec![(String::new(), alert)]),
                 _ => read::read(&root, format, vocabulary, &mut warnings),
             };
-            Reading { format: Some(format), outcome, parseable: true, warnings }
+            Reading::of_several(format, outcome, warnings)
         }
         None => {
             let message = format!("the root is {} of namespace {namespace:?}, which is no alert document", root.tag_name().name());
-            Reading { format: None, outcome: Err(vec![Fault::new("", "not-an-alert", message)]), parseable: true, warnings }
+            Reading::of_one(None, Err(vec![Fault::new("", "not-an-alert", message)]), warnings)
         }
     }
 }

@@ -4,6 +4,7 @@
 use roxmltree::Node;
 
 use super::{
+    meanings::{self, Meaning},
     node::{child, child_text, children, text},
     schema,
 };
@@ -15,18 +16,24 @@ use crate::{
         reading::{Format, Vocabulary},
     },
     area::AreaCode,
-    fault::{Fault, Faults},
+    fault::{FAULTS_MAX, Fault, Faults},
     time::Timestamp,
 };
 
 /// Parameters that carry what CAP has no element for.
 pub(super) const TEXT_PARAMETER: &str = "lastmile:text:";
 pub(super) const GROUP_PARAMETER: &str = "lastmile:group";
+pub(super) const PART_PARAMETER: &str = "lastmile:part-of";
 pub(super) const AREAS_PARAMETER: &str = "lastmile:areas";
+/// Things that one document may say; each becomes an alert, all in one commit. Real ones say under ten.
+const MEANINGS_MAX: usize = 50;
 const SCOPES: &[&str] = &["Public", "Restricted", "Private"];
 const SEVERITIES: &[&str] = &["Extreme", "Severe", "Moderate", "Minor", "Unknown"];
 
-pub(super) fn read(root: &Node<'_, '_>, format: Format, vocabulary: &Vocabulary, warnings: &mut Vec<Fault>) -> Result<Alert, Vec<Fault>> {
+/// What a document says, each with the info where it stands.
+type Said = Vec<(String, Alert)>;
+
+pub(super) fn read(root: &Node<'_, '_>, format: Format, vocabulary: &Vocabulary, warnings: &mut Vec<Fault>) -> Result<Said, Vec<Fault>> {
     let mut faults = Faults::default();
     let mut schema_faults = Faults::default();
     schema::judge(root, &mut schema_faults);
@@ -40,9 +47,33 @@ pub(super) fn read(root: &Node<'_, '_>, format: Format, vocabulary: &Vocabulary,
         warnings.push(Fault::new("Signature", "signature-not-verified", "the XML signature was not verified"));
     }
     let mut reader = Reading { strict: format == Format::Cap12, vocabulary, faults, warnings };
-    let draft = reader.draft(root);
+    let drafts = reader.drafts(root);
     let Reading { faults, .. } = reader;
-    check(draft, faults, warnings)
+    checked(drafts, faults.into_list(), warnings)
+}
+
+/// Judges each thing that a document says; a fault of one is a fault of the document, and what all share is said once.
+fn checked(drafts: Vec<Draft>, known: Vec<Fault>, warnings: &mut Vec<Fault>) -> Result<Said, Vec<Fault>> {
+    let (mut said, mut found) = (Vec::with_capacity(drafts.len()), known.clone());
+    for draft in drafts {
+        let place = draft.info_path.trim_end_matches('.').to_owned();
+        let (mut faults, mut more) = (Faults::default(), Vec::new());
+        faults.extend(known.iter().cloned());
+        match check(draft, faults, &mut more) {
+            Ok(alert) => said.push((place, alert)),
+            Err(faults) => add_new(&mut found, faults),
+        }
+        add_new(warnings, more);
+    }
+    if found.is_empty() { Ok(said) } else { Err(found) }
+}
+
+fn add_new(list: &mut Vec<Fault>, more: Vec<Fault>) {
+    for fault in more {
+        if !list.contains(&fault) && list.len() < FAULTS_MAX {
+            list.push(fault);
+        }
+    }
 }
 
 struct Reading<'a> {
@@ -53,12 +84,11 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn draft(&mut self, root: &Node<'_, '_>) -> Draft {
+    /// One draft for each thing that the document says.
+    fn drafts(&mut self, root: &Node<'_, '_>) -> Vec<Draft> {
         self.scope(root);
         let infos: Vec<Node<'_, '_>> = children(root, "info").collect();
-        let language = |info: &Node<'_, '_>| child_text(info, "language").filter(|text| !text.is_empty()).unwrap_or_else(|| "en-US".into());
-        let primary = infos.iter().position(|info| language(info).starts_with("zh")).unwrap_or(0);
-        let mut draft = Draft {
+        let base = Draft {
             identifier: child_text(root, "identifier"),
             sender: child_text(root, "sender"),
             sent: self.time(root, "", "sent"),
@@ -66,25 +96,58 @@ impl Reading<'_> {
             msg_type: child_text(root, "msgType"),
             references: self.references(root),
             note: child_text(root, "note").unwrap_or_default(),
-            info_path: format!("info[{primary}]."),
             ..Draft::default()
         };
         for (number, info) in infos.iter().enumerate() {
             self.enumerations(info, number);
         }
-        match infos.get(primary) {
-            Some(info) => {
-                draft.language = language(info);
-                self.info(info, primary, &mut draft);
-                self.other_infos(&infos, primary, &language, &mut draft);
-            }
-            None => self.without_info(&mut draft),
+        let meanings = meanings::meanings(&infos);
+        if meanings.is_empty() {
+            return vec![self.without_info(base)];
+        }
+        if meanings.len() > MEANINGS_MAX {
+            let message = format!("the document says {} different things; at most {MEANINGS_MAX} are read", meanings.len());
+            self.faults.add("info", "too-many-meanings", message);
+        }
+        let is_one = meanings.len() == 1;
+        meanings.iter().take(MEANINGS_MAX).map(|meaning| self.meaning(&infos, meaning, is_one, base.clone())).collect()
+    }
+
+    fn meaning(&mut self, infos: &[Node<'_, '_>], meaning: &Meaning, is_one: bool, mut draft: Draft) -> Draft {
+        let first = meaning.first;
+        draft.info_path = format!("info[{first}].");
+        draft.language = meanings::language(&infos[first]);
+        self.info(&infos[first], first, &mut draft);
+        for &number in &meaning.same {
+            draft.areas.extend(self.areas(&infos[number], number));
+        }
+        // Areas of other languages are judged too, though those of the first count.
+        for number in meaning.others.iter().chain(&meaning.again).filter(|number| !meaning.same.contains(number)) {
+            drop(self.areas(&infos[*number], *number));
+        }
+        for &number in &meaning.others {
+            let word = |name| child_text(&infos[number], name).unwrap_or_default();
+            draft.translations.push(Translation {
+                language: meanings::language(&infos[number]),
+                event: word("event"),
+                headline: word("headline"),
+                description: word("description"),
+                instruction: word("instruction"),
+            });
+        }
+        for number in &meaning.again {
+            let message = format!("says the same as info[{first}] in other words; those of the first are used");
+            self.warnings.push(Fault::new(format!("info[{number}]"), "several-infos", message));
+        }
+        if !is_one {
+            let message = "the document says several things; this one becomes an alert of its own, with its own areas, level and words";
+            self.warnings.push(Fault::new(format!("info[{first}]"), "several-infos", message));
         }
         draft
     }
 
     /// An all-clear may come without an info block; a warning that says nothing is none.
-    fn without_info(&mut self, draft: &mut Draft) {
+    fn without_info(&mut self, mut draft: Draft) -> Draft {
         draft.info_path = "info.".into();
         let is_cancel = draft.msg_type.as_deref() == Some("Cancel");
         if is_cancel {
@@ -99,6 +162,7 @@ impl Reading<'_> {
         } else if !matches!(draft.msg_type.as_deref(), Some("Ack" | "Error")) {
             self.faults.add("info", "missing", "a warning needs at least one info");
         }
+        draft
     }
 
     fn scope(&mut self, root: &Node<'_, '_>) {
@@ -166,33 +230,13 @@ impl Reading<'_> {
             let (Some(name), Some(value)) = (child_text(&parameter, "valueName"), child(&parameter, "value")) else { continue };
             if let Some(kind) = name.strip_prefix(TEXT_PARAMETER) {
                 draft.texts.insert(kind.to_owned(), text(&value));
+            } else if name == PART_PARAMETER {
+                draft.part_of = text(&value).trim().to_owned();
             } else if name == GROUP_PARAMETER {
                 draft.groups.push(text(&value).trim().to_owned());
             }
         }
         draft.areas = self.areas(info, number);
-    }
-
-    /// Blocks of the same language add their areas; those of others are translations (CAP 1.2 section 3.2.2).
-    fn other_infos(&mut self, infos: &[Node<'_, '_>], primary: usize, language: &impl Fn(&Node<'_, '_>) -> String, draft: &mut Draft) {
-        for (number, info) in infos.iter().enumerate().filter(|(number, _)| *number != primary) {
-            let own = language(info);
-            let areas = self.areas(info, number);
-            if own == draft.language {
-                let message = "several blocks of one language: the areas are joined, the words are those of the first";
-                self.warnings.push(Fault::new(format!("info[{number}]"), "several-infos", message));
-                draft.areas.extend(areas);
-            } else if !draft.translations.iter().any(|known| known.language == own) {
-                let word = |name| child_text(info, name).unwrap_or_default();
-                draft.translations.push(Translation {
-                    language: own,
-                    event: word("event"),
-                    headline: word("headline"),
-                    description: word("description"),
-                    instruction: word("instruction"),
-                });
-            }
-        }
     }
 
     fn event_code(&mut self, info: &Node<'_, '_>) -> Option<String> {

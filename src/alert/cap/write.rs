@@ -8,7 +8,7 @@ use quick_xml::{
 
 use super::{
     CAP12,
-    read::{AREAS_PARAMETER, GROUP_PARAMETER, TEXT_PARAMETER},
+    read::{AREAS_PARAMETER, GROUP_PARAMETER, PART_PARAMETER, TEXT_PARAMETER},
 };
 use crate::alert::{Alert, Area, Point, Translation, json};
 
@@ -78,6 +78,9 @@ fn info(out: &mut Out, alert: &Alert, translation: Option<&Translation>) -> Done
         if translation.is_none() {
             alert.texts.iter().try_for_each(|(kind, said)| value(out, "parameter", &format!("{TEXT_PARAMETER}{kind}"), said))?;
             alert.groups.iter().try_for_each(|group| value(out, "parameter", GROUP_PARAMETER, group))?;
+            if !alert.part_of.is_empty() {
+                value(out, "parameter", PART_PARAMETER, &alert.part_of)?;
+            }
             // CAP polygons have no holes and circles no name of their own: what it cannot say is kept beside it.
             if alert.areas.iter().any(|area| area.polygons.iter().any(|polygon| polygon.rings.len() > 1)) {
                 value(out, "parameter", AREAS_PARAMETER, &json::areas_value(&alert.areas).to_string())?;

@@ -71,6 +71,8 @@ struct Kept {
     texts: BTreeMap<String, String>,
     #[serde(default)]
     groups: Vec<String>,
+    #[serde(default)]
+    part_of: String,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +137,7 @@ impl Kept {
             areas: self.areas.into_iter().map(KeptArea::into_area).collect(),
             texts: self.texts,
             groups: self.groups,
+            part_of: self.part_of,
         }
     }
 }

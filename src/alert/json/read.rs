@@ -45,6 +45,7 @@ const TOP: &[&str] = &[
     "texts",
     "groups",
     "scope",
+    "partOf",
 ];
 const AREA: &[&str] = &["name", "codes", "geometry", "circle", "circles"];
 
@@ -94,6 +95,7 @@ fn draft(object: &mut Object<'_>) -> Draft {
         areas: object.each("areas", read_area),
         texts: texts(object),
         groups: object.texts("groups"),
+        part_of: object.text("partOf").unwrap_or_default(),
     }
 }
 

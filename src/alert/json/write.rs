@@ -46,6 +46,7 @@ pub fn to_value(alert: &Alert) -> Value {
     add("web", !alert.web.is_empty(), json!(alert.web));
     add("contact", !alert.contact.is_empty(), json!(alert.contact));
     add("groups", !alert.groups.is_empty(), json!(alert.groups));
+    add("partOf", !alert.part_of.is_empty(), json!(alert.part_of));
     value
 }
 

@@ -212,7 +212,7 @@ impl Mapping {
         let mut warnings = Vec::new();
         let outcome = entry::read(self, entry, &mut warnings);
         let placed = |faults: Vec<Fault>| faults.into_iter().map(|fault| place(fault, path)).collect::<Vec<_>>();
-        Reading { format: Some(Format::Json), outcome: outcome.map_err(placed), parseable: true, warnings: placed(warnings) }
+        Reading::of_one(Some(Format::Json), outcome.map_err(placed), placed(warnings))
     }
 }
 

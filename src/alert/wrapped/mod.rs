@@ -126,7 +126,7 @@ impl List {
 
 /// A wrapper posted as if it were an alert: read when exactly one alert stands in it.
 pub(super) fn read(kind: Kind, document: &Document<'_>, limits: &Limits, vocabulary: &Vocabulary) -> Reading {
-    let refused = |fault: Fault| Reading { format: None, outcome: Err(vec![fault]), parseable: true, warnings: Vec::new() };
+    let refused = |fault: Fault| Reading::of_one(None, Err(vec![fault]), Vec::new());
     let entries = match of_document(kind, document, limits) {
         Ok(entries) => entries,
         Err(fault) => return refused(fault),

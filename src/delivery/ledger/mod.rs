@@ -63,6 +63,11 @@ impl AlertKey {
     pub fn of(alert: &Alert) -> Self {
         Self { sender: alert.sender.clone(), identifier: alert.identifier.clone(), sent: alert.sent }
     }
+
+    /// Of the document of which this alert is a part; `None` when it said nothing else.
+    pub fn of_document(alert: &Alert) -> Option<Self> {
+        (!alert.part_of.is_empty()).then(|| Self { identifier: alert.part_of.clone(), ..Self::of(alert) })
+    }
 }
 
 /// Every alert the gateway knows.
@@ -81,6 +86,8 @@ struct Shelves {
     whole: BTreeSet<AlertNo>,
     by_id: HashMap<AlertId, AlertNo>,
     by_key: HashMap<AlertKey, AlertNo>,
+    /// The alerts of documents that said several things, by the key of the document.
+    by_document: HashMap<AlertKey, Vec<AlertNo>>,
     strays: u64,
     waiting: WaitingList,
 }
@@ -118,6 +125,22 @@ impl Ledger {
         let shelves = self.read();
         let no = shelves.by_key.get(key)?;
         shelves.by_no.get(no.0 as usize).cloned().flatten()
+    }
+
+    /// All that the document of this key said, in the order in which it was taken in.
+    pub fn find_document(&self, key: &AlertKey) -> Vec<Arc<Shelf>> {
+        let shelves = self.read();
+        let several = shelves.by_document.get(key).map_or(&[][..], Vec::as_slice);
+        let one = shelves.by_key.get(key).filter(|no| !several.contains(no));
+        several.iter().chain(one).filter_map(|no| shelves.by_no.get(no.0 as usize).cloned().flatten()).collect()
+    }
+
+    /// All that the document of this alert said, itself included.
+    pub fn document_of(&self, shelf: &Arc<Shelf>) -> Vec<Arc<Shelf>> {
+        match AlertKey::of_document(&shelf.alert) {
+            Some(key) => self.find_document(&key),
+            None => vec![Arc::clone(shelf)],
+        }
     }
 
     /// Every warning, newest first: what people look at and other systems are told.
@@ -283,6 +306,7 @@ impl Ledger {
     fn put(&self, book: Book, alert: Alert) {
         let (no, id) = (book.accepted.alert, book.accepted.id);
         let (key, is_whole) = (AlertKey::of(&alert), book.filed.is_none());
+        let document = AlertKey::of_document(&alert);
         let shelf = Arc::new(Shelf { no, id, alert: Arc::new(alert), book: RwLock::new(book) });
         let mut shelves = self.write();
         let place = no.0 as usize;
@@ -295,6 +319,12 @@ impl Ledger {
         }
         shelves.by_id.insert(id, no);
         shelves.by_key.insert(key, no);
+        if let Some(document) = document {
+            let parts = shelves.by_document.entry(document).or_default();
+            if !parts.contains(&no) {
+                parts.push(no);
+            }
+        }
     }
 
     /// Drops the pieces of plans that were never sealed; called once, before anything new is planned.

@@ -1,0 +1,134 @@
+//! Owns what one document that says several things becomes: an alert for each of them that means somebody here, and which of them changes
+//! or ends which earlier alert. Refuses to know storage. Invariant: all of a document is taken in or nothing; each earlier alert is ended by one part.
+
+use std::sync::Arc;
+
+use super::{authority::Source, gateway::Gateway};
+use crate::{
+    alert::{Alert, MsgType},
+    delivery::ledger::Shelf,
+    fault::{FAULTS_MAX, Fault},
+    matching,
+    time::Timestamp,
+};
+
+/// Rule of the fault that an area means nobody here.
+pub(super) const ELSEWHERE: &str = "area-resolves-to-nothing";
+/// Faults of the document's head, which all its parts share.
+const OF_ALL: &[&str] = &["sender", "sent", "identifier", "references", "status", "msgType"];
+
+/// What one document says.
+pub(super) struct Document {
+    /// Most severe first, under one identifier.
+    pub(super) alerts: Vec<Alert>,
+    /// Where each stands; empty when there is one.
+    pub(super) places: Vec<String>,
+}
+
+/// One thing that a document says, found without fault.
+pub(super) struct Part {
+    pub(super) alert: Alert,
+    /// What only a person can settle.
+    pub(super) doubts: Vec<Fault>,
+    pub(super) target: Option<Arc<Shelf>>,
+    pub(super) matched: Option<matching::Audience>,
+}
+
+impl Gateway {
+    /// Judges everything that a document says, and leaves out what means nobody here; every fault of it, or its parts.
+    pub(super) fn judge_parts(
+        &self,
+        source: &Source,
+        document: Document,
+        now: Timestamp,
+        warnings: &mut Vec<Fault>,
+    ) -> Result<Vec<Part>, Vec<Fault>> {
+        let Document { alerts, places } = document;
+        let (snapshot, is_one) = (self.snapshot(), alerts.len() == 1);
+        let (mut parts, mut bad, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, mut alert) in alerts.into_iter().enumerate() {
+            let place = places.get(number).map_or("", String::as_str);
+            let meant = source.understand(&mut alert, &snapshot);
+            warnings.extend(placed(meant.warnings, place));
+            match self.judged(source, &alert, now) {
+                Ok((target, matched)) => parts.push(Part { alert, doubts: placed(meant.doubts, place), target, matched }),
+                Err(faults) if !is_one && faults.iter().any(|fault| fault.rule == ELSEWHERE) => elsewhere.extend(placed(faults, place)),
+                Err(faults) => bad.extend(placed(faults, place)),
+            }
+        }
+        if !bad.is_empty() || parts.is_empty() {
+            return Err(once(if bad.is_empty() { elsewhere } else { bad }));
+        }
+        warnings.extend(elsewhere.into_iter().filter(|fault| fault.rule == ELSEWHERE).map(|fault| {
+            let message = format!("{}: this part of the document is not taken in", fault.message);
+            Fault { rule: "part-elsewhere", message, ..fault }
+        }));
+        let parts = assigned(parts, warnings);
+        Ok(named(parts))
+    }
+}
+
+/// Each earlier alert goes to the part that is about the same: by its event, then by its level, else to the most severe.
+fn assigned(mut parts: Vec<Part>, warnings: &mut Vec<Fault>) -> Vec<Part> {
+    if parts.len() < 2 {
+        return parts;
+    }
+    let mut targets: Vec<Arc<Shelf>> = Vec::new();
+    for target in parts.iter_mut().filter_map(|part| part.target.take()) {
+        if !targets.iter().any(|known| known.no == target.no) {
+            targets.push(target);
+        }
+    }
+    for target in targets {
+        let likeness = |part: &Part| {
+            let (event, level) = (part.alert.event == target.alert.event, part.alert.level == target.alert.level);
+            (!event, !level, part.alert.level)
+        };
+        let free = parts.iter().enumerate().filter(|(_, part)| part.target.is_none());
+        let best = free.min_by_key(|(_, part)| likeness(part)).map(|(number, _)| number);
+        if let Some(part) = best.and_then(|number| parts.get_mut(number)) {
+            part.target = Some(target);
+        }
+    }
+    // An all-clear of nothing would tell nobody.
+    let (taken, idle): (Vec<Part>, Vec<Part>) =
+        parts.into_iter().partition(|part| part.alert.msg_type != MsgType::Cancel || part.target.is_some());
+    for part in &idle {
+        let message = format!("nothing that the cancel refers to is about {} at level {}", part.alert.event, part.alert.level.name());
+        warnings.push(Fault::new("info", "nothing-to-end", message));
+    }
+    taken
+}
+
+/// Gives each part a name of its own; the first keeps that of the document.
+fn named(mut parts: Vec<Part>) -> Vec<Part> {
+    if parts.len() < 2 {
+        return parts;
+    }
+    for (number, part) in parts.iter_mut().enumerate() {
+        part.alert.part_of = part.alert.identifier.clone();
+        if number > 0 {
+            part.alert.identifier = format!("{}.part{}", part.alert.identifier, number + 1);
+        }
+    }
+    parts
+}
+
+fn placed(faults: Vec<Fault>, place: &str) -> Vec<Fault> {
+    let is_of_all =
+        |path: &str| OF_ALL.iter().any(|name| path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('[')));
+    let at = |fault: Fault| {
+        if place.is_empty() || is_of_all(&fault.path) { fault } else { Fault { path: format!("{place}.{}", fault.path), ..fault } }
+    };
+    faults.into_iter().map(at).collect()
+}
+
+fn once(faults: Vec<Fault>) -> Vec<Fault> {
+    let mut list: Vec<Fault> = Vec::with_capacity(faults.len());
+    for fault in faults {
+        if !list.contains(&fault) && list.len() < FAULTS_MAX {
+            list.push(fault);
+        }
+    }
+    list
+}
