@@ -363,9 +363,12 @@ fn installation_keys(data: &Path) -> anyhow::Result<([u8; 32], [u8; 32])> {
             fresh.to_vec()
         }
     };
-    let keys: [u8; 64] = bytes
-        .try_into()
-        .map_err(|_| anyhow::anyhow!("{INSTALLATION} is damaged; restore it from a backup, or links that were sent stop working"))?;
+    let keys: [u8; 64] = bytes.try_into().map_err(|_| {
+        anyhow::anyhow!(
+            "{}/documents/{INSTALLATION} is damaged; restore it from a backup, or links that were sent stop working",
+            data.display()
+        )
+    })?;
     let half = |from: usize| std::array::from_fn(|place| keys[from + place]);
     Ok((half(0), half(32)))
 }

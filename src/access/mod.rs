@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub use keys::{KeyView, NewKey};
+pub use nonces::judge as judge_nonces;
 pub use pace::BURST;
 pub use proof::{Disbelief, Proof, Proofs, Shown, Signing};
 pub use role::{Action, Role};
@@ -95,8 +96,10 @@ pub enum AccessError {
     Document(#[from] DocumentError),
     #[error("the data directory: {0}")]
     Directory(#[from] io::Error),
-    #[error("keys and users cannot be read: {0}")]
-    Damaged(#[from] serde_json::Error),
+    #[error("{}: keys and users cannot be read: {error}; bring back the file from a backup", file.display())]
+    Damaged { file: PathBuf, error: serde_json::Error },
+    #[error("keys and users cannot be written: {0}")]
+    Unwritable(#[from] serde_json::Error),
     #[error("{0:?} is known already")]
     Known(String),
     #[error("{0:?} is not known")]
@@ -124,7 +127,11 @@ impl Access {
             return Ok(());
         }
         let bytes = self.documents.read(DOCUMENT)?.unwrap_or_default();
-        let book = if bytes.is_empty() { Book::default() } else { serde_json::from_slice(&bytes)? };
+        let book = if bytes.is_empty() {
+            Book::default()
+        } else {
+            serde_json::from_slice(&bytes).map_err(|error| AccessError::Damaged { file: self.file.clone(), error })?
+        };
         *self.book.write().expect(HELD) = Loaded { stamp, book: Arc::new(book) };
         Ok(())
     }

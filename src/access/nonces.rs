@@ -2,8 +2,8 @@
 //! Refuses to know keys and signatures. Invariant: a nonce is on disk before anybody is told that it was good; memory that
 //! was lost (no file, a damaged one) refuses everything that was signed before the loss.
 //!
-//! One line of text for each nonce: `<ms when signed> <source> <nonce>`, appended and fsynced; the first line says since when
-//! everything is known. The file is written anew, whole, when most of it is out of date.
+//! One line of text for each nonce: `<ms when signed> <nonce> <checksum> <source>`, appended and fsynced; the first line says since when
+//! everything is known, and lines without a checksum are those of a program of before. The file is written anew, whole, when most of it is out of date.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,6 +25,8 @@ const LINES_BEFORE_REWRITE: usize = 1_000;
 const FILE_BYTES_MAX: u64 = 64 << 20;
 const FILE: &str = "nonces.log";
 const SINCE: &str = "since ";
+/// Begins a file whose lines carry checksums.
+const CHECKED: &str = "since-1 ";
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Untaken {
@@ -63,7 +65,10 @@ impl Nonces {
         match read {
             Ok(None) => {}
             Ok(Some((since, seen))) => (nonces.since, nonces.seen) = (since, seen),
-            Err(error) => tracing::error!(file = %nonces.path.display(), %error, "cannot be read; what was signed before now is refused"),
+            Err(error) => {
+                crate::telemetry::metrics::alarm("nonces-damaged");
+                tracing::error!(file = %nonces.path.display(), %error, "used nonces cannot be read; what was signed before now is refused: bureaus sign and send again");
+            }
         }
         if let Err(error) = nonces.rewrite(now) {
             tracing::error!(file = %nonces.path.display(), %error, "cannot be written; signed requests are refused until it can");
@@ -118,7 +123,7 @@ impl Nonces {
     fn rewrite(&mut self, now: Timestamp) -> io::Result<()> {
         self.file = None;
         self.forget(now);
-        let mut text = format!("{SINCE}{}\n", self.since.as_ms());
+        let mut text = first_line(self.since);
         for (source, seen) in &self.seen {
             text.extend(seen.iter().map(|(nonce, &signed)| line(signed, source, nonce)));
         }
@@ -135,7 +140,26 @@ impl Nonces {
 
 fn line(signed: Timestamp, source: &str, nonce: &str) -> String {
     // Names of sources may hold anything but an end of line; the nonce holds no space.
-    format!("{} {nonce} {source}\n", signed.as_ms())
+    format!("{} {nonce} {:08x} {source}\n", signed.as_ms(), checksum(signed, nonce, source))
+}
+
+fn checksum(signed: Timestamp, nonce: &str, source: &str) -> u32 {
+    crc32fast::hash(format!("{} {nonce} {source}", signed.as_ms()).as_bytes())
+}
+
+fn first_line(since: Timestamp) -> String {
+    let ms = since.as_ms().to_string();
+    format!("{CHECKED}{ms} {:08x}\n", crc32fast::hash(ms.as_bytes()))
+}
+
+/// Whether the next start can read what is kept; changes nothing.
+pub fn judge(data: &Path) -> Result<(), String> {
+    match read_bounded(&data.join(FILE)) {
+        Ok(None) => Ok(()),
+        Ok(Some(bytes)) if parse(&bytes).is_some() => Ok(()),
+        Ok(Some(_)) => Err("a line is not what was written; the next start refuses what was signed before it".into()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
@@ -155,11 +179,23 @@ fn parse(bytes: &[u8]) -> Option<(Timestamp, Seen)> {
     let whole = &bytes[..bytes.iter().rposition(|&byte| byte == b'\n')?];
     let mut lines = std::str::from_utf8(whole).ok()?.split('\n');
     let ms = |text: &str| text.parse().ok().map(Timestamp::from_ms);
-    let since = ms(lines.next()?.strip_prefix(SINCE)?)?;
+    let first = lines.next()?;
+    let is_checked = first.starts_with(CHECKED);
+    let since = if is_checked {
+        let since = ms(first.strip_prefix(CHECKED)?.split_once(' ')?.0)?;
+        Some(since).filter(|since| first_line(*since).trim_end() == first)?
+    } else {
+        ms(first.strip_prefix(SINCE)?)?
+    };
     let mut seen = Seen::new();
     for line in lines {
-        let mut parts = line.splitn(3, ' ');
-        let (signed, nonce, source) = (ms(parts.next()?)?, parts.next()?, parts.next()?);
+        let mut parts = line.splitn(if is_checked { 4 } else { 3 }, ' ');
+        let (signed, nonce) = (ms(parts.next()?)?, parts.next()?);
+        let sum = if is_checked { Some(u32::from_str_radix(parts.next()?, 16).ok()?) } else { None };
+        let source = parts.next()?;
+        if sum.is_some_and(|sum| sum != checksum(signed, nonce, source)) {
+            return None;
+        }
         seen.entry(source.to_owned()).or_default().insert(nonce.to_owned(), signed);
     }
     Some((since, seen))
@@ -210,6 +246,24 @@ mod tests {
         let mut lost = Nonces::open(dir.path(), later);
         assert!(matches!(lost.take("met", "one", SIGNED, later), Err(Untaken::Unknowable)));
         lost.take("met", "one", later.whole_seconds(), later).expect("signed after the loss");
+    }
+
+    #[test]
+    fn every_flipped_bit_refuses_what_was_signed_before_and_a_file_of_before_checksums_is_taken() {
+        let dir = tempfile::tempdir().expect("a directory");
+        nonces(&dir).take("met", "one", SIGNED, NOW).expect("new");
+        let path = dir.path().join(FILE);
+        let whole = fs::read(&path).expect("the file");
+        for at in 0..whole.len() - 1 {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0x01;
+            fs::write(&path, &flipped).expect("flipped");
+            let again =
+                Nonces::open(dir.path(), NOW.plus(Duration::from_secs(10))).take("met", "one", SIGNED, NOW.plus(Duration::from_secs(10)));
+            assert!(matches!(again, Err(Untaken::Unknowable | Untaken::Seen)), "byte {at}: {again:?}");
+        }
+        fs::write(&path, format!("{SINCE}{}\n{} one met\n", NOW.whole_seconds().as_ms(), SIGNED.as_ms())).expect("of before");
+        assert!(matches!(nonces(&dir).take("met", "one", SIGNED, NOW), Err(Untaken::Seen)));
     }
 
     #[test]

@@ -84,9 +84,25 @@ fn a_document_that_cannot_be_read_locks_nobody_out() {
     let dir = tempfile::tempdir().expect("a directory");
     let gateway = open(&dir);
     let key = gateway.new_key(viewer("screen")).expect("a key");
-    std::fs::write(dir.path().join("documents/access.json"), "{").expect("damaged");
+    for file in ["documents/access.json", "documents/access.json.twin"] {
+        std::fs::write(dir.path().join(file), "{").expect("damaged");
+    }
     assert!(gateway.verify_key(key.expose_secret()).is_some());
-    assert!(matches!(gateway.new_key(viewer("other")), Err(AccessError::Damaged(_))));
+    assert!(matches!(gateway.new_key(viewer("other")), Err(AccessError::Document(_))));
+}
+
+#[test]
+fn a_flipped_bit_kills_no_key() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let key = open(&dir).new_key(viewer("screen")).expect("a key");
+    let file = dir.path().join("documents/access.json");
+    let whole = std::fs::read(&file).expect("the document");
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x01;
+        std::fs::write(&file, flipped).expect("flipped");
+        assert!(open(&dir).verify_key(key.expose_secret()).is_some(), "byte {at}");
+    }
 }
 
 #[test]

@@ -17,12 +17,15 @@ use super::{
     remote::Remote,
 };
 use crate::{
+    access,
     delivery::ledger::Ledger,
     engine::{
         filed,
         months::{self, GiveBackError},
     },
-    store::{self, Beginning, Month, MonthStats},
+    fault::Fault,
+    registry,
+    store::{self, Beginning, Month, MonthStats, documents},
 };
 
 /// Closing writes the last checkpoint.
@@ -141,20 +144,33 @@ fn fold(data: &Path) -> (Ledger, Vec<String>) {
     (ledger, faults)
 }
 
+/// What the next start reads besides journal and trail: the registry, keys, users, settings, used nonces.
+fn beside(data: &Path) -> Result<Vec<Fault>, Failure> {
+    let place = |path: &Path| path.strip_prefix(data).unwrap_or(path).display().to_string();
+    let registry =
+        registry::judge(&data.join("registry"))?.into_iter().map(|(path, why)| Fault::new(place(&path), "registry-damaged", why));
+    let documents = documents::judge(data)?.into_iter().map(|(path, why)| Fault::new(path, "document-damaged", why));
+    let nonces = access::judge_nonces(data).err().map(|why| Fault::new("nonces.log", "nonces-damaged", why));
+    Ok(registry.chain(documents).chain(nonces).collect())
+}
+
 fn verify(data: &Data, as_json: bool) -> Result<(), Failure> {
     let report = store::verify(&data.data)?;
+    let beside = beside(&data.data)?;
     let (ledger, mut folding) = fold(&data.data);
     for shelf in ledger.newest_first() {
         let found = shelf.read().violations().into_iter().chain(filed::violations(&data.data, &shelf));
         folding.extend(found.map(|what| format!("alert {}: {what}", shelf.id)));
     }
-    let sound = report.ok && folding.is_empty();
+    let sound = report.ok && beside.is_empty() && folding.is_empty();
     if as_json {
-        output::json(&json!({ "sound": sound, "store": report, "ledger": folding, "alerts": ledger.newest_first().len() }))?;
+        output::json(
+            &json!({ "sound": sound, "store": report, "beside": beside, "ledger": folding, "alerts": ledger.newest_first().len() }),
+        )?;
     } else {
         output::json(&report)?;
-        for line in &folding {
-            output::line(line)?;
+        for line in beside.iter().map(ToString::to_string).chain(folding) {
+            output::line(&line)?;
         }
         output::line(if sound { "sound" } else { "NOT SOUND" })?;
     }

@@ -14,11 +14,15 @@ use crate::area::AreaCode;
 
 /// Eight bytes at the start; the last is the version of the format.
 const MAGIC: &[u8; 8] = b"lm-reg\x00\x01";
+/// Later versions that are told as such; anything beyond is garbage.
+pub(super) const VERSIONS_TOLD: u8 = 9;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("not a registry file of this version")]
     Foreign,
+    #[error("written by a newer lastmile; nothing was touched: start the newer program")]
+    Newer,
     #[error("section {section} is cut off")]
     CutOff { section: u32 },
     #[error("section {section} does not match its checksum")]
@@ -170,6 +174,9 @@ impl<'a, R: Read> Sections<'a, R> {
             return Err(FileError::CutOff { section: 0 });
         }
         input.read_exact(&mut magic)?;
+        if magic[..7] == MAGIC[..7] && (MAGIC[7] + 1..MAGIC[7] + VERSIONS_TOLD).contains(&magic[7]) {
+            return Err(FileError::Newer);
+        }
         if &magic != MAGIC {
             return Err(FileError::Foreign);
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     columns::Kind,
-    file::Marks,
+    file::{FileError, Marks, VERSIONS_TOLD},
     shelf::{create_file, sync_dir},
 };
 
@@ -181,6 +181,10 @@ impl LogRead {
             return Ok(None);
         }
         let (header, _) = bytes.split_at(HEADER_BYTES);
+        if header[..7] == MAGIC[..7] && (MAGIC[7] + 1..MAGIC[7] + VERSIONS_TOLD).contains(&header[7]) {
+            let why = format!("{} was {}", path.display(), FileError::Newer);
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
         let sound =
             &header[..8] == MAGIC && header[8..16] == base.to_le_bytes() && header[16..] == crc32fast::hash(&header[..16]).to_le_bytes();
         if !sound {
@@ -200,6 +204,15 @@ impl LogRead {
             },
         };
         Ok(Some(Self { edits, ending, end: at as u64 }))
+    }
+
+    /// Whether what stands behind the whole frames is more than a write that was cut short: that one has a whole head and too little behind.
+    pub(super) fn is_spoilt_at_end(&self, path: &Path) -> io::Result<bool> {
+        let bytes = fs::read(path)?;
+        let left = usize::try_from(self.end).ok().and_then(|end| bytes.get(end..)).unwrap_or_default();
+        let Some(head) = left.get(..HEAD_BYTES) else { return Ok(false) };
+        let word = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
+        Ok(word(8) != crc32fast::hash(&head[..8]) || left.len() >= HEAD_BYTES + word(0) as usize)
     }
 
     /// The newest marks that stand anywhere in it.

@@ -64,6 +64,7 @@ pub use import::{FILE_BYTES_MAX, FILES_MAX, ImportOptions, Progress};
 pub use key::{EndpointKey, HazardKey, SpeakerKey, SubscriberKey};
 pub use listing::{ListQuery, PAGE_ITEMS_MAX, Page, change_from_json, list, subscriber_json, unmasked, view};
 pub use merge::{Counts, Import, Merged, Mode, Placed, merge};
+pub use opening::judge;
 pub use phone::{BadPhoneNumber, PhoneNumber};
 pub use place::{Place, STEPS, to_steps};
 pub use record::{Cells, Record, Shown};

@@ -60,6 +60,34 @@ pub(super) fn open(dir: &Path) -> Result<Found, OpenError> {
     Ok(Found { lock, snapshot, log, damaged: damage.list })
 }
 
+/// Every file of a registry that the next start would not read as it was written, and why; nothing is changed. Blocking.
+pub fn judge(dir: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    let mut faults = Vec::new();
+    if !dir.is_dir() {
+        return Ok(faults);
+    }
+    for (_, path) in generations(dir)? {
+        if let Err(error) = read_file(&path) {
+            faults.push((path, error.to_string()));
+        }
+    }
+    for (base, path) in logs(dir)? {
+        match LogRead::open(&path, base) {
+            Ok(Some(read)) => match read.ending {
+                Ending::Broken { frame, .. } => faults.push((path, FileError::Frame { frame }.to_string())),
+                Ending::Torn { .. } if read.is_spoilt_at_end(&path)? => {
+                    faults.push((path, "its last change is not what was written; the next start goes on without it".into()));
+                }
+                Ending::Whole | Ending::Torn { .. } => {}
+            },
+            // What an interrupted making left: nobody was told of a change in it.
+            Ok(None) => {}
+            Err(error) => faults.push((path, error.to_string())),
+        }
+    }
+    Ok(faults)
+}
+
 /// Files that are not what was written, and how far they went.
 #[derive(Default)]
 struct Damage {
@@ -88,6 +116,7 @@ fn newest(dir: &Path, damage: &mut Damage) -> Result<Snapshot, OpenError> {
     for (_, path) in files.iter().rev() {
         match read_file(path) {
             Ok(snapshot) => return Ok(snapshot),
+            Err(FileError::Newer) => return Err(OpenError::Newer { file: path.clone() }),
             Err(error) => damage.add(path, error, read_file_marks(path).unwrap_or_default()),
         }
     }

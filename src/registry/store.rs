@@ -73,6 +73,8 @@ pub enum OpenError {
     Directory { dir: PathBuf, source: io::Error },
     #[error("registry directory {} is in use by another process", dir.display())]
     InUse { dir: PathBuf },
+    #[error("{}: {}", file.display(), FileError::Newer)]
+    Newer { file: PathBuf },
     /// Starting with an empty registry would tell nobody.
     #[error("none of the {count} registry files in {} can be read; the newest: {newest}", dir.display())]
     AllDamaged { dir: PathBuf, count: usize, newest: FileError },

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::dir;
+use super::{dir, home};
 
 pub(super) const FOLDER: &str = "checkpoint";
 const ENDING: &str = ".checkpoint";
@@ -90,6 +90,9 @@ pub(super) fn read(data: &Path, seq: u64) -> io::Result<Vec<u8>> {
     let mut input = BufReader::with_capacity(1 << 20, file);
     let magic: [u8; 8] = take(&mut input)?;
     let named: [u8; 8] = take(&mut input)?;
+    if home::is_newer(&magic, MAGIC) {
+        return Err(home::newer(&path_of(data, seq)));
+    }
     if &magic != MAGIC || u64::from_le_bytes(named) != seq {
         return Err(bad("does not begin as a checkpoint does"));
     }

@@ -62,6 +62,16 @@ pub fn look(data: &Path) -> Result<(), HomeError> {
     found(data).map(|_| ())
 }
 
+/// Whether a file begins as ours do, with a later version as its last letter: what a newer program wrote is told as that and is not mended.
+pub(super) fn is_newer(found: &[u8; 8], ours: &[u8; 8]) -> bool {
+    found[..7] == ours[..7] && (ours[7] + 1..=b'9').contains(&found[7])
+}
+
+pub(super) fn newer(path: &Path) -> io::Error {
+    let why = format!("{} was written by a newer lastmile; nothing was touched: start the newer program", path.display());
+    io::Error::new(io::ErrorKind::Unsupported, why)
+}
+
 /// Before anything else is opened: refuses what a newer program wrote, says the format of what is there from now on, and takes from group
 /// and others whatever an older program, or a careless umask, left them.
 pub fn enter(data: &Path) -> Result<Entered, HomeError> {

@@ -107,7 +107,7 @@ impl Journal {
         let space = Space::new(dir, options.free_space.clone(), options.reserve_bytes);
         opening::look_for_room(dir, &space)?;
         let (recovered, opened) = opening::open(dir, &clock, &mut fold).inspect_err(|error| {
-            if matches!(error, OpenError::Io { .. }) {
+            if matches!(error, OpenError::Io { error, .. } if error.kind() != std::io::ErrorKind::Unsupported) {
                 doubt::mark(dir);
             }
         })?;

@@ -145,7 +145,10 @@ impl Opening<'_> {
     /// Restores the newest checkpoint that is whole and that the fold takes; the number of its last entry.
     fn restore_checkpoint<F: Fold>(&mut self, fold: &mut F) -> io::Result<u64> {
         for seq in checkpoint::list(self.data)? {
-            let restored = checkpoint::read(self.data, seq).map_err(|error| error.to_string());
+            let restored = match checkpoint::read(self.data, seq) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => return Err(error),
+                read => read.map_err(|error| error.to_string()),
+            };
             let Err(why) = restored.and_then(|state| fold.restore(&state).map_err(|error| error.to_string())) else {
                 self.opened.from_checkpoint = Some(Seq(seq));
                 return Ok(seq);

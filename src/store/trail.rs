@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{ENTRY_BYTES_MAX, Month, dir};
+use super::{ENTRY_BYTES_MAX, Month, dir, home};
 
 pub(super) type Hash = [u8; 32];
 const NO_HASH: Hash = [0; 32];
@@ -74,6 +74,12 @@ impl Header {
         bytes.extend_from_slice(&self.before);
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes
+    }
+
+    /// Whole, but of a later version.
+    fn is_newer(bytes: &[u8; HEADER_BYTES]) -> bool {
+        let (Some((body, crc)), Some(magic)) = (bytes.split_last_chunk::<4>(), bytes.first_chunk::<8>()) else { return false };
+        home::is_newer(magic, MAGIC) && u32::from_le_bytes(*crc) == crc32fast::hash(body)
     }
 
     fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
@@ -193,7 +199,11 @@ impl TrailRead {
             return Ok(None);
         }
         reader.read_exact(&mut header)?;
-        let header = Header::from_bytes(&header).ok_or(TrailError::BadHeader)?;
+        let header = match Header::from_bytes(&header) {
+            Some(header) => header,
+            None if Header::is_newer(&header) => return Err(home::newer(path).into()),
+            None => return Err(TrailError::BadHeader),
+        };
         let (mut frames, mut link, mut end) = (Vec::new(), header.link(), HEADER_BYTES as u64);
         let ending = loop {
             match read_frame(&mut reader, end, size, link)? {

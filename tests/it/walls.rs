@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("net", &["fault", "keys"]),
     ("alert", &["time", "area", "fault", "keys"]),
     ("registry", &["time", "area", "datum", "fault"]),
-    ("access", &["time", "area", "fault", "store"]),
+    ("access", &["time", "area", "fault", "telemetry", "store"]),
     ("matching", &["area", "fault", "alert", "registry"]),
     ("policy", &["time", "area", "fault", "keys", "alert", "registry"]),
     ("message", &["time", "area", "fault", "alert", "registry"]),

@@ -105,7 +105,6 @@ pub(crate) fn all_below(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-#[allow(dead_code, reason = "used by those that follow")]
 pub(crate) fn verify(data: &Path, code: i32) -> String {
     run(&["store", "verify", "--json", "--data", data.to_str().unwrap()], code)
 }

@@ -112,6 +112,10 @@ impl Gateway {
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
+    pub(crate) async fn put(&self, key: &str, path: &str, record: &Value) -> StatusCode {
+        self.http.put(format!("{}{path}", self.url)).bearer_auth(key).json(record).send().await.unwrap().status()
+    }
+
     /// What it has logged since it was started.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.process.lines()
