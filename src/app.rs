@@ -185,10 +185,12 @@ impl App {
                 public_url: config.server.public_url,
                 body_max: config.server.body_max,
                 feed_public: config.server.feed_public,
+                trusted_proxies: config.server.trusted_proxies,
+                page_urls: config.server.page_urls,
             }),
             shutdown: stop_http.clone(),
         };
-        let http = tokio::spawn(http::serve(listener, http::router(parts), tls.clone(), stop_http.clone(), config.server.shutdown_grace));
+        let http = tokio::spawn(http::serve(listener, parts, tls.clone(), config.server.shutdown_grace));
         tracing::info!(%address, replayed = opened.replayed, "the gateway is ready");
         let grace = config.server.shutdown_grace;
         Ok(Self {

@@ -21,6 +21,7 @@ mod keys;
 pub mod matching;
 pub mod message;
 mod net;
+pub mod network;
 pub mod policy;
 pub mod registry;
 pub mod relay;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Access, AccessError, Caller, Role};
+use super::{Access, AccessError, Caller, CallerKind, Role};
 use crate::{area::AreaCode, time::Timestamp};
 
 const PREFIX: &str = "lm_";
@@ -111,7 +111,7 @@ impl Access {
         let wanted = hash(presented);
         let (book, now) = (self.fresh(), self.clock.now());
         let key = book.keys.iter().filter(|key| key.is_valid(now)).find(|key| bool::from(key.hash.as_bytes().ct_eq(wanted.as_bytes())))?;
-        Some(Caller { name: key.name.clone(), role: key.role, source: key.source.clone(), areas: key.areas.clone() })
+        Some(Caller { kind: CallerKind::Key, name: key.name.clone(), role: key.role, source: key.source.clone(), areas: key.areas.clone() })
     }
 }
 

@@ -12,7 +12,7 @@ mod users;
 mod xml_signature;
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
@@ -38,15 +38,39 @@ pub use users::{Mark, UserView};
 const DOCUMENT: &str = "access.json";
 const HELD: &str = "no code panics while it holds the keys";
 
+/// What somebody has shown; a key and a user may bear one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallerKind {
+    Key,
+    User,
+}
+
+impl CallerKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::User => "user",
+        }
+    }
+}
+
 /// Whoever asks, once it is settled who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
+    pub kind: CallerKind,
     pub name: String,
     pub role: Role,
     /// `[[source]]` that a bureau's key speaks for.
     pub source: Option<String>,
     /// Subtrees that the caller is limited to; empty is everywhere.
     pub areas: Vec<AreaCode>,
+}
+
+/// As logs and records name whoever asked: `key met-bureau`, `user zhang`.
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.name)
+    }
 }
 
 impl Caller {

@@ -23,8 +23,7 @@ impl Default for Pace {
 impl Access {
     /// Counts one request of a caller; refused, it says how long to wait.
     pub fn may_ask(&self, caller: &Caller) -> Result<(), Duration> {
-        // A key and a user may have one name.
-        let name = format!("{}/{}", caller.role.name(), caller.name);
+        let name = format!("{}/{}", caller.kind.name(), caller.name);
         self.pace.0.check_key(&name).map_err(|refused| refused.wait_time_from(self.pace.0.clock().now()))
     }
 }

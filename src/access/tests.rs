@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Access, AccessError, Action, BURST, Caller, NewKey, Role};
+use super::{Access, AccessError, Action, BURST, Caller, CallerKind, NewKey, Role};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 fn open(dir: &tempfile::TempDir) -> Access {
@@ -109,7 +109,7 @@ fn a_flipped_bit_kills_no_key() {
 fn one_caller_who_asks_without_end_waits_and_another_does_not() {
     let dir = tempfile::tempdir().expect("a directory");
     let access = open(&dir);
-    let caller = |name: &str| Caller { name: name.into(), role: Role::Viewer, source: None, areas: Vec::new() };
+    let caller = |name: &str| Caller { kind: CallerKind::Key, name: name.into(), role: Role::Viewer, source: None, areas: Vec::new() };
     let greedy = caller("greedy");
     let refused = (0..BURST.get() * 10).find_map(|_| access.may_ask(&greedy).err());
     assert!(refused.is_some_and(|wait| !wait.is_zero()));

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Access, AccessError, Caller, Role};
+use super::{Access, AccessError, Caller, CallerKind, Role};
 use crate::area::AreaCode;
 
 /// Shorter ones are guessed; longer rules make people write them down.
@@ -104,7 +104,7 @@ impl User {
     }
 
     fn caller(&self) -> Caller {
-        Caller { name: self.name.clone(), role: self.role, source: None, areas: self.areas.clone() }
+        Caller { kind: CallerKind::User, name: self.name.clone(), role: self.role, source: None, areas: self.areas.clone() }
     }
 }
 

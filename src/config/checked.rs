@@ -16,6 +16,7 @@ use crate::{
     fault::{Fault, Faults},
     keys::Keys,
     matching::meant::CodeBook,
+    network::Network,
     policy::Policy,
 };
 
@@ -68,6 +69,10 @@ pub struct Server {
     pub body_max: usize,
     pub max_skew: Duration,
     pub feed_public: bool,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Further addresses, beside the public one, under which people open the page.
+    pub page_urls: Vec<String>,
     /// Bytes of the data directory's disk that new work leaves free.
     pub disk_reserve: u64,
 }
@@ -206,9 +211,35 @@ fn server(keys: &mut Keys<'_>, layers: &Layers) -> Option<Server> {
     let body_max = usize::try_from(keys.number("body_max", 1_024..=64 << 20, 2 << 20)).unwrap_or(2 << 20);
     let max_skew = keys.duration("max_skew", Duration::from_secs(300));
     let feed_public = keys.flag("feed_public", false);
+    let trusted_proxies = keys.parsed("trusted_proxies");
+    let page_urls = keys.texts("page_urls");
+    for (place, url) in page_urls.iter().enumerate() {
+        if !is_origin(url) {
+            keys.fault(&format!("page_urls[{place}]"), "bad-url", "must be http:// or https:// with a host, and no path");
+        }
+    }
     // Below, half of it could not hold what one commit costs; above, it is a mistake in the unit.
     let disk_reserve = keys.number("disk_reserve", 16 << 20..=1 << 40, 64 << 20);
-    Some(Server { listen: listen?, public_url, data_dir, shutdown_grace, utc_offset_s, tls, body_max, max_skew, feed_public, disk_reserve })
+    Some(Server {
+        listen: listen?,
+        public_url,
+        data_dir,
+        shutdown_grace,
+        utc_offset_s,
+        tls,
+        body_max,
+        max_skew,
+        feed_public,
+        trusted_proxies,
+        page_urls,
+        disk_reserve,
+    })
+}
+
+/// What a browser calls the origin of a page: scheme, host and port, nothing behind.
+fn is_origin(url: &str) -> bool {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']))
 }
 
 fn store(keys: &mut Keys<'_>) -> Option<Store> {

@@ -80,6 +80,11 @@ impl Gateway {
         self.tokens.issue(alert, recipient)
     }
 
+    /// Whether a link is ours, of whatever alert: told without a look at any book, before a body is read.
+    pub fn is_answer_link(&self, token: &str) -> bool {
+        self.tokens.read(token).is_some()
+    }
+
     pub async fn answerer(&self, token: &str) -> Result<Answerer, AnswerError> {
         let (no, recipient) = self.tokens.read(token).ok_or(AnswerError::BadToken)?;
         let shelf = self.ledger.get(no).ok_or(AnswerError::BadToken)?;

@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::{
     Edge,
+    around::OwnForm,
     body::{Sent, SentForm},
-    limits::OwnForm,
     page,
     problem::Problem,
 };
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Receipts come in batches of a few hundred; a raw mail report is the largest.
-const CALLBACK_BYTES_MAX: usize = 1 << 20;
+pub(super) const CALLBACK_BYTES_MAX: usize = 1 << 20;
 
 pub(super) async fn page(State(edge): State<Edge>, Path(token): Path<String>) -> Result<Response, Problem> {
     let who = edge.gateway.answerer(&token).await?;

@@ -4,17 +4,17 @@
 use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, HeaderName, Method, header, request::Parts},
+    extract::{ConnectInfo, FromRequestParts, Request},
+    http::{Extensions, HeaderMap, HeaderName, Method, header, request::Parts},
 };
-
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Edge, problem::Problem};
-use crate::access::{Action, Caller};
+use super::{Edge, address, places::Holder, problem::Problem};
+use crate::access::{Action, Caller, CallerKind};
 
 pub(super) const COOKIE: &str = "lastmile_session";
 
@@ -32,26 +32,67 @@ impl Who {
     }
 }
 
+/// Who asks and from where, settled once for each request, before it takes a place.
+#[derive(Debug)]
+pub(super) struct Asker {
+    /// Where the request comes from, past proxies that are trusted; `None` where such a proxy does not say.
+    pub(super) address: Option<IpAddr>,
+    pub(super) caller: Result<Caller, Unknown>,
+}
+
+/// Why nobody known asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unknown {
+    Nothing,
+    WrongKey,
+}
+
+impl Asker {
+    pub(super) fn settle(edge: &Edge, request: &Request) -> Arc<Self> {
+        let headers = request.headers();
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let address = peer.and_then(|peer| address::client(peer, headers, &edge.settings.trusted_proxies));
+        let caller = match bearer(headers) {
+            Some(key) => edge.access.verify_key(key).ok_or(Unknown::WrongKey),
+            None => person(edge, headers).ok_or(Unknown::Nothing),
+        };
+        if let (Ok(_), Some(peer)) = (&caller, peer) {
+            edge.known_addresses.saw(peer);
+        }
+        Arc::new(Self { address, caller })
+    }
+
+    /// The one who was settled for this request.
+    pub(super) fn of(request: &Request) -> Arc<Self> {
+        Self::among(request.extensions())
+    }
+
+    fn among(extensions: &Extensions) -> Arc<Self> {
+        extensions.get::<Arc<Self>>().map_or_else(|| Arc::new(Self { address: None, caller: Err(Unknown::Nothing) }), Arc::clone)
+    }
+
+    /// Whose share the request counts against, while nobody known stands behind it.
+    pub(super) fn holder(&self) -> Option<Holder> {
+        self.address.map(Holder::at)
+    }
+}
+
 impl FromRequestParts<Edge> for Who {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
-        if let Some(key) = bearer(&parts.headers) {
-            let caller = edge.access.verify_key(key).ok_or_else(Problem::wrong_key)?;
-            return paced(edge, caller);
-        }
-        let caller = person(edge, &parts.headers).ok_or_else(Problem::unauthorized)?;
+        let caller = match &Asker::among(&parts.extensions).caller {
+            Ok(caller) => caller.clone(),
+            Err(Unknown::WrongKey) => return Err(Problem::wrong_key()),
+            Err(Unknown::Nothing) => return Err(Problem::unauthorized()),
+        };
         let changes = !matches!(parts.method, Method::GET | Method::HEAD);
-        if changes && !is_same_origin(edge, &parts.headers) {
-            return Err(Problem::forbidden("the request does not come from this page"));
+        if caller.kind == CallerKind::User && changes {
+            is_same_origin(edge, &parts.headers)?;
         }
-        paced(edge, caller)
+        edge.access.may_ask(&caller).map_err(Problem::too_often)?;
+        Ok(Self(caller))
     }
-}
-
-fn paced(edge: &Edge, caller: Caller) -> Result<Who, Problem> {
-    edge.access.may_ask(&caller).map_err(Problem::too_often)?;
-    Ok(Who(caller))
 }
 
 /// What a caller has shown, to ask again later whether it still stands: a live stream outlives the question.
@@ -81,14 +122,14 @@ impl FromRequestParts<Edge> for Standing {
     }
 }
 
-/// Where a request comes from, when the listener knows.
+/// Where a request comes from, where that is known.
 pub(super) struct Peer(pub(super) Option<IpAddr>);
 
 impl FromRequestParts<Edge> for Peer {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &Edge) -> Result<Self, Infallible> {
-        Ok(Self(parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())))
+        Ok(Self(Asker::among(&parts.extensions).address))
     }
 }
 
@@ -108,13 +149,48 @@ pub(super) fn person(edge: &Edge, headers: &HeaderMap) -> Option<Caller> {
 }
 
 /// By what a page cannot forge: `Sec-Fetch-Site` where the browser sends it, and `Origin`, which every browser sends with a request
-/// that changes something.
-pub(super) fn is_same_origin(edge: &Edge, headers: &HeaderMap) -> bool {
+/// that changes something. The page's own addresses are those of the configuration: a name that somebody else points at this machine is
+/// none of them. On the machine itself, or through a tunnel to it, whoever asks may call it by its own names.
+pub(super) fn is_same_origin(edge: &Edge, headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if text(HeaderName::from_static("sec-fetch-site")).is_some_and(|site| site != "same-origin") {
-        return false;
+    let is_foreign = text(HeaderName::from_static("sec-fetch-site")).is_some_and(|site| site != "same-origin");
+    let settings = &edge.settings;
+    let is_ours = |origin: &str| {
+        let known = [&settings.public_url].into_iter().chain(&settings.page_urls).any(|url| origin_of(url) == origin);
+        known || is_this_machine(origin) && text(header::HOST) == origin.split_once("://").map(|(_, host)| host)
+    };
+    if !is_foreign && text(header::ORIGIN).is_some_and(is_ours) {
+        Ok(())
+    } else {
+        Err(Problem::foreign_page(origin_of(&settings.public_url)))
     }
-    let Some(origin) = text(header::ORIGIN) else { return false };
-    let host = origin.split("://").nth(1).unwrap_or_default();
-    text(header::HOST) == Some(host) || edge.settings.public_url.trim_end_matches('/') == origin
+}
+
+/// Scheme, host and port of an address.
+fn origin_of(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + "://".len());
+    url[host..].find('/').map_or(url, |end| &url[..host + end])
+}
+
+fn is_this_machine(origin: &str) -> bool {
+    let Some((_, host)) = origin.split_once("://") else { return false };
+    let name = if host.starts_with('[') { host.split_inclusive(']').next() } else { host.split(':').next() };
+    name.is_some_and(|name| matches!(name, "localhost" | "127.0.0.1" | "[::1]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_ends_where_the_path_begins_and_a_look_alike_is_not_this_machine() {
+        assert_eq!(origin_of("https://warn.example:8443/a/b"), "https://warn.example:8443");
+        assert_eq!(origin_of("http://10.0.0.1"), "http://10.0.0.1");
+        for own in ["http://localhost:8080", "http://127.0.0.1", "https://[::1]:8443"] {
+            assert!(is_this_machine(own), "{own}");
+        }
+        for foreign in ["http://localhost.evil.example", "http://127.0.0.1.evil.example:8080", "null", "http://evil.example"] {
+            assert!(!is_this_machine(foreign), "{foreign}");
+        }
+    }
 }

@@ -10,20 +10,18 @@ use axum::{
 use futures::{Stream, stream};
 use serde::Serialize;
 use serde_json::json;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Edge, alerts,
     auth::{Standing, Who},
+    places::Holder,
     problem::Problem,
 };
 use crate::access::Action;
 
 /// Counters change thousands of times a second while sending; people look twice a second at most.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// Streams at one time: every screen of a county and its townships, a few alerts each.
-static STREAMS: Semaphore = Semaphore::const_new(1_000);
 
 /// What was last told, so that only changes are told.
 #[derive(Default)]
@@ -42,7 +40,8 @@ pub(super) async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let caller = who.may(Action::Look)?;
     let shelf = alerts::find(&edge, &caller, &id)?;
-    let place = STREAMS.try_acquire().map_err(|_| Problem::busy("too many live streams are open"))?;
+    let place = edge.limits.streams.take(Some(Holder::caller(&caller)));
+    let place = place.ok_or_else(|| Problem::busy("too many live streams are open, of all or of this account"))?;
     let area = caller.areas.first().copied();
     let whole_phones = caller.may(Action::SeePhones);
     let changes = edge.gateway.changes();

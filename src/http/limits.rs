@@ -1,53 +1,145 @@
-//! Owns what holds for every request: its number, time, panics, headers, the access log.
-//! Invariant: no token, key or query of a callback reaches a log.
+//! Owns how many requests may be under way, of whom, and for how long.
+//! Refuses to know what they ask for. Invariant: nobody unknown takes a place that somebody known needs, and nobody holds a place of work
+//! while a body is still on its way from a stranger.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router, body,
-    extract::{MatchedPath, Request},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    Router,
+    extract::{Request, State},
+    http::{Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
-use futures::FutureExt as _;
-use rand::RngExt as _;
-use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-use super::{Edge, page, problem::Problem};
-use crate::telemetry::metrics as meter;
+use super::{
+    Edge, answers,
+    auth::Asker,
+    body::{self, WORDS_MAX},
+    places::{Holder, Place, Places},
+    problem::Problem,
+};
 
 /// An import of a million rows is the longest; streams have no limit.
 const REQUEST_TIME: Duration = Duration::from_secs(120);
+/// A form is one packet; the phone of a villager on the edge of a cell needs some seconds.
+const FORM_TIME: Duration = Duration::from_secs(10);
+/// A batch of receipts over a provider's slow line.
+const CALLBACK_TIME: Duration = Duration::from_secs(30);
 
-/// The number by which a line of the log is found.
-const NUMBER: HeaderName = HeaderName::from_static("x-request-id");
-
-const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// Requests under way of people and systems who have signed in or are about to; more would only wait for each other.
-static OURS: Semaphore = Semaphore::const_new(512);
-/// Those of whoever holds a link and of far ends: however many come, the duty room is not kept waiting by them.
-static PUBLIC: Semaphore = Semaphore::const_new(512);
-
-pub(super) fn ours(router: Router<Edge>) -> Router<Edge> {
-    router.layer(middleware::from_fn(|request: Request, next: Next| within(&OURS, request, next)))
+/// Places for each kind of request. More of one kind would only wait for each other; shares keep one holder from having all.
+pub(super) struct Limits {
+    /// Alerts that are posted: nobody else's requests take these, so a warning gets in whatever goes on beside it.
+    alerts: Arc<Places>,
+    /// People who are signed in, and keys.
+    known: Arc<Places>,
+    /// Whoever has shown nothing: gets a page, a refusal, a file of the page, each in a moment.
+    strangers: Arc<Places>,
+    /// Sign-in forms on their way.
+    forms: Arc<Places>,
+    /// Answers of people on their way: a mobile network stands behind few addresses.
+    answers: Arc<Places>,
+    /// Reports of far ends on their way: a provider reports from few addresses, many at a time.
+    callbacks: Arc<Places>,
+    /// Answers and reports that are here whole.
+    public: Arc<Places>,
+    /// Live streams: every screen of a county and its townships, a few alerts each.
+    pub(super) streams: Arc<Places>,
 }
 
-pub(super) fn public(router: Router<Edge>) -> Router<Edge> {
-    router.layer(middleware::from_fn(|request: Request, next: Next| within(&PUBLIC, request, next)))
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            alerts: Places::new(256, 64),
+            known: Places::new(512, 128),
+            strangers: Places::new(128, 16),
+            forms: Places::new(256, 8),
+            answers: Places::new(512, 64),
+            callbacks: Places::new(512, 128),
+            public: Places::new(512, 512),
+            streams: Places::new(1_000, 20),
+        }
+    }
+}
+
+pub(super) fn ours(router: Router<Edge>, edge: &Edge) -> Router<Edge> {
+    router.layer(middleware::from_fn_with_state(edge.clone(), of_ours))
+}
+
+pub(super) fn sign_in(router: Router<Edge>, edge: &Edge) -> Router<Edge> {
+    router.layer(middleware::from_fn_with_state(edge.clone(), of_form))
+}
+
+pub(super) fn links(router: Router<Edge>, edge: &Edge) -> Router<Edge> {
+    router.layer(middleware::from_fn_with_state(edge.clone(), of_link))
+}
+
+pub(super) fn callbacks(router: Router<Edge>, edge: &Edge) -> Router<Edge> {
+    router.layer(middleware::from_fn_with_state(edge.clone(), of_callback))
 }
 
 pub(super) fn timed(router: Router<Edge>) -> Router<Edge> {
     router.layer(middleware::from_fn(in_time))
 }
 
-async fn within(places: &'static Semaphore, request: Request, next: Next) -> Response {
-    match places.try_acquire() {
-        Ok(_place) => in_time(request, next).await,
-        Err(_) => Problem::busy("too many requests are under way").into_response(),
+fn busy() -> Response {
+    Problem::busy("too many requests are under way").into_response()
+}
+
+async fn of_ours(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let asker = Asker::of(&request);
+    let is_alert = request.method() == Method::POST && matches!(request.uri().path(), "/v1/alerts" | "/v1/alerts/preview");
+    let place = match &asker.caller {
+        Ok(caller) if is_alert => edge.limits.alerts.take(Some(Holder::caller(caller))),
+        Ok(caller) => edge.limits.known.take(Some(Holder::caller(caller))),
+        Err(_) => edge.limits.strangers.take(asker.holder()),
+    };
+    match place {
+        Some(_place) => in_time(request, next).await,
+        None => busy(),
     }
+}
+
+/// The form is read before anything waits for it; whoever sends half of one holds a place of those who are sending.
+async fn of_form(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let place = edge.limits.forms.take(Asker::of(&request).holder());
+    match arrived(place, request, WORDS_MAX, FORM_TIME).await {
+        Ok(request) => in_time(request, next).await,
+        Err(refused) => refused,
+    }
+}
+
+async fn of_link(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    // Whoever has no link of ours need not send a body at all.
+    let token = request.uri().path().strip_prefix("/a/").unwrap_or_default();
+    if request.method() == Method::POST && !edge.gateway.is_answer_link(token) {
+        return Problem::not_found("this link is none of ours").into_response();
+    }
+    let place = edge.limits.answers.take(Asker::of(&request).holder());
+    public(&edge, arrived(place, request, WORDS_MAX, FORM_TIME).await, next).await
+}
+
+async fn of_callback(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let place = edge.limits.callbacks.take(Asker::of(&request).holder());
+    public(&edge, arrived(place, request, answers::CALLBACK_BYTES_MAX, CALLBACK_TIME).await, next).await
+}
+
+async fn public(edge: &Edge, arrived: Result<Request, Response>, next: Next) -> Response {
+    let request = match arrived {
+        Ok(request) => request,
+        Err(refused) => return refused,
+    };
+    match edge.limits.public.take(None) {
+        Some(_place) => in_time(request, next).await,
+        None => busy(),
+    }
+}
+
+/// The request with its body whole; the place is for as long as that takes.
+async fn arrived(place: Option<Place>, request: Request, most: usize, within: Duration) -> Result<Request, Response> {
+    let Some(_place) = place else { return Err(busy()) };
+    body::whole(request, most, within).await.map_err(Problem::into_response)
 }
 
 /// What changes something is carried to its end though whoever asked hangs up: an alert that is on disk must also be planned.
@@ -68,95 +160,4 @@ async fn in_time(request: Request, next: Next) -> Response {
         }
     };
     answer.unwrap_or_else(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())
-}
-
-/// What stands around every request is one layer: each of its own would copy, for each request, all that lie within it.
-pub(super) fn outer(router: Router<Edge>) -> Router<Edge> {
-    router.layer(middleware::from_fn(around))
-}
-
-const GUARDS: [(HeaderName, &str); 5] = [
-    (header::CONTENT_SECURITY_POLICY, CSP),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    // Not "no-referrer": browsers then send "Origin: null" with our own forms, and signing in is refused.
-    (header::REFERRER_POLICY, "same-origin"),
-    (header::X_FRAME_OPTIONS, "DENY"),
-    (header::CACHE_CONTROL, "no-store"),
-];
-
-async fn around(request: Request, next: Next) -> Response {
-    let mut response = measured(request, next).await;
-    let headers = response.headers_mut();
-    for (name, value) in GUARDS {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
-    }
-    response
-}
-
-/// Counts and logs by the pattern of the path, which holds no token.
-async fn measured(request: Request, next: Next) -> Response {
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or("other", MatchedPath::as_str);
-    let method = request.method().clone();
-    let number = HeaderValue::from_str(&format!("{:016x}", rand::rng().random::<u64>())).unwrap_or_else(|_| HeaderValue::from_static("-"));
-    let begun = tokio::time::Instant::now();
-    // Reports of far ends come by the thousand; what people and bureaus change is worth a line each.
-    let is_plain = method.is_safe() || route.starts_with("/v1/callbacks/");
-    let text = number.to_str().unwrap_or_default();
-    let span = if is_plain { tracing::debug_span!("request", number = text) } else { tracing::info_span!("request", number = text) };
-    let mut response = without_panic(request, next).instrument(span.clone()).await;
-    let (took, status) = (begun.elapsed(), response.status());
-    meter::request(route, status.as_u16(), took.as_secs_f64());
-    span.in_scope(|| {
-        let took_ms = took.as_millis();
-        if status.is_server_error() {
-            tracing::warn!(%method, route, status = status.as_u16(), took_ms, "request failed");
-        } else if is_plain {
-            tracing::debug!(%method, route, status = status.as_u16(), took_ms, "request");
-        } else {
-            tracing::info!(%method, route, status = status.as_u16(), took_ms, "request");
-        }
-    });
-    response.headers_mut().insert(NUMBER, number);
-    response
-}
-
-/// An answer in a far end's own form, which is passed on as it is whatever its status.
-#[derive(Clone, Copy)]
-pub(super) struct OwnForm;
-
-/// What the framework says of a bad request is a line at most.
-const SAID_BYTES_MAX: usize = 1_024;
-
-/// Refusals of the framework (method, media type, path, panic, time) become problem documents too, and a browser gets a page.
-async fn without_panic(request: Request, next: Next) -> Response {
-    let reader = page::reader(request.headers());
-    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        tracing::error!(said, "a request panicked");
-        StatusCode::INTERNAL_SERVER_ERROR.into_response()
-    });
-    let response = if is_foreign(&response) { translated(response).await } else { response };
-    match (reader, response.extensions().get::<Problem>()) {
-        (Some(language), Some(problem)) => page::of_problem(language, problem, response.headers()),
-        _ => response,
-    }
-}
-
-fn is_foreign(response: &Response) -> bool {
-    let status = response.status();
-    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_ours = kind.starts_with("application/problem+json") || kind.starts_with("text/html");
-    (status.is_client_error() || status.is_server_error()) && !is_ours && response.extensions().get::<OwnForm>().is_none()
-}
-
-async fn translated(response: Response) -> Response {
-    let status = response.status();
-    let (head, said) = response.into_parts();
-    let said = body::to_bytes(said, SAID_BYTES_MAX).await.unwrap_or_default();
-    let mut problem = Problem::of_status(status, &String::from_utf8_lossy(&said)).into_response();
-    if let Some(allowed) = head.headers.get(header::ALLOW) {
-        problem.headers_mut().insert(header::ALLOW, allowed.clone());
-    }
-    problem
 }

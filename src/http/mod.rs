@@ -1,18 +1,22 @@
 //! Owns the HTTP edge of contract §2–§4 and §7: requests to calls of the engine, answers to bodies and status codes.
 //! Refuses to have rules of its own. Invariant: a caller sees and does only what role, source and area allow; every error is a problem document.
 
+mod address;
 mod alarms;
 mod alerts;
 mod answers;
+mod around;
 mod auth;
 mod body;
 mod events;
 mod feed;
 mod hearing;
+mod known_addresses;
 mod limits;
 mod openapi;
 mod operating;
 mod page;
+mod places;
 mod problem;
 mod proof;
 mod registry;
@@ -29,9 +33,13 @@ use axum::{
 };
 use tokio_util::sync::CancellationToken;
 
+use known_addresses::KnownAddresses;
+use limits::Limits;
+
 use crate::{
     access::{Access, Proofs, Sessions},
     engine::Gateway,
+    network::Network,
     relay::Board,
 };
 
@@ -44,6 +52,10 @@ pub struct Settings {
     pub public_url: String,
     pub body_max: usize,
     pub feed_public: bool,
+    /// Whose word is taken for where a request comes from.
+    pub trusted_proxies: Vec<Network>,
+    /// Further origins of the page, beside `public_url`.
+    pub page_urls: Vec<String>,
     /// Cookies are sent back over TLS only.
     pub secure_cookies: bool,
 }
@@ -60,19 +72,40 @@ pub struct Parts {
     pub shutdown: CancellationToken,
 }
 
-/// One count to raise for each request, not one for each part.
-#[derive(Clone)]
-pub(crate) struct Edge(Arc<Parts>);
+/// What belongs to the edge alone, beside what it was given.
+pub(crate) struct Shared {
+    parts: Parts,
+    limits: Limits,
+    known_addresses: KnownAddresses,
+}
 
-impl Deref for Edge {
+impl Deref for Shared {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+/// One count to raise for each request, not one for each part.
+#[derive(Clone)]
+pub(crate) struct Edge(Arc<Shared>);
+
+impl Edge {
+    fn new(parts: Parts) -> Self {
+        Self(Arc::new(Shared { parts, limits: Limits::default(), known_addresses: KnownAddresses::default() }))
+    }
+}
+
+impl Deref for Edge {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
         &self.0
     }
 }
 
-pub fn router(parts: Parts) -> Router {
+fn router(edge: Edge) -> Router {
     let alerts = Router::new()
         .route("/v1/alerts", get(alerts::list).post(alerts::submit))
         .route("/v1/alerts/preview", post(alerts::preview))
@@ -96,8 +129,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/registry/check", get(registry::check))
         .route("/v1/{kind}", get(registry::list))
         .route("/v1/{kind}/{id}", get(registry::one).put(registry::put).delete(registry::delete));
-    let people = Router::new()
-        .route("/a/{token}", get(answers::page).post(answers::answer))
+    let links = Router::new().route("/a/{token}", get(answers::page).post(answers::answer));
+    let callbacks = Router::new()
         .route("/v1/callbacks/{kind}/{channel}", get(answers::callback).post(answers::callback))
         .route("/v1/callbacks/{kind}/{channel}/{what}", get(answers::callback_about).post(answers::callback_about));
     let operating = Router::new()
@@ -117,12 +150,17 @@ pub fn router(parts: Parts) -> Router {
         .route("/alerts", get(page::index_live))
         .route("/alerts/{id}", get(page::alert))
         .route("/alerts/{id}/live", get(page::alert_live))
-        .route("/sign-in", get(page::sign_in).post(page::signed_in))
+        .route("/sign-in", get(page::sign_in))
         .route("/sign-out", post(page::sign_out))
         .route("/problems/{kind}", get(page::explained))
         .route("/page.js", get(page::script))
         .route("/page.css", get(page::style));
-    let timed = limits::ours(alerts.merge(pages).merge(registry)).merge(limits::public(people)).merge(limits::timed(operating));
+    let sign_in = Router::new().route("/sign-in", post(page::signed_in));
     let streams = Router::new().route("/v1/alerts/{id}/events", get(events::stream));
-    limits::outer(timed.merge(streams).merge(backup).fallback(problem::no_such_page)).with_state(Edge(Arc::new(parts)))
+    let bounded = limits::ours(alerts.merge(pages).merge(registry), &edge)
+        .merge(limits::sign_in(sign_in, &edge))
+        .merge(limits::links(links, &edge))
+        .merge(limits::callbacks(callbacks, &edge))
+        .merge(limits::timed(operating));
+    around::outer(bounded.merge(streams).merge(backup).fallback(problem::no_such_page), &edge).with_state(edge)
 }

@@ -64,6 +64,17 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
+    /// A page of another address sends with the cookie of ours.
+    pub(super) fn foreign_page(own: &str) -> Self {
+        let detail = format!("the request does not come from a page of {own}; further addresses of it stand in [server] page_urls");
+        Self::new(StatusCode::FORBIDDEN, "foreign-page", "Not from this page", detail)
+    }
+
+    /// The body came, but far too slowly.
+    pub(super) fn slow_body() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "The body came too slowly", "nothing was done; send it again in one go")
+    }
+
     pub(super) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Who is asking?", "send Authorization: Bearer KEY, or sign in")
     }

@@ -15,7 +15,12 @@ use axum::{
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, sync::Semaphore};
 
-use super::{Edge, auth::Who, body::Sent, problem::Problem};
+use super::{
+    Edge,
+    auth::Who,
+    body::{Sent, cut_off},
+    problem::Problem,
+};
 use crate::{
     access::{Action, Caller},
     area::AreaCode,
@@ -152,7 +157,7 @@ pub(super) async fn check(State(edge): State<Edge>, who: Who) -> Answer<Response
 
 /// Too large is told as such, the rest as a bad request.
 fn part_problem(error: &MultipartError) -> Problem {
-    Problem::of_status(error.status(), &error.body_text())
+    cut_off(error).unwrap_or_else(|| Problem::of_status(error.status(), &error.body_text()))
 }
 
 /// Multipart, one part a file; `?dry_run=1` changes nothing, `?replace=1` replaces the kinds that are in the files.

@@ -5,7 +5,7 @@
 use std::{
     fs, future,
     io::{self, ErrorKind, IoSlice},
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -17,24 +17,39 @@ use axum_server::{Handle, Server, accept::Accept};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Edge, Parts, address,
     hearing::Listening,
+    known_addresses::KnownAddresses,
+    places::{Holder, Place, Places},
+    router,
     tls::{Introduced, Tls},
 };
-use crate::telemetry::metrics as meter;
+use crate::{network::Network, telemetry::metrics as meter};
 
 /// Where more wait, a proxy stands in front; and never more than half of the descriptors the process may open.
 const CONNECTIONS_MAX: usize = 8_192;
 /// Below this the page and the bureaus could not be served beside each other.
 const CONNECTIONS_MIN: usize = 64;
+/// What one customer of the net may have of all: an eighth; where somebody known has asked from, a duty room behind one address, a half.
+const SHARE_OF_STRANGERS: usize = 8;
+const SHARE_OF_KNOWN: usize = 2;
+/// An eighth of all is kept for addresses from which somebody known has asked.
+const RESERVED: usize = 8;
+/// With fewer there is no room for a county's phones beside its bureaus.
+const DESCRIPTORS_ENOUGH: usize = 4_096;
 /// Soft limit of a Linux process that nobody has changed.
 const DESCRIPTORS_USUAL: usize = 1_024;
 /// A request's head is a few packets. The same holds for an idle connection, so it must outlast a short pause of a posting system.
 const HEAD_WITHIN: Duration = Duration::from_secs(15);
+/// No browser and no bureau's system sends more of a head.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const HEAD_LINES_MAX: usize = 64;
+/// Requests of one connection of HTTP/2 at a time: a page with its files and its stream, or a system that pages through a list.
+const REQUESTS_OF_CONNECTION: u32 = 20;
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +61,12 @@ struct Bounds {
 impl Bounds {
     fn of_this_process() -> Self {
         let descriptors = descriptors(&fs::read_to_string("/proc/self/limits").unwrap_or_default()).unwrap_or(DESCRIPTORS_USUAL);
+        if descriptors < DESCRIPTORS_ENOUGH {
+            tracing::warn!(
+                descriptors,
+                "this process may open few files and connections; set LimitNOFILE=65536 in its service file, or ulimit -n 65536"
+            );
+        }
         Self { connections: (descriptors / 2).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX), head_within: HEAD_WITHIN }
     }
 }
@@ -56,13 +77,17 @@ fn descriptors(limits: &str) -> Option<usize> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// Serves until `stop`, then lets requests end within `grace`.
-pub async fn serve(listener: TcpListener, router: Router, tls: Option<Tls>, stop: CancellationToken, grace: Duration) -> io::Result<()> {
-    serve_within(Bounds::of_this_process(), listener, router, tls, stop, grace).await
+/// Serves until it is shut down, then lets requests end within `grace`.
+pub async fn serve(listener: TcpListener, parts: Parts, tls: Option<Tls>, grace: Duration) -> io::Result<()> {
+    let (stop, edge) = (parts.shutdown.clone(), Edge::new(parts));
+    let bounds = Bounds::of_this_process();
+    let room = Room::new(bounds, edge.known_addresses.clone(), &edge.settings.trusted_proxies);
+    serve_within(bounds, room, listener, router(edge), tls, stop, grace).await
 }
 
 async fn serve_within(
     bounds: Bounds,
+    room: Room,
     listener: TcpListener,
     router: Router,
     tls: Option<Tls>,
@@ -76,7 +101,6 @@ async fn serve_within(
         stop.cancelled().await;
         closing.graceful_shutdown(Some(grace));
     });
-    let room = Room(Arc::new(Semaphore::new(bounds.connections)));
     let within = bounds.head_within;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     match tls {
@@ -94,15 +118,37 @@ async fn serve_within(
 }
 
 fn patient<A>(mut server: Server<SocketAddr, A>, bounds: Bounds) -> Server<SocketAddr, A> {
-    server.http_builder().http1().header_read_timeout(bounds.head_within);
+    server.http_builder().http1().header_read_timeout(bounds.head_within).max_buf_size(HEAD_BYTES_MAX).max_headers(HEAD_LINES_MAX);
+    let mut http2 = server.http_builder().http2();
     // A silent connection of HTTP/2 is asked whether it is still there.
-    server.http_builder().http2().keep_alive_interval(bounds.head_within).keep_alive_timeout(bounds.head_within);
+    http2.keep_alive_interval(bounds.head_within).keep_alive_timeout(bounds.head_within);
+    http2.max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX)).max_concurrent_streams(REQUESTS_OF_CONNECTION);
     server
 }
 
 /// Places for connections; who finds none is refused at once instead of holding a descriptor while it waits.
 #[derive(Clone)]
-struct Room(Arc<Semaphore>);
+struct Room {
+    places: Arc<Places>,
+    all: usize,
+    known: KnownAddresses,
+    /// Their connections carry other people's requests, who are told apart there.
+    proxies: Arc<[Network]>,
+}
+
+impl Room {
+    fn new(bounds: Bounds, known: KnownAddresses, proxies: &[Network]) -> Self {
+        Self { places: Places::new(bounds.connections, bounds.connections), all: bounds.connections, known, proxies: proxies.into() }
+    }
+
+    fn take(&self, peer: IpAddr) -> Option<Place> {
+        let is_known = self.known.knows(peer);
+        let holder = (!address::is_trusted(peer, &self.proxies)).then(|| Holder::at(peer));
+        let part = if is_known { SHARE_OF_KNOWN } else { SHARE_OF_STRANGERS };
+        let reserve = if is_known { 0 } else { self.all / RESERVED };
+        self.places.take_within(holder, self.all.div_ceil(part), reserve)
+    }
+}
 
 impl<S> Accept<TcpStream, S> for Room {
     type Stream = Placed;
@@ -110,7 +156,7 @@ impl<S> Accept<TcpStream, S> for Room {
     type Future = future::Ready<io::Result<(Placed, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let Ok(place) = Arc::clone(&self.0).try_acquire_owned() else {
+        let Some(place) = stream.peer_addr().ok().and_then(|peer| self.take(peer.ip())) else {
             meter::connection_refused();
             return future::ready(Err(io::Error::new(ErrorKind::ConnectionRefused, "no place for another connection")));
         };
@@ -122,7 +168,7 @@ impl<S> Accept<TcpStream, S> for Room {
 /// A connection with its place, which is given back when the connection is gone.
 pub(super) struct Placed {
     stream: TcpStream,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl AsyncRead for Placed {
@@ -177,7 +223,8 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
         let router = Router::new().route("/", get(|| async { "here" }));
-        tokio::spawn(serve_within(bounds, listener, router, tls, stop.clone(), PATIENCE));
+        let room = Room::new(bounds, KnownAddresses::default(), &["127.0.0.1".parse().expect("a network")]);
+        tokio::spawn(serve_within(bounds, room, listener, router, tls, stop.clone(), PATIENCE));
         (address, stop)
     }
 
@@ -193,6 +240,29 @@ mod tests {
         assert_eq!(descriptors(limits), Some(65_536));
         assert_eq!(descriptors("Max open files            unlimited            unlimited            files"), None);
         assert_eq!(descriptors(""), None);
+    }
+
+    #[tokio::test]
+    async fn one_address_has_a_share_and_known_addresses_find_room_when_strangers_are_many() {
+        let known = KnownAddresses::default();
+        let room = Room::new(Bounds { connections: 64, ..BOUNDS }, known.clone(), &["127.0.0.0/8".parse().expect("a network")]);
+        let take = |address: &str, often: usize| -> Vec<Place> {
+            (0..often).filter_map(|_| room.take(address.parse().expect("an address"))).collect()
+        };
+        let one = take("198.51.100.1", 64);
+        assert_eq!(one.len(), 8);
+        let neighbours: Vec<_> = ["2001:db8::1", "2001:db8::2"].iter().flat_map(|address| take(address, 64)).collect();
+        assert_eq!(neighbours.len(), 8, "one line is one customer");
+        let crowd: Vec<_> = (0..64).flat_map(|number| take(&format!("203.0.113.{number}"), 1)).collect();
+        assert_eq!((crowd.len(), take("127.0.0.1", 1).len()), (40, 0), "what is left is kept for those who are known");
+        known.saw("192.0.2.5".parse().expect("an address"));
+        assert_eq!(take("192.0.2.5", 64).len(), 8);
+        drop((crowd, neighbours, one));
+        assert_eq!(
+            (take("192.0.2.5", 64).len(), take("127.0.0.1", 64).len()),
+            (32, 24),
+            "a proxy stands for many, and takes none of what is kept"
+        );
     }
 
     #[tokio::test]

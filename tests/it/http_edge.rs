@@ -17,7 +17,7 @@ async fn whatever_is_wrong_with_a_request_is_a_problem_document() {
         (Method::GET, "/v1/unknown-kind", StatusCode::NOT_FOUND),
         (Method::GET, "/v1/subscribers/%ff", StatusCode::BAD_REQUEST),
         (Method::POST, "/v1/registry/import", StatusCode::BAD_REQUEST),
-        (Method::POST, "/a/nobody", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (Method::POST, "/a/nobody", StatusCode::NOT_FOUND),
     ];
     for (method, path, status) in wrong {
         let answer = site.call(method.clone(), path, &admin).send().await.expect("an answer");
@@ -92,7 +92,7 @@ async fn records_are_read_changed_removed_and_imported_all_or_nothing() {
     let put = site.call(Method::PUT, &path, &system).json(&record).send().await.expect("an answer");
     let status = put.status();
     assert_eq!(status, StatusCode::OK, "{}", put.text().await.expect("a body"));
-    assert_eq!(site.get(&path, &viewer).await["name"], "王小明");
+    assert_eq!(site.get(&path, &site.role(Role::Admin)).await["name"], "王小明");
     assert_eq!(site.status(Method::DELETE, &path, &system).await, StatusCode::NO_CONTENT);
     assert_eq!(site.status(Method::GET, &path, &viewer).await, StatusCode::NOT_FOUND);
     let import = async |text: &str, query: &str| {

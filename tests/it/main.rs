@@ -14,6 +14,7 @@ mod http_authority;
 mod http_backup;
 mod http_early;
 mod http_edge;
+mod http_flood;
 mod http_hang_up;
 mod http_kit;
 mod http_masks;

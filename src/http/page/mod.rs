@@ -148,9 +148,7 @@ pub(super) async fn signed_in(
     headers: HeaderMap,
     SentForm(given): SentForm<Credentials>,
 ) -> Result<Response, Problem> {
-    if !auth::is_same_origin(&edge, &headers) {
-        return Err(Problem::forbidden("the request does not come from this page"));
-    }
+    auth::is_same_origin(&edge, &headers)?;
     let now = edge.gateway.clock().now();
     if !edge.sessions.may_try(&given.name, from, now) {
         return Err(Problem::too_often(TRIES_WINDOW));
@@ -175,11 +173,12 @@ pub(super) async fn signed_in(
     }
 }
 
-pub(super) async fn sign_out(State(edge): State<Edge>, headers: HeaderMap) -> Response {
+pub(super) async fn sign_out(State(edge): State<Edge>, headers: HeaderMap) -> Result<Response, Problem> {
+    auth::is_same_origin(&edge, &headers)?;
     if let Some(id) = auth::session_id(&headers) {
         edge.sessions.end(id);
     }
-    with_cookie(&format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict", auth::COOKIE), Redirect::to("/sign-in"))
+    Ok(with_cookie(&format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict", auth::COOKIE), Redirect::to("/sign-in")))
 }
 
 fn with_cookie(cookie: &str, response: impl IntoResponse) -> Response {

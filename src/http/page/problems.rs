@@ -80,6 +80,14 @@ const WORDS: &[Words] = &[
         ["Not allowed", "The role, the source or the area of this account does not allow it."],
     ),
     (
+        "foreign-page",
+        ["请求不是从本页面发出的", "请用 public_url 中的地址打开网页；如需其他地址，请在配置 [server] page_urls 中列出。"],
+        [
+            "Not from this page",
+            "Open the page under the address of public_url; list further ones in [server] page_urls of the configuration.",
+        ],
+    ),
+    (
         "invalid-alert",
         ["预警不符合规则", "请按所列各处逐条改正后重新发布。"],
         ["The alert breaks rules", "Every fault is listed with its place. Mend them all and send it again."],
@@ -155,6 +163,11 @@ const WORDS: &[Words] = &[
         "sender-not-allowed",
         ["来源无权以该发布单位名义发布", "预警内容无误，但此密钥不得代表该发布单位；请核对 sender 或密钥。"],
         ["Not in this sender's name", "The alert is sound, but this key may not speak for its sender."],
+    ),
+    (
+        "slow-body",
+        ["内容传输过慢", "没有执行任何操作，请重新发送。"],
+        ["The body came too slowly", "Nothing was done. Send it again in one go."],
     ),
     (
         "storage-full",
