@@ -17,16 +17,16 @@ use crate::{
     alert::{Limits, Vocabulary},
     area::AreaCode,
     channel::{self, Channel, Common, Kind, Prepared, drivers, speaker::broker},
-    config::{Checked, ConfigFault, Judges, Layers, SignatureSettings, SourceSettings},
+    config::{Checked, Completeness, ConfigFault, Judges, Layers, SignatureSettings, SourceSettings},
     engine::{Approval, Gateway, Setup, Source},
     fault::Fault,
     http::{self, Settings, Tls, TlsFiles},
     inlet,
     message::token::AnswerTokens,
     policy::Policy,
-    registry::{Damaged, Registry},
+    registry::{Damaged, Registry, Snapshot},
     relay,
-    store::{Options, documents::Documents, home},
+    store::{self, Options, documents::Documents, home},
     telemetry,
     time::{SharedClock, SystemClock, set_output_offset},
 };
@@ -91,6 +91,59 @@ fn check_channel(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>
     (driver.check)(name, table)
 }
 
+/// What is missing though no key is at fault: sources, channels, and a county that the data are of.
+pub fn completeness(config: &Configuration) -> Completeness {
+    let mut found = config.completeness(&offered_kinds(config));
+    match county_of_data(&config.server.data_dir) {
+        Ok(Some(areas)) => found.missing.extend(county_fault(config.county, &areas)),
+        Ok(None) => {}
+        Err(why) => found.odd.push(Fault::new(
+            "server.data_dir",
+            "not-compared",
+            format!("whether the data are of this county was not looked at: {why}"),
+        )),
+    }
+    found
+}
+
+fn offered_kinds(config: &Configuration) -> Vec<&'static str> {
+    let mut kinds: Vec<&'static str> = config.channels.iter().map(|channel| channel.kind.name()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
+}
+
+/// The divisions of a data directory that no gateway has open; `None` where there is none.
+fn county_of_data(data: &Path) -> Result<Option<Arc<Snapshot>>, String> {
+    let registry = data.join("registry");
+    if !registry.is_dir() {
+        return Ok(None);
+    }
+    if store::is_in_use(data) {
+        return Err("a gateway runs on it".into());
+    }
+    Ok(Some(Registry::open(&registry).map_err(|error| error.to_string())?.registry.current()))
+}
+
+fn county_fault(county: AreaCode, data: &Snapshot) -> Option<Fault> {
+    let root = data.areas().root()?;
+    if data.areas().get(county).is_some() {
+        return None;
+    }
+    let message = format!("{county} is not in the registry, which is of {} {}: alerts for this county reach nobody", root.code, root.name);
+    Some(Fault::new("county.code", "county-unlike-data", message))
+}
+
+/// What duty reads of it.
+fn words_of_missing(fault: &Fault) -> &'static str {
+    match fault.rule {
+        "no-source" => "没有配置任何预警来源（[[source]]），各部门的预警都会被拒收",
+        "no-channel" => "没有配置任何发送通道，任何预警都无人收到",
+        "county-unlike-data" => "配置的县代码与名录数据不符，预警无人收到",
+        _ => "政策有规则的发送手段都没有通道，所涉预警无人收到",
+    }
+}
+
 pub fn fault_lines(faults: &[ConfigFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -137,8 +190,10 @@ impl App {
             seed,
             builtin_broker: broker,
         };
+        let mut missing = config.completeness(&offered_kinds(&config)).missing;
         let accounts = build_channels(config.channels, &context)?;
         let (registry, damaged) = open_registry(&config.server.data_dir)?;
+        missing.extend(county_fault(config.county, &registry.current()));
         let by_source = config.sources.iter().map(|source| (source.name.clone(), proof(source))).collect();
         let setup = Setup {
             clock: Arc::clone(&clock),
@@ -171,6 +226,10 @@ impl App {
         let access = Arc::new(Access::open(&config.server.data_dir, Arc::clone(&clock)).context("keys and users")?);
         // After the store, whose lock says that no other gateway writes down nonces here.
         let proofs = Arc::new(Proofs::open(&config.server.data_dir, by_source, clock).context("what sources prove")?);
+        for fault in &missing {
+            tracing::error!(%fault, "the configuration is not complete");
+            gateway.alarms().raise("configuration-incomplete", &fault.path, words_of_missing(fault));
+        }
         gateway.start().await?;
         let stop_http = CancellationToken::new();
         let ways = Ways::start(config.inlets, config.relays, &gateway, &proofs, &config.server.data_dir, &config.base_dir)?;
@@ -225,11 +284,20 @@ impl App {
             Policy::parse(&text, &kind_names()).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         });
         match parsed {
+            Ok(policy) if self.gateway.is_served(&policy).is_err() => {
+                let error = self.gateway.is_served(&policy).err().unwrap_or_default();
+                tracing::error!(file = %file.display(), error, "the policy would tell nobody and was not taken");
+                self.gateway.alarms().raise("policy-at-fault", "", format!("新政策未采用：{error}"));
+            }
             Ok(policy) => {
                 self.gateway.replace_policy(policy);
+                self.gateway.alarms().end("policy-at-fault", "");
                 tracing::info!(file = %file.display(), "the policy was read again");
             }
-            Err(error) => tracing::error!(file = %file.display(), error, "the policy is at fault and was not taken"),
+            Err(error) => {
+                tracing::error!(file = %file.display(), error, "the policy is at fault and was not taken");
+                self.gateway.alarms().raise("policy-at-fault", "", format!("新政策未采用：{error}"));
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use toml::{Table, Value};
 
 use super::{
-    layers::{ConfigFault, Layers, located, read_bounded},
+    layers::{ConfigFault, Layers, is_private, located, read_bounded},
     source::{self, SourceSettings},
 };
 use crate::{
@@ -201,6 +201,20 @@ fn server(keys: &mut Keys<'_>, layers: &Layers) -> Option<Server> {
         let client_ca = tls.text("client_ca").map(|path| layers.base_dir.join(path));
         tls.finish(HttpTls { cert, key, client_ca })
     });
+    let any_mode = keys.flag("dangerous_readable_secrets", false);
+    if let Some(Ok(tls)) = &tls
+        && !any_mode
+        && let Err(fault) = is_private(&tls.key, &tls.key.display().to_string())
+    {
+        keys.fault("tls.key", fault.rule, fault.message);
+    }
+    let may_be_plain = keys.flag("dangerous_plain_http", false);
+    if let Some(listen) = listen.filter(|listen| tls.is_none() && !may_be_plain && !listen.ip().is_loopback()) {
+        let message = format!(
+            "{listen} is reached from outside, and without tls passwords, keys and people's numbers go in clear: give tls, listen on 127.0.0.1 behind a proxy, or set dangerous_plain_http = true"
+        );
+        keys.fault("listen", "plain-http", message);
+    }
     let tls = match tls.transpose() {
         Ok(tls) => tls,
         Err(faults) => {

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     io::Read as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,8 @@ pub const DEFAULTS: &str = include_str!("../../config/lastmile.toml");
 const ENV_PREFIX: &str = "LASTMILE__";
 /// `password_file` names the file that holds `password`.
 const FILE_ENDING: &str = "_file";
+/// Key of `[server]` that takes secrets from files which others can read, as container platforms mount them.
+const ANY_MODE: &str = "dangerous_readable_secrets";
 /// A county's configuration is a few pages.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Secrets are keys and passwords.
@@ -136,20 +139,22 @@ impl Layers {
     fn take_secret_files(&mut self) -> Vec<Fault> {
         let Self { table, base_dir, lines, variables, .. } = self;
         let mut faults = Vec::new();
+        let any_mode = table.get("server").and_then(|server| server.get(ANY_MODE)).and_then(Value::as_bool) == Some(true);
+        let mut taking = Secrets { base_dir, variables, lines, any_mode, faults: &mut faults };
         for (place, source) in table.get_mut("source").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
             if let Value::Table(source) = source {
-                take_secrets(&format!("source[{place}]"), source, base_dir, variables, lines, &mut faults);
+                taking.take(&format!("source[{place}]"), source);
             }
         }
         for section in ["channel", "inlet", "relay", "builtin_broker"] {
             let Some(Value::Table(below)) = table.get_mut(section) else { continue };
             if section == "builtin_broker" {
-                take_secrets(section, below, base_dir, variables, lines, &mut faults);
+                taking.take(section, below);
                 continue;
             }
             for (name, below) in below.iter_mut() {
                 if let Value::Table(below) = below {
-                    take_secrets(&format!("{section}.{name}"), below, base_dir, variables, lines, &mut faults);
+                    taking.take(&format!("{section}.{name}"), below);
                 }
             }
         }
@@ -157,50 +162,73 @@ impl Layers {
     }
 }
 
-/// Puts the content of the file of each `x_file` into `x`, and remembers for faults about `x` where its file is named.
-fn take_secrets(
-    path: &str,
-    table: &mut Table,
-    base_dir: &Path,
-    variables: &mut BTreeMap<String, String>,
-    lines: &mut Lines,
-    faults: &mut Vec<Fault>,
-) {
-    let named: Vec<String> = table.keys().filter(|key| key.ends_with(FILE_ENDING) && !table[*key].is_table()).cloned().collect();
-    for key in named {
-        let secret = key.strip_suffix(FILE_ENDING).unwrap_or(&key).to_owned();
-        let (place, secret_place) = (format!("{path}.{key}"), format!("{path}.{secret}"));
-        if table.contains_key(&secret) {
-            // A variable stands above the file: it replaces the other way of giving the same secret.
-            match (variables.contains_key(&place), variables.contains_key(&secret_place)) {
-                (false, true) => {
+/// Reads secrets from their files, table by table.
+struct Secrets<'a> {
+    base_dir: &'a Path,
+    variables: &'a mut BTreeMap<String, String>,
+    lines: &'a mut Lines,
+    /// Whether files that others can read are taken.
+    any_mode: bool,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Secrets<'_> {
+    /// Puts the content of the file of each `x_file` into `x`, and remembers for faults about `x` where its file is named.
+    fn take(&mut self, path: &str, table: &mut Table) {
+        let Self { base_dir, variables, lines, any_mode, faults } = self;
+        let named: Vec<String> = table.keys().filter(|key| key.ends_with(FILE_ENDING) && !table[*key].is_table()).cloned().collect();
+        for key in named {
+            let secret = key.strip_suffix(FILE_ENDING).unwrap_or(&key).to_owned();
+            let (place, secret_place) = (format!("{path}.{key}"), format!("{path}.{secret}"));
+            if table.contains_key(&secret) {
+                // A variable stands above the file: it replaces the other way of giving the same secret.
+                match (variables.contains_key(&place), variables.contains_key(&secret_place)) {
+                    (false, true) => {
+                        table.remove(&key);
+                        continue;
+                    }
+                    (true, false) => {}
+                    _ => {
+                        faults.push(Fault::new(place, "given-twice", format!("{secret} is given as well; give one of the two")));
+                        continue;
+                    }
+                }
+            }
+            let Some(file) = table[&key].as_str() else {
+                faults.push(Fault::new(place, "wrong-type", "must be the name of a file"));
+                continue;
+            };
+            if !*any_mode && let Err(fault) = is_private(&base_dir.join(file), file) {
+                faults.push(Fault { path: place, ..fault });
+                continue;
+            }
+            match read_bounded(&base_dir.join(file), SECRET_BYTES_MAX).map(|text| text.trim().to_owned()) {
+                Ok(text) if text.is_empty() => faults.push(Fault::new(place, "empty-secret", format!("{file} is empty"))),
+                Ok(text) => {
+                    table.insert(secret, Value::String(text));
                     table.remove(&key);
-                    continue;
+                    match variables.get(&place).cloned() {
+                        Some(variable) => drop(variables.insert(secret_place, variable)),
+                        None => lines.same_line(&place, secret_place),
+                    }
                 }
-                (true, false) => {}
-                _ => {
-                    faults.push(Fault::new(place, "given-twice", format!("{secret} is given as well; give one of the two")));
-                    continue;
-                }
+                Err(error) => faults.push(Fault::new(place, "unreadable", format!("{file}: {error}"))),
             }
-        }
-        let Some(file) = table[&key].as_str() else {
-            faults.push(Fault::new(place, "wrong-type", "must be the name of a file"));
-            continue;
-        };
-        match read_bounded(&base_dir.join(file), SECRET_BYTES_MAX).map(|text| text.trim().to_owned()) {
-            Ok(text) if text.is_empty() => faults.push(Fault::new(place, "empty-secret", format!("{file} is empty"))),
-            Ok(text) => {
-                table.insert(secret, Value::String(text));
-                table.remove(&key);
-                match variables.get(&place).cloned() {
-                    Some(variable) => drop(variables.insert(secret_place, variable)),
-                    None => lines.same_line(&place, secret_place),
-                }
-            }
-            Err(error) => faults.push(Fault::new(place, "unreadable", format!("{file}: {error}"))),
         }
     }
+}
+
+/// A secret that every account of the machine can read is none. What cannot be looked at is told by whoever reads it.
+pub(super) fn is_private(path: &Path, named: &str) -> Result<(), Fault> {
+    let Ok(meta) = fs::metadata(path) else { return Ok(()) };
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o007 == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "{named} can be read by every account of the machine (mode {mode:03o}): chmod 600 {named}, or set dangerous_readable_secrets = true in [server]"
+    );
+    Err(Fault::new("", "readable-by-others", message))
 }
 
 pub(super) fn located(file: &str, faults: Vec<Located>) -> Vec<ConfigFault> {

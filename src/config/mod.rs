@@ -2,6 +2,7 @@
 //! Refuses to know providers: a channel's table is handed to the checker that comes in. Invariant: every fault is told at once, with file, line and key path.
 
 mod checked;
+mod completeness;
 mod layers;
 mod show;
 mod source;
@@ -9,5 +10,6 @@ mod source;
 mod tests;
 
 pub use checked::{BrokerSettings, Checked, HttpTls, Judges, Log, Server};
+pub use completeness::Completeness;
 pub use layers::{ConfigFault, DEFAULTS, Layers};
 pub use source::{SignatureSettings, SourceSettings};

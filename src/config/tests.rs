@@ -1,6 +1,9 @@
 //! Tests of the configuration: a folder of faults with their exact messages, the layers, the secrets.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use secrecy::ExposeSecret as _;
 use toml::Table;
@@ -74,6 +77,9 @@ fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
 
 #[test]
 fn every_fault_of_every_faulty_file_is_told_with_its_line() {
+    // A checkout gives files the machine's usual mode, which for secrets would be a fault of its own.
+    std::fs::set_permissions(testdata("empty-secret.txt"), PermissionsExt::from_mode(0o600)).expect("our own file");
+    secret();
     let mut files: Vec<PathBuf> = std::fs::read_dir(testdata("")).expect("the folder").map(|entry| entry.expect("a file").path()).collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
     files.sort();
@@ -135,12 +141,50 @@ fn a_fault_from_a_variable_names_the_variable() {
     insta::assert_snapshot!(told(None, &env[3..]), @"LASTMILE__LOG__FORMT: log.formt: is not a key here; did you mean format? [unknown-key]");
 }
 
+/// The secret of the test data, as a county keeps it: a checkout gives it the machine's usual mode.
+fn secret() -> PathBuf {
+    let file = testdata("secret.txt");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("our own file");
+    file
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_refused_unless_the_county_says_so() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("mas.password");
+    std::fs::write(&file, "s3cret").expect("written");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("our own file");
+    let text = format!("[channel.mas]\nkind = \"test\"\npassword_file = \"{}\"\n", file.display());
+    let password = |text: &str| {
+        let (_folder, path) = written(text);
+        load(Some(&path), &[]).map(|checked| checked.channels[0].password.clone())
+    };
+    let told = password(&text).err().map(|faults| faults.iter().map(ToString::to_string).collect::<String>()).unwrap_or_default();
+    assert!(told.contains("channel.mas.password_file") && told.contains("readable-by-others") && !told.contains("s3cret"), "{told}");
+    let named = format!("[server]\ndangerous_readable_secrets = true\n\n{text}");
+    assert_eq!(password(&named).ok().flatten().as_deref(), Some("s3cret"));
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).expect("our own file");
+    assert_eq!(password(&text).ok().flatten().as_deref(), Some("s3cret"), "a group may be the gateway's own");
+}
+
+#[test]
+fn an_address_that_others_reach_is_plain_only_by_name() {
+    let told = |text: &str| {
+        let (_folder, path) = written(text);
+        load(Some(&path), &[]).err().map(|faults| faults.iter().map(ToString::to_string).collect::<String>()).unwrap_or_default()
+    };
+    for outside in ["0.0.0.0:8080", "[::]:8080", "192.168.1.2:80"] {
+        assert!(told(&format!("[server]\nlisten = \"{outside}\"\n")).contains("plain-http"), "{outside}");
+        assert_eq!(told(&format!("[server]\nlisten = \"{outside}\"\ndangerous_plain_http = true\n")), "");
+    }
+    assert_eq!(told("[server]\nlisten = \"[::1]:8080\"\n"), "");
+}
+
 #[test]
 fn a_secret_comes_from_its_file_trimmed_and_is_never_shown() {
-    let folder = testdata("");
     let text = format!(
         "[channel.mas]\nkind = \"test\"\npassword_file = \"{}\"\nfrom = \"10690\"\nurl = \"https://u:pw@far.example/a?key=k3y\"\n",
-        folder.join("secret.txt").display()
+        secret().display()
     );
     let (_folder, path) = written(&text);
     let layers = Layers::read(Some(&path), std::iter::empty()).unwrap_or_else(|faults| panic!("{faults:?}"));
@@ -154,7 +198,7 @@ fn a_secret_comes_from_its_file_trimmed_and_is_never_shown() {
 
 #[test]
 fn headers_of_a_way_in_stand_in_a_file_and_are_never_shown() {
-    let text = format!("[inlet.city]\nkind = \"feed\"\nsource = \"met\"\nheaders_file = \"{}\"\n", testdata("secret.txt").display());
+    let text = format!("[inlet.city]\nkind = \"feed\"\nsource = \"met\"\nheaders_file = \"{}\"\n", secret().display());
     let (_folder, path) = written(&text);
     let layers = Layers::read(Some(&path), std::iter::empty()).unwrap_or_else(|faults| panic!("{faults:?}"));
     assert_eq!(layers.table["inlet"]["city"]["headers"].as_str(), Some("s3cret"));
@@ -168,7 +212,7 @@ fn a_secret_in_a_variable_takes_the_place_of_the_files_other_way_of_giving_it() 
     let password = |env: &[(&str, &str)], path: &Path| load(Some(path), env).map(|checked| checked.channels[0].password.clone());
     assert_eq!(password(&[("LASTMILE__CHANNEL__MAS__PASSWORD", "p")], &path).ok().flatten().as_deref(), Some("p"));
     let (_folder, path) = written("[channel.mas]\nkind = \"test\"\npassword = \"old\"\n");
-    let file = testdata("secret.txt").display().to_string();
+    let file = secret().display().to_string();
     assert_eq!(password(&[("LASTMILE__CHANNEL__MAS__PASSWORD_FILE", &file)], &path).ok().flatten().as_deref(), Some("s3cret"));
 }
 

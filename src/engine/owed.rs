@@ -99,6 +99,15 @@ impl Gateway {
         self.alarms.raise(NOBODY_TOLD, shelf.id.to_string(), text);
     }
 
+    /// Whether each rule of a policy that is to be taken has a channel; else which have none.
+    pub fn is_served(&self, policy: &Policy) -> Result<(), String> {
+        let silent = silent_rules(policy, &self.routes.kinds());
+        if silent.is_empty() {
+            return Ok(());
+        }
+        Err(silent.iter().map(|number| format!("rule[{number}] names only kinds that no channel offers")).collect::<Vec<_>>().join("; "))
+    }
+
     /// Plans those whom an alert in force owes a message and who had no way when it was planned. Called at a start and when the registry changes.
     pub(super) async fn tell_the_owed(&self) -> Result<(), Unavailable> {
         for shelf in self.ledger.newest_first() {

@@ -26,6 +26,11 @@ pub(super) struct DirLock {
     _file: File,
 }
 
+/// Whether a process has the directory open now; looking takes nothing from anybody.
+pub fn is_in_use(path: &Path) -> bool {
+    File::open(path.join(FILE)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 impl DirLock {
     /// Makes the directory if needed, and takes it.
     pub(super) fn take(path: &Path) -> Result<Self, LockError> {

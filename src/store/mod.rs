@@ -33,7 +33,7 @@ pub mod verify;
 pub use backup::{BackupError, BackupReport, backup};
 pub use dropping::{DropError, kept_months};
 pub use journal::{AppendError, Journal};
-pub use lock::LockError;
+pub use lock::{LockError, is_in_use};
 pub use month::{BadMonth, Month};
 pub use opening::{OpenError, Opened};
 pub use restore::restore;

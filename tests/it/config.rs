@@ -22,7 +22,7 @@ fn three_faults_are_told_at_once_with_file_line_and_key() {
 fn the_environment_wins_and_no_secret_is_shown() {
     let home = tempfile::tempdir().expect("directory");
     let file = home.path().join("county.toml");
-    fs::write(home.path().join("mail.password"), "hunter22\n").expect("secret");
+    crate::write_private(&home.path().join("mail.password"), "hunter22\n");
     let text = "[channel.post]\nkind = \"email\"\nprovider = \"smtp\"\nhost = \"mail.example\"\nfrom = \"a@b.example\"\nusername = \"u\"\npassword_file = \"mail.password\"\n";
     fs::write(&file, text).expect("file");
     let output = Command::new(env!("CARGO_BIN_EXE_lastmile"))
@@ -38,9 +38,43 @@ fn the_environment_wins_and_no_secret_is_shown() {
     assert!(!shown.contains("hunter22"), "{shown}");
 }
 
+/// What the program says to a configuration; the code it ends with.
+fn checked(text: &str, home: &std::path::Path) -> (Option<i32>, serde_json::Value) {
+    let file = home.join("county.toml");
+    fs::write(&file, text).expect("file");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_lastmile")).args(["config", "check", "--json", "--config"]).arg(&file).current_dir(home).output();
+    let output = output.expect("runs");
+    (output.status.code(), serde_json::from_slice(&output.stdout).expect("json"))
+}
+
+fn rules(list: &serde_json::Value) -> Vec<&str> {
+    list.as_array().expect("a list").iter().map(|found| found["rule"].as_str().expect("a rule")).collect()
+}
+
+const SOURCE: &str = "[[source]]\nname = \"met\"\nsenders = [\"1\"]\nareas = [\"510726\"]\n";
+const LINE: &str = "[channel.line]\nkind = \"sms\"\nprovider = \"file\"\npath = \"out.jsonl\"\n";
+
 #[test]
-fn the_defaults_alone_are_without_fault() {
+fn what_would_tell_nobody_is_no_fault_free_configuration() {
     let home = tempfile::tempdir().expect("directory");
-    let output = Command::new(env!("CARGO_BIN_EXE_lastmile")).args(["config", "check"]).current_dir(home.path()).output().expect("runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (code, told) = checked("", home.path());
+    assert_eq!((code, rules(&told["problems"])), (Some(2), vec!["no-channel", "no-source"]), "{told}");
+    let (code, told) = checked(&format!("{SOURCE}\n{LINE}"), home.path());
+    assert_eq!((code, &told["valid"]), (Some(0), &serde_json::json!(true)), "{told}");
+    assert_eq!(rules(&told["warnings"]), ["kind-without-channel"; 3], "the usual policy names three kinds more: {told}");
+    fs::write(home.path().join("policy.toml"), "[[rule]]\nevents = [\"*\"]\nlevels = [\"red\"]\nroles = [\"*\"]\nchannels = [\"email\"]\n")
+        .expect("file");
+    let (code, told) = checked(&format!("{SOURCE}\n{LINE}\n[policy]\nfile = \"policy.toml\"\n"), home.path());
+    assert_eq!((code, rules(&told["problems"])), (Some(2), vec!["kinds-without-channel"]), "{told}");
+}
+
+#[test]
+fn a_county_that_the_data_are_not_of_is_told() {
+    let home = crate::http_kit::new_home();
+    let elsewhere = SOURCE.replace("510726", "510727");
+    let (_, told) = checked(&format!("{elsewhere}\n{LINE}\n[county]\ncode = \"510727\"\nname = \"平武县\"\n"), home.path());
+    assert_eq!(rules(&told["problems"]), ["county-unlike-data"], "{told}");
+    let (code, told) = checked(&format!("{SOURCE}\n{LINE}"), home.path());
+    assert_eq!(code, Some(0), "{told}");
 }

@@ -103,7 +103,7 @@ fn source(way: &str, without: &[&str]) -> String {
 #[test]
 fn every_key_of_the_example_of_a_source_is_one_that_is_taken() {
     let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("met.signature"), "5f2d1c7e9a3b4f6085d7c2e1b0a99f3e").expect("written");
+    crate::write_private(&folder.path().join("met.signature"), "5f2d1c7e9a3b4f6085d7c2e1b0a99f3e");
     fs::write(folder.path().join("civil-affairs.csv"), "code,name\n510726104,永安镇\n").expect("written");
     fs::write(folder.path().join("met.pem"), "-----BEGIN CERTIFICATE-----").expect("written");
     let tls = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\nclient_ca = \"ca.pem\"\n";

@@ -53,7 +53,7 @@ async fn a_source_bound_to_a_certificate_is_heard_over_its_connection_alone_and_
     let file = |name: &str| folder.path().join(name);
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     fs::write(file("cert.pem"), pair.cert.pem()).expect("written");
-    fs::write(file("key.pem"), pair.signing_key.serialize_pem()).expect("written");
+    crate::write_private(&file("key.pem"), &pair.signing_key.serialize_pem());
     let (ours, theirs) = (authority(&file("ca.pem")), authority(&file("other-ca.pem")));
     let ((met, fingerprint), (land, _), (stranger, _)) = (client("met", &ours), client("land", &ours), client("met", &theirs));
     let tls = format!(

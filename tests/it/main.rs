@@ -42,3 +42,9 @@ fn tls_provider() {
     static PROVIDER: std::sync::Once = std::sync::Once::new();
     PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().expect("nobody else installs one"));
 }
+
+/// A secret as a county keeps it: for its owner alone.
+fn write_private(path: &std::path::Path, text: &str) {
+    std::fs::write(path, text).expect("written");
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("our own file");
+}
