@@ -352,6 +352,58 @@ fn strangers_calls_report_nothing() {
     }
 }
 
+/// What a driver does with a call that brings no secret, or a wrong one.
+enum Strangers {
+    /// Nobody calls it.
+    NotCalled,
+    /// 403 and no report, with and without a secret in its table. What each is called with, and what with.
+    Refused { tables: &'static [&'static str], whats: &'static [&'static str], body: &'static str },
+}
+
+/// A new driver has no rule here, and the test below fails until it has one.
+fn strangers(kind: Kind, provider: &str) -> Strangers {
+    const KANNEL: &str = "url = \"http://127.0.0.1:9/\"\nusername = \"gw\"\npassword = \"s3cret-W0rd\"";
+    const KANNEL_TOKEN: &str = "url = \"http://127.0.0.1:9/\"\nusername = \"gw\"\npassword = \"s3cret-W0rd\"\ncallback_token = \"tok\"";
+    const HTTP: &str = "url = \"http://127.0.0.1:9/\"\ncallback_token = \"tok\"\n[receipt]\nid = \"/id\"\nstatus = \"/d\"\ndelivered = [\"1\"]\n\
+                        [answer]\nform = \"query\"\nfrom = \"/from\"\ntext = \"/text\"";
+    const MAIL: &str = "host = \"127.0.0.1\"\nfrom = \"alert@county.example\"\ntls = \"none\"";
+    const MAIL_DSN: &str = "host = \"127.0.0.1\"\nfrom = \"alert@county.example\"\ntls = \"none\"\ndsn = true\naccepted_is = \"relay\"";
+    const MAIL_TOKEN: &str = "host = \"127.0.0.1\"\nfrom = \"alert@county.example\"\ntls = \"none\"\ndsn = true\ncallback_token = \"tok\"";
+    const REPORT: &str = "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n\
+                          Original-Envelope-Id: 0000003g00001\r\n\r\nFinal-Recipient: rfc822; a@b.example\r\nAction: delivered\r\nStatus: 2.0.0\r\n\r\n\
+                          --b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: <0000003g00001@county.example>\r\n\r\n--b--\r\n";
+    match (kind, provider) {
+        (Kind::Sms, "kannel") => Strangers::Refused { tables: &[KANNEL, KANNEL_TOKEN], whats: &["status", "reply"], body: "" },
+        (Kind::Sms, "http") => {
+            Strangers::Refused { tables: &[HTTP], whats: &["status", "reply"], body: "{\"id\":\"0000003g00001\",\"d\":\"1\"}" }
+        }
+        (Kind::Email, "smtp") => Strangers::Refused { tables: &[MAIL, MAIL_DSN, MAIL_TOKEN], whats: &["", "status"], body: REPORT },
+        (_, "file" | "sandbox") | (Kind::Speaker, "mqtt") | (Kind::Wechat, "wecom_robot") => Strangers::NotCalled,
+        (kind, provider) => panic!("say here what {}/{provider} does with a call of a stranger", kind.name()),
+    }
+}
+
+#[test]
+fn every_driver_has_a_rule_for_calls_without_its_secret() {
+    let queries = [
+        "",
+        "k=",
+        "k=wrong",
+        "id=0000003g00001&d=1&from=13800138000&text=1",
+        "id=0000003g00001&k=00000000000000000000000000000000&d=1&from=13800138000&text=1",
+    ];
+    for driver in drivers::drivers() {
+        let Strangers::Refused { tables, whats, body } = strangers(driver.kind, driver.provider) else { continue };
+        for table in tables {
+            let channel = build(driver.kind, driver.provider, table);
+            for (what, query) in whats.iter().flat_map(|what| queries.map(|query| (what, query))) {
+                let reception = channel.receive(&called(what, query, None, body)).expect("an answer");
+                assert_eq!((reception.status, reception.reports.len()), (403, 0), "{} {what}?{query}: {table}", driver.provider);
+            }
+        }
+    }
+}
+
 #[test]
 fn every_provider_here_names_its_faults_and_knows_the_common_keys() {
     for provider in providers() {

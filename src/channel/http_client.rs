@@ -265,8 +265,12 @@ pub(crate) fn masked_numbers(text: &str) -> String {
 
 /// RFC 3986: everything but the unreserved letters.
 pub(crate) fn percent_encode(text: &str, into: &mut String) {
+    percent_encode_octets(text.as_bytes(), into);
+}
+
+pub(crate) fn percent_encode_octets(octets: &[u8], into: &mut String) {
     use std::fmt::Write as _;
-    for byte in text.bytes() {
+    for &byte in octets {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             into.push(char::from(byte));
         } else {

@@ -207,6 +207,14 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq)]
 pub enum About {
     Delivery(DeliveryId),
+    /// A delivery whose own key came with the report: only whoever this account handed the message to can know it.
+    Handed {
+        id: DeliveryId,
+        /// The attempt that it speaks of, where the key's address says so.
+        attempt: Option<u8>,
+        /// Addresses that it names: it counts only for a delivery to one of them. Empty where it names none.
+        readers: Vec<String>,
+    },
     /// The provider's own id, as given in `Verdict::Accepted`; `to` tells recipients of one id apart.
     ProviderRef {
         provider_ref: String,
@@ -236,6 +244,8 @@ pub enum News {
     Played,
     /// It will not get there by this account; the class says what that means.
     Failed(Failure),
+    /// A part of it will not get there: whatever says of another part that it did says nothing of the message.
+    PartFailed(Failure),
     /// A person's free text reply.
     Reply(String),
     /// A device's state of health.

@@ -222,6 +222,8 @@ pub enum FactKind {
     Settled = 14,
     /// May have been taken; goes to the next account (`code` = its name) at `at`.
     UnknownNext = 15,
+    /// Closed: the far end's taking it was counted as its being there, and it came back (`code` = word).
+    CameBack = 20,
 }
 
 impl FactKind {
@@ -242,6 +244,7 @@ impl FactKind {
             13 => Self::Suppressed,
             14 => Self::Settled,
             15 => Self::UnknownNext,
+            20 => Self::CameBack,
             _ => return None,
         })
     }

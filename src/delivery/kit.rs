@@ -57,5 +57,6 @@ pub(crate) fn any_kind() -> impl Strategy<Value = FactKind> {
         FactKind::Cancelled,
         FactKind::Suppressed,
         FactKind::Settled,
+        FactKind::CameBack,
     ])
 }

@@ -1,6 +1,7 @@
 //! Owns one delivery's state, in 16 bytes: phase (what we owe) and evidence (what is proven), never mixed.
 //! Refuses to know other deliveries, clocks and far ends; pure transitions on times handed in.
-//! Invariant: evidence is set once, the earliest wins, and is never inferred; a closed delivery is never opened again.
+//! Invariant: evidence is set once, the earliest wins, and is never inferred; a closed delivery is never opened again. Only what was counted
+//! as delivered because a far end took it can come back, and then it never was.
 //! When one was played or answered is the book's to keep: few ever are, and a field here would cost each of a million.
 
 use serde::{Deserialize, Serialize};
@@ -178,8 +179,10 @@ impl Slot {
         match kind {
             FactKind::Accepted => {
                 self.accepted.note(at_ms);
-                self.account = word;
-                if matches!(self.phase, Phase::Pending | Phase::InFlight) {
+                // Another's, when that has it by now: what was late to say that it took it does not get it back.
+                let is_its = self.account == 0 || self.account == word;
+                if is_its && matches!(self.phase, Phase::Pending | Phase::InFlight) {
+                    self.account = word;
                     self.one_more_attempt();
                     self.phase = Phase::AwaitingProof;
                     self.due_or_delivered = Moment::after_ms(at_ms);
@@ -213,8 +216,8 @@ impl Slot {
             }
             FactKind::Settled => {
                 self.accepted.note(at_ms);
-                self.account = word;
                 if self.phase.is_open() {
+                    self.account = word;
                     self.one_more_attempt();
                     self.close_as(Phase::Settled);
                 }
@@ -226,6 +229,7 @@ impl Slot {
                 }
                 self.close(Phase::Failed, word);
             }
+            FactKind::CameBack => self.come_back(word),
             FactKind::Unproven => self.close(Phase::Unproven, word),
             FactKind::Expired => self.close(Phase::Expired, word),
             FactKind::Cancelled => self.close(Phase::Cancelled, word),
@@ -239,6 +243,18 @@ impl Slot {
             self.count_attempt();
             self.close_as(Phase::Settled);
         }
+    }
+
+    /// A person's answer is stronger than whatever a far end says.
+    fn come_back(&mut self, word: u8) {
+        if self.is_crowned() || !(self.phase.is_open() || self.phase == Phase::Settled) {
+            return;
+        }
+        if self.phase == Phase::InFlight {
+            self.one_more_attempt();
+        }
+        self.close_as(Phase::Failed);
+        self.word = word;
     }
 
     /// One that a far end has taken was counted then.
@@ -282,7 +298,8 @@ mod tests {
     use crate::delivery::kit;
 
     fn any_fact() -> impl Strategy<Value = (FactKind, u32)> {
-        (kit::any_kind(), 0_u32..100_000)
+        // What came back is no evidence that was lost: it never was any.
+        (kit::any_kind().prop_filter("evidence", |kind| *kind != FactKind::CameBack), 0_u32..100_000)
     }
 
     proptest! {
@@ -356,6 +373,34 @@ mod tests {
         slot.apply(FactKind::Failed, 0, 9);
         slot.apply(FactKind::Failed, 0, 10);
         assert_eq!((slot.phase, slot.attempts()), (Phase::Failed, 1));
+    }
+
+    #[test]
+    fn what_came_back_never_was_delivered_unless_its_reader_has_answered() {
+        let taken = |facts: &[FactKind]| {
+            let mut slot = Slot::default();
+            slot.lease(1);
+            facts.iter().for_each(|&kind| slot.apply(kind, 1, 40));
+            (slot.phase, slot.is_reached(), slot.attempts())
+        };
+        use FactKind::{Accepted, Answered, CameBack, Delivered};
+        assert_eq!(taken(&[Accepted, Delivered, CameBack, CameBack]), (Phase::Failed, false, 1));
+        assert_eq!(taken(&[CameBack]), (Phase::Failed, false, 1));
+        assert_eq!(taken(&[Accepted, Delivered, Answered, CameBack]), (Phase::Settled, true, 1));
+    }
+
+    #[test]
+    fn an_account_that_is_late_to_take_it_does_not_get_it_back_from_the_next() {
+        let mut slot = Slot::default();
+        slot.lease(1);
+        slot.apply(FactKind::UnknownNext, 2, 10);
+        slot.apply(FactKind::Accepted, 1, 20);
+        assert_eq!((slot.phase, slot.account, slot.attempts()), (Phase::Pending, 2, 1));
+        slot.lease(2);
+        slot.apply(FactKind::Accepted, 1, 30);
+        assert_eq!((slot.phase, slot.account, slot.accepted), (Phase::InFlight, 2, Moment::after_ms(20)));
+        slot.apply(FactKind::Accepted, 2, 40);
+        assert_eq!((slot.phase, slot.attempts()), (Phase::AwaitingProof, 2));
     }
 
     #[test]

@@ -21,6 +21,13 @@ const BREAKER_FAILURES: u32 = 5;
 const BREAKER_FIRST: Duration = Duration::from_secs(2);
 const BREAKER_LONGEST: Duration = Duration::from_secs(60);
 
+/// Reports that may come before anything was sent: the last run's, after a crash.
+const EARLY_AT_START: u32 = 10_000;
+/// Reports that one message may have before its send has returned (taken, buffered, delivered), and those of a far end that says each twice.
+const EARLY_OF_EACH: u32 = 6;
+/// As many as wait in all, ten times over.
+const EARLY_MAX: u32 = 100_000;
+
 pub(crate) struct Account {
     /// Place in the engine's list; what `queue::For` means.
     pub(crate) number: u8,
@@ -33,6 +40,8 @@ pub(crate) struct Account {
     door: Mutex<Pace>,
     health: Mutex<Health>,
     in_flight: AtomicU32,
+    /// How many reports of unknown messages may still be taken for ones that overtook their send: what is sent buys them.
+    early_left: AtomicU32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,7 +58,8 @@ impl Account {
     pub(crate) fn new(number: u8, channel: Arc<dyn Channel>, common: Common) -> Self {
         let now = Instant::now();
         let [pace, door] = [(), ()].map(|()| Mutex::new(Pace::new(&common, now)));
-        Self { number, channel, common, pace, returned: Notify::new(), door, health: Mutex::default(), in_flight: AtomicU32::new(0) }
+        let (health, in_flight, early_left) = (Mutex::default(), AtomicU32::new(0), AtomicU32::new(EARLY_AT_START));
+        Self { number, channel, common, pace, returned: Notify::new(), door, health, in_flight, early_left }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -102,6 +112,13 @@ impl Account {
 
     pub(crate) fn begin(&self, messages: u32) {
         self.in_flight.fetch_add(messages, Ordering::Relaxed);
+        let more = messages.saturating_mul(EARLY_OF_EACH);
+        self.early_left.update(Ordering::Relaxed, Ordering::Relaxed, |left| left.saturating_add(more).min(EARLY_MAX));
+    }
+
+    /// Whether one more report of a message that nobody knows may be of one whose send has not returned.
+    pub(crate) fn may_be_early(&self) -> bool {
+        self.early_left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
     pub(crate) fn end(&self, messages: u32) {

@@ -13,7 +13,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Unavailable, account::Account, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold, route::Routes};
+use super::{
+    Unavailable, account::Account, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold, route::Routes,
+    unmatched::Unmatched,
+};
 use crate::{
     alert::{AlertNo, Limits, Vocabulary},
     area::AreaCode,
@@ -93,6 +96,7 @@ pub struct Inner {
     pub(crate) alarms: Alarms,
     /// Early receipts of this run, for their ids.
     pub(super) early_count: AtomicU64,
+    pub(super) unmatched: Unmatched,
     running: Mutex<HashMap<AlertNo, Arc<Running>>>,
     /// One alert is taken in at a time: its number, its references and its repeat are judged against all before it.
     pub(crate) intake: tokio::sync::Mutex<()>,
@@ -158,6 +162,7 @@ impl Gateway {
             devices: Devices::default(),
             alarms,
             early_count: AtomicU64::default(),
+            unmatched: Unmatched::default(),
             running: Mutex::default(),
             intake: tokio::sync::Mutex::new(()),
             changed,

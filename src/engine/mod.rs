@@ -37,6 +37,7 @@ mod send;
 mod settle;
 mod starting;
 mod told_before;
+mod unmatched;
 
 pub use authority::{Approval, Source};
 pub use gateway::{Gateway, Setup};

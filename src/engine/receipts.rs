@@ -1,5 +1,6 @@
 //! Owns what far ends and people report: each report is brought to its delivery or person and made durable before it is answered.
-//! Refuses to know providers' forms. Invariant: late, doubled, early and unknown reports are all right; what names nothing of ours is counted and kept (I5, I7, I18).
+//! Refuses to know providers' forms. Invariant: late, doubled, early and unknown reports are all right; a report counts only for what its account
+//! was leased, by the journal; what names nothing of that is counted, told, and kept within bounds (I5, I7, I18).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,22 +11,23 @@ use super::{
     Unavailable,
     devices::DeviceState,
     gateway::Inner,
+    planner::address_kind,
     queue::Work,
     settle::{Batch, Requeue, after_failure, steady},
 };
 use crate::{
     alert::{AlertId, AlertNo},
-    channel::{About, Class, Failure, News, Report},
+    channel::{About, Class, Failure, News, Proof, Reach, Report},
     delivery::{
-        book::Book,
+        book::{Book, handed},
         call::Call,
         early::{Early, Name},
-        event::{Choice, Event, FactKind, Told},
+        event::{Choice, Event, FactKind, Refs, Told},
         ledger::Shelf,
         plan::RecipientKind,
         slot::Phase,
     },
-    registry::{PhoneNumber, SubscriberKey, role},
+    registry::{EndpointKey, PhoneNumber, SubscriberKey, role},
     telemetry::metrics as meter,
     time::Timestamp,
 };
@@ -82,6 +84,8 @@ pub(super) struct Gathering {
     pub(super) told: Vec<Told>,
     early: Vec<Name>,
     again: Vec<Requeue>,
+    /// Attempts of which a part was refused, by alert and account.
+    parts_failed: BTreeMap<(AlertNo, String), Vec<(u32, String)>>,
     opt_outs: Vec<SubscriberKey>,
 }
 
@@ -89,19 +93,26 @@ impl Gathering {
     fn add(&mut self, inner: &Arc<Inner>, account: &str, report: &Report, now: Timestamp) {
         match &report.about {
             About::Delivery(id) => match inner.ledger.get(id.alert) {
-                Some(shelf) if (id.index as usize) < shelf.read().slots.len() => self.fact(inner, account, &shelf, id.index, report, now),
-                _ => self.stray(account, report, now),
+                Some(shelf) if had(&shelf, id.index, account) => self.fact(inner, account, &shelf, id.index, report, now),
+                _ => self.stray(inner, account, report, now),
+            },
+            About::Handed { id, attempt, readers } => match inner.ledger.get(id.alert) {
+                Some(shelf) if was_handed(inner, &shelf, id.index, readers) => {
+                    self.of_attempt(inner, account, &shelf, id.index, *attempt, report, now);
+                }
+                _ => self.stray(inner, account, report, now),
             },
             About::ProviderRef { provider_ref, .. } => {
                 let name = Name { account: account.to_owned(), provider_ref: provider_ref.clone() };
                 match inner.find_ref(&name) {
+                    // That it has a name there is in the journal: its send returned with it.
                     Some((shelf, index)) => self.fact(inner, account, &shelf, index, report, now),
                     None => self.early(inner, name, report, now),
                 }
             }
             About::Device { id, msg_id } => match device_delivery(inner, id, msg_id) {
-                Some((shelf, index)) => self.fact(inner, account, &shelf, index, report, now),
-                None => self.stray(account, report, now),
+                Some((shelf, index)) if had(&shelf, index, account) => self.fact(inner, account, &shelf, index, report, now),
+                _ => self.stray(inner, account, report, now),
             },
             About::DeviceStatus { id } => self.device_status(inner, account, id, report, now),
             About::Phone(number) => self.reply(inner, account, number, report, now),
@@ -109,13 +120,40 @@ impl Gathering {
     }
 
     fn early(&mut self, inner: &Inner, name: Name, report: &Report, now: Timestamp) {
+        let may_wait =
+            handed::is_foreign_ref(&name.provider_ref) && inner.routes.account(&name.account).is_some_and(|of| of.may_be_early());
         let early = Early { id: inner.early_id(now), at: now, name, news: report.news.clone(), reported: report.at };
-        if !early.is_small() {
-            return self.stray(&early.name.account, report, now);
+        if !may_wait || !early.is_small() {
+            return self.stray(inner, &early.name.account, report, now);
         }
         meter::receipt(&early.name.account, "early");
         self.early.push(early.name.clone());
         self.told.push(Told::Early(early));
+    }
+
+    /// A report about one attempt, whose key came with it. Of several parts one may get there and another not: what was refused is the word on
+    /// all of it, in whatever order they are told.
+    #[expect(clippy::too_many_arguments, reason = "one report's parts, taken apart by the only caller")]
+    fn of_attempt(
+        &mut self,
+        inner: &Arc<Inner>,
+        account: &str,
+        shelf: &Shelf,
+        index: u32,
+        attempt: Option<u8>,
+        report: &Report,
+        now: Timestamp,
+    ) {
+        if report.news == News::Delivered && shelf.read().lost_a_part(index, account, attempt) {
+            meter::receipt(account, "part-of-a-failed-one");
+            return;
+        }
+        if matches!(report.news, News::PartFailed(_)) {
+            let attempt = attempt.unwrap_or_else(|| shelf.read().slots.get(index as usize).map_or(0, Book::attempt_of));
+            let noted = self.parts_failed.entry((shelf.no, account.to_owned())).or_default();
+            noted.push((index, handed::part_failed(index, attempt)));
+        }
+        self.fact(inner, account, shelf, index, report, now);
     }
 
     /// A report about one delivery.
@@ -126,7 +164,7 @@ impl Gathering {
             News::Accepted => batch.add(index, FactKind::Accepted, account, at),
             News::Delivered => batch.add(index, FactKind::Delivered, "", at),
             News::Played => batch.add(index, FactKind::Played, "", at),
-            News::Failed(failure) => self.failure(inner, account, shelf, index, failure, now),
+            News::Failed(failure) | News::PartFailed(failure) => self.failure(inner, account, shelf, index, failure, now),
             News::Reply(text) => {
                 let whose = {
                     let book = shelf.read();
@@ -134,10 +172,10 @@ impl Gathering {
                 };
                 match choice_of(text).zip(whose) {
                     Some((choice, (recipient, kind))) => self.answer(shelf, recipient, choice, &kind, text, at),
-                    None => self.stray(account, report, now),
+                    None => self.stray(inner, account, report, now),
                 }
             }
-            News::Online { .. } => self.stray(account, report, now),
+            News::Online { .. } => self.stray(inner, account, report, now),
         }
         if let Some(word) = news_word(&report.news) {
             meter::receipt(account, word);
@@ -155,6 +193,14 @@ impl Gathering {
         let Some((route, phase, is_its)) = found else { return };
         // A doubled failure of something already put off or closed changes nothing.
         // Nor does one of an account that it was passed on from: another has it now.
+        if is_its
+            && phase == Phase::Settled
+            && inner.routes.account(account).is_some_and(|of| of.channel.proof() == Proof::AcceptedIsDelivered)
+        {
+            // That it was taken was all the proof there was, and this is a better one.
+            batch.add(index, FactKind::CameBack, failure.reason, now);
+            return;
+        }
         if !is_its || !matches!(phase, Phase::AwaitingProof | Phase::InFlight) {
             return;
         }
@@ -178,14 +224,14 @@ impl Gathering {
             }
             // Health of a device that nobody registered: counted, not journaled, or a foreign fleet would fill the disk.
             (None, News::Online { .. }) => meter::receipt(account, "unknown-device"),
-            _ => self.stray(account, report, now),
+            _ => self.stray(inner, account, report, now),
         }
     }
 
     /// A reply by phone: to the newest alert that this phone was told of and has not answered.
     fn reply(&mut self, inner: &Arc<Inner>, account: &str, number: &str, report: &Report, now: Timestamp) {
-        let News::Reply(text) = &report.news else { return self.stray(account, report, now) };
-        let Ok(phone) = number.parse::<PhoneNumber>() else { return self.stray(account, report, now) };
+        let News::Reply(text) = &report.news else { return self.stray(inner, account, report, now) };
+        let Ok(phone) = number.parse::<PhoneNumber>() else { return self.stray(inner, account, report, now) };
         let snapshot = inner.snapshot();
         let people: Vec<_> = snapshot.subscribers_by_phone(&phone).collect();
         if is_opt_out(text) {
@@ -193,7 +239,7 @@ impl Gathering {
             let may: Vec<SubscriberKey> =
                 people.iter().filter(|person| role::may_opt_out(person.role())).map(|person| person.key()).collect();
             if may.is_empty() {
-                self.stray(account, report, now);
+                self.stray(inner, account, report, now);
             }
             self.opt_outs.extend(may);
             return;
@@ -221,7 +267,7 @@ impl Gathering {
                 let at = credible(report.at, shelf, now);
                 self.answer(shelf, *recipient, choice, via, text, at);
             }
-            _ => self.stray(account, report, now),
+            _ => self.stray(inner, account, report, now),
         }
     }
 
@@ -231,8 +277,12 @@ impl Gathering {
         self.told.push(Told::Answered { alert: shelf.no, recipient, at, choice, via: via.to_owned(), by: String::new(), note });
     }
 
-    fn stray(&mut self, account: &str, report: &Report, now: Timestamp) {
+    /// What names nothing that this account was leased.
+    fn stray(&mut self, inner: &Inner, account: &str, report: &Report, now: Timestamp) {
         meter::receipt(account, "stray");
+        if !inner.unmatched.may_keep(&inner.alarms, account) {
+            return;
+        }
         let text = format!("{:?}", masked(report));
         self.told.push(Told::Stray { at: now, account: account.to_owned(), text: text.chars().take(500).collect() });
     }
@@ -240,6 +290,8 @@ impl Gathering {
     pub(super) async fn commit(mut self, inner: &Arc<Inner>, patience: Patience) -> Result<(), Unavailable> {
         let mut events: Vec<Event> =
             std::mem::take(&mut self.batches).into_values().filter(|batch| !batch.is_empty()).map(Batch::into_event).collect();
+        let refs = std::mem::take(&mut self.parts_failed).into_iter();
+        events.extend(refs.map(|((alert, account), list)| Event::Refs(Refs { alert, account, list })));
         events.extend(std::mem::take(&mut self.told).into_iter().map(|told| Event::Told(Box::new(told))));
         match patience {
             Patience::None => inner.append(events).await?,
@@ -269,6 +321,31 @@ impl Gathering {
     }
 }
 
+/// Whether the journal knows that this account was given this delivery.
+fn had(shelf: &Shelf, index: u32, account: &str) -> bool {
+    shelf.read().had(index, account)
+}
+
+/// Whether this delivery has left us, and to one of these readers where the report names any.
+fn was_handed(inner: &Inner, shelf: &Shelf, index: u32, readers: &[String]) -> bool {
+    let book = shelf.read();
+    let Some(slot) = book.slots.get(index as usize).filter(|slot| Book::left_us(slot)) else { return false };
+    if readers.is_empty() {
+        return true;
+    }
+    let key = book.recipients[slot.recipient as usize].key;
+    let snapshot = inner.snapshot();
+    let address = match inner.routes.get(&book.route_of(index).word).map(|route| route.reach) {
+        Some(Reach::People(word)) => {
+            let person = snapshot.subscriber(SubscriberKey(key));
+            address_kind(word).zip(person).and_then(|(kind, person)| person.address(kind).map(str::to_lowercase))
+        }
+        Some(Reach::Endpoints(_)) => snapshot.endpoint(EndpointKey(key)).map(|endpoint| endpoint.address().to_lowercase()),
+        Some(Reach::Speakers) | None => None,
+    };
+    address.is_some_and(|address| readers.iter().any(|reader| reader.to_lowercase() == address))
+}
+
 /// When it happened, if the far end's clock can be believed; never before the alert came in.
 fn credible(at: Option<Timestamp>, shelf: &Shelf, now: Timestamp) -> Timestamp {
     let base = shelf.read().base();
@@ -293,7 +370,7 @@ const fn news_word(news: &News) -> Option<&'static str> {
         News::Accepted => Some("accepted"),
         News::Delivered => Some("delivered"),
         News::Played => Some("played"),
-        News::Failed(_) => Some("failed"),
+        News::Failed(_) | News::PartFailed(_) => Some("failed"),
         News::Reply(_) => Some("reply"),
         News::Online { .. } => None,
     }

@@ -149,7 +149,11 @@ fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome
                 Proof::Report { .. } => batch.add(outcome.index, FactKind::Accepted, account.name(), now),
                 Proof::AcceptedIsDelivered => {
                     batch.add(outcome.index, FactKind::Accepted, account.name(), now);
-                    batch.add(outcome.index, FactKind::Delivered, "", now);
+                    // It may have come back before the answer to the send did.
+                    let has_failed = shelf.read().slots.get(outcome.index as usize).is_some_and(|slot| slot.phase == Phase::Failed);
+                    if !has_failed {
+                        batch.add(outcome.index, FactKind::Delivered, "", now);
+                    }
                 }
             }
             None

@@ -122,6 +122,13 @@ pub enum Form {
     Post { bytes_max: u32, markdown: bool },
 }
 
+impl Form {
+    /// Whether a text, signature and all, travels as several messages that may fare differently.
+    pub fn is_in_parts(&self, text: &str) -> bool {
+        matches!(self, Self::Short { one_part, .. } if text.encode_utf16().count() > usize::from(*one_part))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,6 +68,7 @@ static KINDS: &[AlarmKind] = &[
     lasts("route-without-account", "待发消息没有通道可走", "在配置中加回该通道；加上后自动续发"),
     lasts("storage-full", "磁盘空间不足", "立即清理磁盘；已受理的预警不受影响，新的暂不受理"),
     happened("store-mended", "数据目录启动时修复过", "看日志；核对最近的回执与应答"),
+    happened("unmatched-receipts", "回执所指的消息不是该通道发出的", "如该账号没有与其他系统共用，请更换 callback_token"),
 ];
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ pub(super) fn recipient(mail: &Outgoing) -> Result<Address, Failure> {
     mail.to.parse().map_err(|_| reject("bad-address", "the registered mailbox is not a mail address"))
 }
 
-/// The letter, ready for DATA (dots not yet doubled).
-pub(super) fn compose(mail: &Outgoing, sender: &Sender, to: &Address, now: Timestamp) -> Result<Vec<u8>, Failure> {
+/// The letter, ready for DATA (dots not yet doubled). `name` is the left-hand side of its Message-ID.
+pub(super) fn compose(mail: &Outgoing, name: &str, sender: &Sender, to: &Address, now: Timestamp) -> Result<Vec<u8>, Failure> {
     if mail.subject.chars().any(char::is_control) {
         return Err(reject("bad-subject", "the subject holds a line break or another control character"));
     }
@@ -62,7 +62,7 @@ pub(super) fn compose(mail: &Outgoing, sender: &Sender, to: &Address, now: Times
         .to(Mailbox::new(None, to.clone()))
         .subject(subject)
         .date(sent)
-        .message_id(Some(format!("<{}@{domain}>", mail.id)));
+        .message_id(Some(format!("<{name}@{domain}>")));
     // No letter carries a thread's own id; mail programs still join letters that name the same one,
     // which keeps an update beside the warning without knowing which letter this reader got.
     builder = match mail.facts.replaces.map(thread) {
@@ -146,7 +146,7 @@ pub(super) mod tests {
     fn written(mail: &Outgoing) -> String {
         let to = recipient(mail).expect("an address");
         let now = Timestamp::from_ms(1_784_772_960_000);
-        String::from_utf8(compose(mail, &sender(), &to, now).expect("a letter")).expect("seven bits")
+        String::from_utf8(compose(mail, &mail.id.to_string(), &sender(), &to, now).expect("a letter")).expect("seven bits")
     }
 
     #[test]
@@ -184,7 +184,7 @@ pub(super) mod tests {
         let mut mail = letter(1);
         mail.subject = "预警\r\nBcc: all@example.com".to_owned();
         let to = recipient(&mail).expect("an address");
-        let refused = compose(&mail, &sender(), &to, Timestamp::from_ms(0)).expect_err("refused");
+        let refused = compose(&mail, "1", &sender(), &to, Timestamp::from_ms(0)).expect_err("refused");
         assert_eq!((refused.class, refused.reason), (Class::Reject, "bad-subject"));
         for address in ["a@b.example\r\nRCPT TO:<x@y.example>", "a b@c.example", "nobody", "a@b.example>", "", "a@b\n.example"] {
             mail.to = address.to_owned();

@@ -67,7 +67,7 @@ impl Maildir {
 
     fn letter(&self, mail: &Outgoing) -> Result<(String, Vec<u8>), Failure> {
         let now = self.clock.now();
-        let bytes = compose::compose(mail, &self.sender, &compose::recipient(mail)?, now)?;
+        let bytes = compose::compose(mail, &mail.id.to_string(), &self.sender, &compose::recipient(mail)?, now)?;
         Ok((format!("{}.{}_{}.lastmile", now.as_ms(), mail.id, mail.attempt), bytes))
     }
 }

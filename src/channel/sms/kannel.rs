@@ -36,6 +36,9 @@ const DLR_MASK: &str = "31";
 /// Kannel fills these in: kind of report, the operator's words, seconds since 1970 (`%t` is to the minute and without a zone).
 /// The number (`%P`) is not asked for: the id names the delivery, and addresses end up in logs.
 const DLR_FIELDS: &str = "&d=%d&a=%A&t=%T";
+/// In the address of a report: the attempt, and that the message has several parts.
+const ATTEMPT: &str = "n";
+const IN_PARTS: &str = "p";
 /// Texts of operators are short; what is longer is somebody's free text.
 const ANSWER_CHARS_MAX: usize = 160;
 
@@ -129,6 +132,10 @@ impl Kannel {
         if settings.dlr {
             let mac = callback::mac(&self.callback_key, &self.name, message.id);
             let mut ours = callback::status_url(&self.public_url, Kind::Sms.name(), &self.name, message.id, &mac);
+            ours.push_str(&format!("&{ATTEMPT}={}", message.attempt));
+            if self.settings.form.is_in_parts(&message.text) {
+                ours.push_str(&format!("&{IN_PARTS}=1"));
+            }
             ours.push_str(DLR_FIELDS);
             query.append_pair("dlr-url", &ours);
         }
@@ -150,29 +157,34 @@ impl Kannel {
     }
 
     fn status(&self, callback: &Callback) -> Result<Reception, Failure> {
-        let fields = Fields::of(callback);
+        let fields = Fields::of(callback, None);
         let id = fields.get("id").and_then(|id| id.parse::<DeliveryId>().ok());
         let Some(id) = id.filter(|&id| fields.get("k").is_some_and(|k| callback::mac_fits(&self.callback_key, &self.name, id, k))) else {
             tracing::warn!(channel = %self.name, "a delivery report without the key of its delivery was refused");
             return Ok(callback::forbidden());
         };
         let kind = fields.get("d").and_then(|d| d.parse::<u8>().ok()).ok_or_else(|| callback::malformed("d is not a kind of report"))?;
-        let Some(news) = news(kind, fields.get("a").unwrap_or_default()) else {
+        let Some(news) = news(kind, fields.get("a").unwrap_or_default(), fields.get(IN_PARTS).is_some()) else {
             // An intermediate report, or a kind that a later Kannel may add: nothing is settled by it.
             return Ok(callback::taken(Vec::new()));
         };
         let at = fields.get("t").and_then(told_at);
-        Ok(callback::taken(vec![Report { about: About::Delivery(id), news, at }]))
+        let attempt = fields.get(ATTEMPT).and_then(|attempt| attempt.parse().ok());
+        Ok(callback::taken(vec![Report { about: About::Handed { id, attempt, readers: Vec::new() }, news, at }]))
     }
 
     fn reply(&self, callback: &Callback) -> Result<Reception, Failure> {
-        let fields = Fields::of(callback);
+        let fields = Fields::of(callback, None);
         if !callback::token_fits(self.settings.callback_token.as_ref(), &fields) {
             tracing::warn!(channel = %self.name, "a reply without the account's callback_token was refused");
             return Ok(callback::forbidden());
         }
         let from = fields.get("from").filter(|from| !from.is_empty()).ok_or_else(|| callback::malformed("from is missing"))?;
-        let text = fields.get("text").unwrap_or_default().to_owned();
+        let charset = fields.get("charset");
+        if charset.is_none() {
+            tracing::warn!(channel = %self.name, "Kannel does not say how a reply is written: its get-url lacks &text=%b&charset=%C, and Chinese replies are not understood");
+        }
+        let text = text_in(fields.octets("text").unwrap_or_default(), charset.unwrap_or_default());
         Ok(callback::taken(vec![Report { about: About::Phone(from.to_owned()), news: News::Reply(text), at: None }]))
     }
 }
@@ -195,11 +207,29 @@ const fn priority(level: Level) -> &'static str {
     }
 }
 
-fn news(kind: u8, answer: &str) -> Option<News> {
+/// A reply's octets by what Kannel calls their charset (`%C`): UTF-16 as they come from the air, or UTF-8 where it has recoded them.
+fn text_in(octets: &[u8], charset: &str) -> String {
+    let label = charset.trim().to_ascii_uppercase().replace(['-', '_'], "");
+    let known = match label.as_str() {
+        "UTF16BE" | "UTF16" | "UCS2" | "UCS2BE" | "ISO10646UCS2" => Some(encoding_rs::UTF_16BE),
+        "UTF16LE" | "UCS2LE" => Some(encoding_rs::UTF_16LE),
+        // A text of GSM letters is handed over in UTF-8.
+        "" | "GSM" | "UTF8" | "BINARY" | "7BIT" | "8BIT" => None,
+        _ => encoding_rs::Encoding::for_label(charset.trim().as_bytes()),
+    };
+    // Kannel's old form does not say it: of UTF-16 that holds ASCII every other octet is nothing.
+    let is_wide = label.is_empty() && octets.len().is_multiple_of(2) && octets.first() == Some(&0);
+    let known = known.or(is_wide.then_some(encoding_rs::UTF_16BE));
+    let decoded = known.map(|charset| charset.decode_with_bom_removal(octets).0.into_owned());
+    decoded.unwrap_or_else(|| String::from_utf8_lossy(octets).into_owned())
+}
+
+fn news(kind: u8, answer: &str, in_parts: bool) -> Option<News> {
     match kind {
         1 => Some(News::Delivered),
         2 => Some(News::Failed(failed(answer))),
         4 | 8 => Some(News::Accepted),
+        16 if in_parts => Some(News::PartFailed(refused_by_operator(answer))),
         16 => Some(News::Failed(refused_by_operator(answer))),
         _ => None,
     }

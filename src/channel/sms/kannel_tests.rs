@@ -31,7 +31,7 @@ async fn a_message_carries_its_text_its_account_and_the_address_of_its_report() 
     assert_eq!(fields.get("validity"), Some(minutes.to_string().as_str()));
     assert_eq!(fields.get("priority"), Some("3"), "a red warning overtakes in Kannel's own queue");
     let mac = callback::mac(&context().callback_key, "acc-1", sent.id);
-    let expected = format!("https://alert.county.example/v1/callbacks/sms/acc-1/status?id={}&k={mac}&d=%d&a=%A&t=%T", sent.id);
+    let expected = format!("https://alert.county.example/v1/callbacks/sms/acc-1/status?id={}&k={mac}&n=1&d=%d&a=%A&t=%T", sent.id);
     assert_eq!(fields.get("dlr-url"), Some(expected.as_str()));
 }
 
@@ -63,7 +63,7 @@ fn reported(channel: &dyn Channel, rest: &str) -> Reception {
     let mac = callback::mac(&context().callback_key, "acc-1", id);
     let reception = channel.receive(&called("status", &format!("id={id}&k={mac}&{rest}"), None, "")).expect("a reception");
     assert_eq!((reception.status, reception.body.as_str()), (200, ""));
-    assert!(reception.reports.iter().all(|report| report.about == About::Delivery(id)));
+    assert!(reception.reports.iter().all(|report| matches!(report.about, About::Handed { id: of, .. } if of == id)));
     reception
 }
 
@@ -92,6 +92,40 @@ fn every_kind_of_report_is_read_once_its_key_fits() {
     let seconds = NOW.as_ms() / 1_000 - 5;
     assert_eq!(reported(channel.as_ref(), &format!("d=1&t={seconds}")).reports[0].at, Some(Timestamp::from_ms(seconds * 1_000)));
     assert_eq!(reported(channel.as_ref(), "d=1&t=2026-07-23+02:15").reports[0].at, None);
+}
+
+#[tokio::test]
+async fn a_refused_part_is_told_apart_where_there_are_several() {
+    let far_end = FarEnd::open(202, "3: Queued for later delivery").await;
+    let channel = kannel(&far_end.base());
+    send_one(channel.as_ref(), Outgoing { text: "水".repeat(100), attempt: 2, ..message(3, PHONE) }).await;
+    let asked = far_end.asked();
+    let fields = Fields::parse(asked[0].uri.query().expect("a query"));
+    let url: Url = fields.get("dlr-url").expect("a dlr-url").parse().expect("an address");
+    let query = url.query().expect("a query").split("&d=").next().expect("a head").to_owned();
+    let report = |rest: &str| channel.receive(&called("status", &format!("{query}&{rest}"), None, "")).expect("taken").reports.remove(0);
+    let refused = report("d=16&a=NACK/8/");
+    assert!(matches!(refused.news, News::PartFailed(_)), "{refused:?}");
+    assert!(matches!(refused.about, About::Handed { attempt: Some(2), .. }), "{refused:?}");
+    assert_eq!(report("d=1").news, News::Delivered);
+}
+
+#[test]
+fn replies_are_read_as_kannel_says_that_they_are_written() {
+    let channel = kannel("http://127.0.0.1:9");
+    for (query, text) in [
+        ("text=%E6%94%B6%E5%88%B0&charset=UTF-8", "收到"),
+        ("text=e6R0&charset=UTF-16BE", "收到"),
+        ("text=%001&charset=UTF-16BE", "1"),
+        ("text=%003%00+%6CB%52%A9&charset=UCS-2", "3 求助"),
+        ("text=%00T%00D", "TD"),
+        ("text=1&charset=GSM", "1"),
+        ("text=%CA%D5%B5%BD&charset=GBK", "收到"),
+        ("text=1", "1"),
+    ] {
+        let reception = channel.receive(&called("reply", &format!("from=138&k=tok&{query}"), None, "")).expect("taken");
+        assert_eq!(only_news(&reception), &News::Reply(text.to_owned()), "{query}");
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ impl Book {
         counters.move_delivery(kind, before.furthest(is_device), after.furthest(is_device));
         if is_device {
             counters.devices.received += u32::from(after.is_reached() && !before.is_reached());
+            counters.devices.received -= u32::from(before.is_reached() && !after.is_reached());
             counters.devices.played += u32::from(after.is_crowned() && !before.is_crowned());
         }
         let closed = before.phase.is_open() && !after.phase.is_open();

@@ -20,6 +20,7 @@ impl Book {
         let account = self.account_number(&leased.account);
         for &(first, count) in &leased.ranges {
             for index in first..first.saturating_add(count).min(u32::try_from(self.slots.len()).unwrap_or(u32::MAX)) {
+                self.take_over(index, account);
                 self.change(index, |slot| slot.lease(account));
             }
         }
@@ -49,7 +50,11 @@ impl Book {
         if matches!(fact.kind, FactKind::Unknown | FactKind::UnknownNext) {
             self.repeated += 1;
         }
-        self.apply_to(fact.index, fact.kind, word, at_ms);
+        if matches!(fact.kind, FactKind::NextAccount | FactKind::UnknownNext) {
+            self.pass_on(fact.index, fact.kind, word, at_ms);
+        } else {
+            self.apply_to(fact.index, fact.kind, word, at_ms);
+        }
         // Tried when its alert ended, and to be tried again: it is not.
         if self.slots[fact.index as usize].phase == Phase::Pending
             && let Some(kind) = self.ended_as()
@@ -68,13 +73,23 @@ impl Book {
         }
     }
 
-    fn apply_to(&mut self, index: u32, kind: FactKind, word: u8, at_ms: u32) {
+    pub(super) fn apply_to(&mut self, index: u32, kind: FactKind, word: u8, at_ms: u32) {
         self.change(index, |slot| slot.apply(kind, word, at_ms));
         if matches!(kind, FactKind::Played | FactKind::Answered) {
             self.crowned.entry(index).or_default().note(at_ms);
             let recipient = self.slots[index as usize].recipient;
             self.with_recipient(recipient, |found| found.reached.note(at_ms));
         }
+        if kind == FactKind::CameBack {
+            self.reach_anew(self.slots[index as usize].recipient);
+        }
+    }
+
+    /// When somebody was reached, by what still counts.
+    fn reach_anew(&mut self, recipient: u32) {
+        let by_delivery = self.deliveries_of(recipient).map(|index| self.reached_at(index)).collect::<Vec<_>>();
+        let reached = by_delivery.into_iter().chain([self.answered_at(recipient)]).filter(|moment| moment.is_set()).min();
+        self.with_recipient(recipient, |found| found.reached = reached.unwrap_or_default());
     }
 
     pub fn apply_refs(&mut self, refs: &Refs) {

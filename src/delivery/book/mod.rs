@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod counted;
 mod fold;
+pub mod handed;
 mod planned;
 mod reading;
 #[cfg(test)]

@@ -307,7 +307,7 @@ fn a_plan_that_comes_after_the_end_of_its_alert_owes_nothing() {
 #[test]
 fn what_was_in_flight_when_its_alert_ended_is_not_tried_again() {
     let mut book = planned();
-    book.apply_lease(&Leased { alert: NO, at: after(6), account: "box".into(), ranges: vec![(0, 2)] });
+    book.apply_lease(&Leased { alert: NO, at: after(6), account: "far-end".into(), ranges: vec![(0, 2)] });
     book.supersede(after(7));
     book.apply_facts(&facts(vec![(0, FactKind::Unknown, 5_000), (1, FactKind::Accepted, 9)]));
     let phases: Vec<Phase> = book.slots[..2].iter().map(|slot| slot.phase).collect();

@@ -1,6 +1,7 @@
 //! Owns `email/smtp`: the account's keys, and one letter from `Outgoing` to a verdict.
 //! Refuses to know retries and receipts' durability. DKIM is the mail server's: letters leave here unsigned.
-//! Invariant: a letter is written to at most one connection, or to a second one only when the first had died before the letter began.
+//! Invariant: a letter is written to at most one connection, or to a second one only when the first had died before the letter began; no
+//! report counts that does not bring the letter's own key, or the account's token.
 
 mod codes;
 mod pool;
@@ -13,6 +14,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use lettre::message::Mailbox;
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub(in crate::channel::email) use codes::without_addresses;
@@ -26,6 +28,7 @@ use super::{REACHES, compose, dsn};
 use crate::{
     channel::{
         Batching, BuildError, Callback, Channel, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink, Verdict,
+        callback::{self, Fields},
         common,
     },
     fault::Fault,
@@ -47,6 +50,8 @@ struct Smtp {
     pool: Arc<Pool>,
     proof: Proof,
     ask_receipt: bool,
+    callback_token: Option<SecretString>,
+    callback_key: Arc<[u8; 32]>,
     clock: SharedClock,
     stop: CancellationToken,
 }
@@ -58,12 +63,13 @@ struct Settings {
     security: Security,
     tls_ca: Option<String>,
     trust_anyone: bool,
-    login: Option<(String, secrecy::SecretString)>,
+    login: Option<(String, SecretString)>,
     helo: Option<String>,
     sender: compose::Sender,
     limits: Limits,
     proof: Proof,
     ask_receipt: bool,
+    callback_token: Option<SecretString>,
 }
 
 fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
@@ -128,6 +134,7 @@ fn settings(keys: &mut Keys<'_>, timeout: Duration) -> Settings {
         limits,
         proof: if by_report { Proof::Report { within: report_within } } else { Proof::AcceptedIsDelivered },
         ask_receipt,
+        callback_token: keys.secret("callback_token"),
     }
 }
 
@@ -162,6 +169,8 @@ fn build(name: String, settings: Settings, context: Context) -> Result<Arc<dyn C
         pool: Arc::new(Pool::new(server, settings.limits)),
         proof: settings.proof,
         ask_receipt: settings.ask_receipt,
+        callback_token: settings.callback_token,
+        callback_key: context.callback_key,
         clock: context.clock,
         stop: CancellationToken::new(),
         name,
@@ -182,8 +191,9 @@ impl Smtp {
 
     async fn hand_over(&self, mail: &Outgoing) -> Result<(), Failure> {
         let to = compose::recipient(mail)?;
-        let bytes = compose::compose(mail, &self.sender, &to, self.clock.now())?;
-        let receipt = self.ask_receipt.then(|| mail.id.to_string());
+        let name = callback::proven_name(&self.callback_key, &self.name, mail.id);
+        let bytes = compose::compose(mail, &name, &self.sender, &to, self.clock.now())?;
+        let receipt = self.ask_receipt.then_some(name);
         let parcel = Parcel { from: self.sender.address(), to: &to, bytes: &bytes, receipt };
         let loan = self.pool.lend().await?;
         let reused = loan.reused;
@@ -242,10 +252,24 @@ impl Channel for Smtp {
     }
 
     fn receive(&self, callback: &Callback) -> Result<Reception, Failure> {
-        let reports = dsn::read(&callback.body, self.sender.domain(), self.clock.now())?;
-        if reports.is_empty() {
-            tracing::warn!(channel = %self.name, "a delivery report names no letter of ours");
+        let brings_token = callback::token_fits(self.callback_token.as_ref(), &Fields::parse(&callback.query));
+        if self.callback_token.is_some() && !brings_token {
+            tracing::warn!(channel = %self.name, "a delivery report without the account's callback_token was refused");
+            return Ok(callback::forbidden());
         }
+        let is_ours = |id, mac: Option<&str>| match mac {
+            Some(mac) => callback::mac_fits(&self.callback_key, &self.name, id, mac),
+            None => brings_token,
+        };
+        let reader = dsn::Reader { domain: self.sender.domain(), is_ours: &is_ours, asked: self.ask_receipt };
+        let Some(reports) = dsn::read(&callback.body, &reader, self.clock.now())? else {
+            if brings_token {
+                tracing::warn!(channel = %self.name, "a delivery report names no letter of ours");
+                return Ok(callback::taken(Vec::new()));
+            }
+            tracing::warn!(channel = %self.name, "a delivery report without the key of its letter was refused");
+            return Ok(callback::forbidden());
+        };
         Ok(Reception { reports, status: 200, content_type: "text/plain; charset=utf-8", body: "ok\n".to_owned() })
     }
 

@@ -225,7 +225,7 @@ async fn letters_share_a_connection_and_arrive_whole() {
         assert_eq!(seen.connections.load(Ordering::SeqCst), 1);
         let letters = seen.letters();
         for mail in &batch {
-            let id = format!("Message-ID: <{}@county.example>", mail.id);
+            let id = format!("Message-ID: <{}@county.example>", callback::proven_name(&[0; 32], "post", mail.id));
             assert_eq!(letters.iter().filter(|letter| letter.contains(&id)).count(), 1);
         }
         channel.stop().await;
@@ -316,7 +316,10 @@ async fn a_receipt_is_asked_for_under_the_delivery_id() {
     let mail = letter(5);
     channel.send(std::slice::from_ref(&mail)).await;
     let commands = seen.commands();
-    assert!(commands.contains(&format!("MAIL FROM:<alert@county.example> RET=HDRS ENVID={}", mail.id)), "{commands:?}");
+    assert!(
+        commands.contains(&format!("MAIL FROM:<alert@county.example> RET=HDRS ENVID={}", callback::proven_name(&[0; 32], "post", mail.id))),
+        "{commands:?}"
+    );
     assert!(commands.contains(&"RCPT TO:<chen.wei@example.com> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;chen.wei@example.com".to_owned()));
 }
 
@@ -398,23 +401,57 @@ fn every_fault_of_the_table_is_named() {
     assert_eq!(paths, ["dsn", "from", "helo", "hosst", "host", "password", "port", "tls"]);
 }
 
-#[tokio::test]
-async fn a_piped_report_becomes_news_of_its_delivery_and_anything_else_is_refused() {
-    let channel = account_of("host = \"127.0.0.1\"\nfrom = \"alert@county.example\"\ntls = \"none\"");
-    let call = |body: String| Callback {
-        what: String::new(),
-        method: "POST".to_owned(),
-        query: String::new(),
-        content_type: None,
-        body: body.into(),
-    };
-    let id = letter(9).id;
-    let raw = format!(
+fn piped(query: &str, body: String) -> Callback {
+    Callback { what: String::new(), method: "POST".to_owned(), query: query.to_owned(), content_type: None, body: body.into() }
+}
+
+fn report_of(envelope_id: &str, action: &str) -> String {
+    format!(
         "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n\
-         Original-Envelope-Id: {id}\r\n\r\nFinal-Recipient: rfc822; a@b.example\r\nAction: delivered\r\nStatus: 2.1.5\r\n\r\n--b--\r\n"
-    );
-    let reception = channel.receive(&call(raw)).expect("a report");
-    assert_eq!(reception.reports.len(), 1);
-    assert_eq!(reception.reports[0].about, crate::channel::About::Delivery(id));
-    assert_eq!(channel.receive(&call("Subject: hello\r\n\r\nhello".to_owned())).expect_err("refused").reason, "not-a-report");
+         Original-Envelope-Id: {envelope_id}\r\n\r\nFinal-Recipient: rfc822; a@b.example\r\nAction: {action}\r\nStatus: 2.1.5\r\n\r\n--b--\r\n"
+    )
+}
+
+const OF_REPORTS: &str = "host = \"127.0.0.1\"\nfrom = \"alert@county.example\"\ntls = \"none\"\n";
+
+#[tokio::test]
+async fn a_piped_report_counts_with_the_key_of_its_letter_and_anything_else_is_refused() {
+    let channel = account_of(&format!("{OF_REPORTS}dsn = true"));
+    let id = letter(9).id;
+    let key = callback::proven_name(&[0; 32], channel.name(), id);
+    let reception = channel.receive(&piped("", report_of(&key, "delivered"))).expect("a report");
+    assert_eq!((reception.status, reception.reports.len()), (200, 1));
+    let about = crate::channel::About::Handed { id, attempt: None, readers: vec!["a@b.example".to_owned()] };
+    assert_eq!(reception.reports[0].about, about);
+    let other = callback::proven_name(&[0; 32], "another", id);
+    for name in [id.to_string(), format!("{id}."), format!("{id}.{}", "0".repeat(32)), other, "x".to_owned()] {
+        let refused = channel.receive(&piped("k=1", report_of(&name, "delivered"))).expect("an answer");
+        assert_eq!((refused.status, refused.reports.len()), (403, 0), "{name}");
+    }
+    let no_report = piped("", "Subject: hello\r\n\r\nhello".to_owned());
+    assert_eq!(channel.receive(&no_report).expect_err("refused").reason, "not-a-report");
+}
+
+#[tokio::test]
+async fn an_account_with_a_token_takes_nothing_without_it() {
+    let channel = account_of(&format!("{OF_REPORTS}dsn = true\ncallback_token = \"tok\""));
+    let id = letter(9).id;
+    let key = callback::proven_name(&[0; 32], channel.name(), id);
+    let status = |query: &str, name: &str| {
+        let reception = channel.receive(&piped(query, report_of(name, "delivered"))).expect("an answer");
+        (reception.status, reception.reports.len())
+    };
+    assert_eq!([status("", &key), status("k=no", &key)], [(403, 0); 2]);
+    assert_eq!([status("k=tok", &key), status("k=tok", &id.to_string())], [(200, 1); 2]);
+    assert_eq!(status("k=tok", &format!("{id}.0")), (200, 0), "a wrong key is nobody's");
+}
+
+#[tokio::test]
+async fn an_account_that_asks_for_no_reports_hears_of_what_came_back_alone() {
+    let channel = account_of(OF_REPORTS);
+    let key = callback::proven_name(&[0; 32], channel.name(), letter(9).id);
+    for (action, reports) in [("delivered", 0), ("relayed", 0), ("failed", 1)] {
+        let reception = channel.receive(&piped("", report_of(&key, action))).expect("an answer");
+        assert_eq!((reception.status, reception.reports.len()), (200, reports), "{action}");
+    }
 }

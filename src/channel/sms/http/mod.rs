@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use encoding_rs::Encoding;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use reqwest::{Method, Url, header};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -43,7 +44,7 @@ use crate::{
     },
     fault::Fault,
     keys::Keys,
-    message::{Form, Outgoing},
+    message::{DeliveryId, Form, Outgoing},
     registry::PhoneNumber,
     time::SharedClock,
 };
@@ -63,6 +64,7 @@ struct Gateway {
     http: HttpClient,
     public_url: String,
     number_words: NumberWords,
+    callback_key: Arc<[u8; 32]>,
     clock: SharedClock,
 }
 
@@ -92,6 +94,8 @@ struct Settings {
     proof: Proof,
     form: Form,
     ca: Option<String>,
+    /// How texts are written and read; UTF-8 when left out.
+    charset: Option<&'static Encoding>,
 }
 
 /// Where messages go.
@@ -121,23 +125,24 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
         "PUT" => Method::PUT,
         _ => Method::POST,
     };
+    let charset = callback::charset_key(keys);
     let body_text = keys.text("body");
     let body_is = if body_text.as_deref().is_some_and(|body| body.trim_start().starts_with(['{', '['])) {
         "application/json"
     } else {
         "application/x-www-form-urlencoded"
     };
-    let body = body_text.map(|source| Template::read(keys, "body", &source));
+    let body = body_text.map(|source| Template::read(keys, "body", &source, charset));
     let secret = keys.secret("secret");
     let mut hidden: Vec<SecretString> = secret.iter().cloned().collect();
-    let headers = headers(keys, &mut hidden);
+    let headers = headers(keys, &mut hidden, charset);
     let success = Success::read(keys);
     let errors = Errors::read(keys, &success);
     let spoken = Spoken::read(keys, "errors");
     let within = keys.duration("report_within", REPORT_WITHIN);
-    let receipt = Receipt::read(keys);
+    let receipt = Receipt::read(keys, charset);
     let message_id = MessageId::read(keys, "message_id");
-    let replies = Replies::read(keys);
+    let replies = Replies::read(keys, charset);
     let callback_token = keys.secret("callback_token");
     hidden.extend(callback_token.clone());
     if callback_token.is_none() && (keys.has("receipt") || keys.has("answer")) {
@@ -154,7 +159,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
             "needs receipt.provider_ref and receipt.to, or reports of one request could not be told apart",
         );
     }
-    let url = address(keys);
+    let url = address(keys, charset);
     let written = if let Address::Written(template) = &url { Some(template) } else { None };
     let texts = headers.iter().map(|(_, value)| value).chain(&body).chain(written);
     Settings {
@@ -179,11 +184,12 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
         callback_token,
         form: form(keys),
         ca: keys.text("ca"),
+        charset,
     }
 }
 
 /// A template of which the part before the first variable already names the host: no text decides where a message goes.
-fn address(keys: &mut Keys<'_>) -> Address {
+fn address(keys: &mut Keys<'_>, charset: Option<&'static Encoding>) -> Address {
     let source = keys.required("url");
     let fixed = source.split("{{").next().unwrap_or_default();
     let names_host = fixed.parse::<Url>().is_ok_and(|url| {
@@ -196,14 +202,14 @@ fn address(keys: &mut Keys<'_>) -> Address {
             "must be an http or https address whose host is fixed, such as http://127.0.0.1/send?to={{ to|urlencode }}",
         );
     }
-    let template = Template::read(keys, "url", &source);
+    let template = Template::read(keys, "url", &source, charset);
     match fixed.parse() {
         Ok(url) if fixed == source && template.is_fixed() => Address::Fixed(url),
         _ => Address::Written(template),
     }
 }
 
-fn headers(keys: &mut Keys<'_>, hidden: &mut Vec<SecretString>) -> Vec<(header::HeaderName, Template)> {
+fn headers(keys: &mut Keys<'_>, hidden: &mut Vec<SecretString>, charset: Option<&'static Encoding>) -> Vec<(header::HeaderName, Template)> {
     let mut headers = Vec::new();
     let Some(table) = keys.table("headers") else { return headers };
     for (name, value) in table {
@@ -213,7 +219,7 @@ fn headers(keys: &mut Keys<'_>, hidden: &mut Vec<SecretString>) -> Vec<(header::
                 if header != header::CONTENT_TYPE && !source.contains("{{") {
                     hidden.push(SecretString::from(source));
                 }
-                headers.push((header, Template::read(keys, &key, source)));
+                headers.push((header, Template::read(keys, &key, source, charset)));
             }
             (Err(_), _) => keys.fault(&key, "bad-header", "is not the name of a header"),
             (Ok(_), None) => keys.fault(&key, "wrong-type", "must be a text"),
@@ -227,7 +233,7 @@ fn build(name: String, common: &Common, mut settings: Settings, context: Context
     let http = HttpClient::of_account(&name, common, settings.ca.as_deref(), hidden, &context)?;
     let Context { clock, public_url, callback_key, .. } = context;
     let number_words = NumberWords::of_account(&callback_key, &name);
-    Ok(Arc::new(Gateway { name, settings, http, public_url, number_words, clock }))
+    Ok(Arc::new(Gateway { name, settings, http, public_url, number_words, callback_key, clock }))
 }
 
 impl Gateway {
@@ -279,9 +285,14 @@ impl Gateway {
         }
         if let Some(body) = &settings.body {
             if !is_typed {
-                request = request.header(header::CONTENT_TYPE, settings.body_is);
+                let charset = settings.charset.map_or_else(String::new, |charset| format!("; charset={}", charset.name()));
+                request = request.header(header::CONTENT_TYPE, format!("{}{charset}", settings.body_is));
             }
-            request = request.body(body.render(&values)?);
+            let body = body.render(&values)?;
+            request = request.body(match settings.charset {
+                Some(charset) => template::octets_in(&body, charset),
+                None => body.into_bytes(),
+            });
         }
         Ok(request)
     }
@@ -300,6 +311,7 @@ impl Gateway {
             "from" => settings.from.as_str().into(),
             "secret" => settings.secret.as_ref().map_or("", |secret| secret.expose_secret()).into(),
             "minutes_left" => minutes_left(first.facts.expires, self.clock.now()).to_string().into(),
+            template::OF_ONE => self.callback_url_of(first.id).into(),
             // `Template` lets no other name through.
             _ => self.callback_url().into(),
         }
@@ -319,6 +331,11 @@ impl Gateway {
         percent_encode(&self.name, &mut name);
         percent_encode(self.settings.callback_token.as_ref().map_or("", |token| token.expose_secret()), &mut token);
         format!("{}/v1/callbacks/sms/{name}/status?k={token}", self.public_url.trim_end_matches('/'))
+    }
+
+    /// Where it is to report of one message alone: good for nothing else, so it may stand in other people's logs.
+    fn callback_url_of(&self, id: DeliveryId) -> String {
+        callback::status_url(&self.public_url, Kind::Sms.name(), &self.name, id, &callback::mac(&self.callback_key, &self.name, id))
     }
 
     fn judge(&self, answer: &Answer) -> Result<Option<String>, Failure> {
@@ -432,12 +449,16 @@ impl Channel for Gateway {
     }
 
     fn receive(&self, callback: &Callback) -> Result<Reception, Failure> {
-        if !callback::token_fits(self.settings.callback_token.as_ref(), &Fields::parse(&callback.query)) {
+        let fields = Fields::parse(&callback.query);
+        let only = fields.get("id").and_then(|id| id.parse().ok());
+        let only = only.filter(|&id| fields.get("k").is_some_and(|k| callback::mac_fits(&self.callback_key, &self.name, id, k)));
+        let is_known = only.is_some() && callback.what == "status" || callback::token_fits(self.settings.callback_token.as_ref(), &fields);
+        if !is_known {
             tracing::warn!(channel = %self.name, "a callback without the account's callback_token was refused");
             return Ok(callback::forbidden());
         }
         match (callback.what.as_str(), &self.settings.receipt, &self.settings.replies) {
-            ("status", Some(receipt), _) => receipt.reports(&self.name, callback, |reference, to| self.own_ref(reference, to)),
+            ("status", Some(receipt), _) => receipt.reports(&self.name, callback, only, |reference, to| self.own_ref(reference, to)),
             ("reply", _, Some(replies)) => replies.reports(&self.name, callback),
             (other, ..) => Err(callback::malformed(&format!("this account takes no callback {other:?}"))),
         }

@@ -2,16 +2,18 @@
 //! Refuses to know which gateway it is, and who may call: the driver has checked the token before. Pure.
 //! Invariant: an entry that cannot be read takes no other entry with it; a call without a single readable one is refused.
 
+use encoding_rs::{Encoding, UTF_8};
 use serde_json::Value;
 
 use super::reading::{Classes, close, inner, pointer, text_at};
 use crate::{
     channel::{
         About, Callback, Failure, News, Reception, Report,
-        callback::{Fields, malformed},
+        callback::{Fields, charset_of, malformed},
         http_client::masked_numbers,
     },
     keys::Keys,
+    message::DeliveryId,
     time::Timestamp,
 };
 
@@ -58,12 +60,13 @@ enum Naming {
 
 struct List {
     is_query: bool,
+    charset: Option<&'static Encoding>,
     at: Option<String>,
     reply: String,
 }
 
 impl Receipt {
-    pub(super) fn read(keys: &mut Keys<'_>) -> Option<Self> {
+    pub(super) fn read(keys: &mut Keys<'_>, charset: Option<&'static Encoding>) -> Option<Self> {
         let mut inside = inner(keys, "receipt")?;
         let (id, provider_ref) = (pointer(&mut inside, "id"), pointer(&mut inside, "provider_ref"));
         let to = pointer(&mut inside, "to");
@@ -80,7 +83,7 @@ impl Receipt {
             inside.fault("delivered", "missing", "must list the status words that mean delivered");
         }
         let receipt = Self {
-            list: List::read(&mut inside),
+            list: List::read(&mut inside, charset),
             about,
             status: needed(&mut inside, "status"),
             delivered,
@@ -106,10 +109,19 @@ impl Receipt {
         &self,
         account: &str,
         callback: &Callback,
+        only: Option<DeliveryId>,
         own_ref: impl Fn(String, Option<&str>) -> String,
     ) -> Result<Reception, Failure> {
         self.list.receive(account, callback, |entry| {
             let about = match &self.about {
+                // The address was of this one message, and proves it; what the report calls it besides must not be another of ours.
+                _ if let Some(id) = only => {
+                    let named = if let Naming::Id(at) = &self.about { text_at(entry, at) } else { None };
+                    if named.is_some_and(|named| named != id.to_string()) {
+                        return None;
+                    }
+                    About::Handed { id, attempt: None, readers: Vec::new() }
+                }
                 Naming::Id(id) => About::Delivery(text_at(entry, id)?.parse().ok()?),
                 Naming::ProviderRef { provider_ref, to } => {
                     let to = to.as_ref().and_then(|to| text_at(entry, to));
@@ -165,9 +177,9 @@ fn local_time(text: &str, offset: &str) -> Option<Timestamp> {
 }
 
 impl Replies {
-    pub(super) fn read(keys: &mut Keys<'_>) -> Option<Self> {
+    pub(super) fn read(keys: &mut Keys<'_>, charset: Option<&'static Encoding>) -> Option<Self> {
         let mut inside = inner(keys, "answer")?;
-        let replies = Self { list: List::read(&mut inside), from: needed(&mut inside, "from"), text: needed(&mut inside, "text") };
+        let replies = Self { list: List::read(&mut inside, charset), from: needed(&mut inside, "from"), text: needed(&mut inside, "text") };
         close(keys, inside, replies)
     }
 
@@ -181,9 +193,10 @@ impl Replies {
 }
 
 impl List {
-    fn read(keys: &mut Keys<'_>) -> Self {
+    fn read(keys: &mut Keys<'_>, charset: Option<&'static Encoding>) -> Self {
         Self {
             is_query: keys.word("form", &["json", "query"], "json") == "query",
+            charset,
             at: pointer(keys, "list"),
             reply: keys.text("reply").unwrap_or_default(),
         }
@@ -219,10 +232,15 @@ impl List {
 
     fn whole(&self, callback: &Callback) -> Result<Value, Failure> {
         if self.is_query {
-            let fields = Fields::of(callback).into_pairs().map(|(name, value)| (name, Value::String(value)));
+            let fields = Fields::of(callback, self.charset).into_pairs().map(|(name, value)| (name, Value::String(value)));
             return Ok(Value::Object(fields.collect()));
         }
-        serde_json::from_slice(&callback.body).map_err(|_| malformed("the body is not JSON"))
+        let kind = callback.content_type.as_deref().unwrap_or_default();
+        let read = match charset_of(kind).or(self.charset).filter(|&charset| charset != UTF_8) {
+            Some(charset) => serde_json::from_str(&charset.decode_with_bom_removal(&callback.body).0),
+            None => serde_json::from_slice(&callback.body),
+        };
+        read.map_err(|_| malformed("the body is not JSON"))
     }
 }
 

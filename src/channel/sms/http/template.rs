@@ -4,12 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use encoding_rs::Encoding;
 use minijinja::{Environment, Error, UndefinedBehavior, Value};
 
-use crate::{channel::http_client::percent_encode, keys::Keys};
+use crate::{
+    channel::http_client::{percent_encode, percent_encode_octets},
+    keys::Keys,
+};
 
 /// Everything a template may name, and what it is tried with when the table is read.
-const VARIABLES: [(&str, &str); 9] = [
+const VARIABLES: [(&str, &str); 10] = [
     ("to", "13800138000"),
     ("to_e164", "+8613800138000"),
     ("to_list", "13800138000"),
@@ -18,10 +22,13 @@ const VARIABLES: [(&str, &str); 9] = [
     ("from", "x"),
     ("secret", "x"),
     ("callback_url", "https://x.invalid/"),
+    (OF_ONE, "https://x.invalid/"),
     ("minutes_left", "60"),
 ];
 /// The only variable that is a list and not a text.
 pub(super) const LIST: &str = "to_list";
+/// The address for reports of one message.
+pub(super) const OF_ONE: &str = "message_callback_url";
 const NAME: &str = "text";
 
 pub(super) enum Template {
@@ -45,7 +52,7 @@ impl Values {
 
 impl Template {
     /// In words, what is wrong with it.
-    fn compile(source: &str) -> Result<Self, String> {
+    fn compile(source: &str, charset: Option<&'static Encoding>) -> Result<Self, String> {
         if !["{{", "{%", "{#"].iter().any(|mark| source.contains(mark)) {
             return Ok(Self::Fixed(source.to_owned()));
         }
@@ -54,9 +61,12 @@ impl Template {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.add_filter("tojson", to_json);
-        environment.add_filter("urlencode", |text: &str| {
+        environment.add_filter("urlencode", move |text: &str| {
             let mut written = String::with_capacity(text.len());
-            percent_encode(text, &mut written);
+            match charset {
+                Some(charset) => percent_encode_octets(&octets_in(text, charset), &mut written),
+                None => percent_encode(text, &mut written),
+            }
             written
         });
         environment.add_template_owned(NAME, source.to_owned()).map_err(|error| error.to_string())?;
@@ -71,8 +81,8 @@ impl Template {
     }
 
     /// From a key's text; a fault there and a stand-in that is never used when it cannot be one.
-    pub(super) fn read(keys: &mut Keys<'_>, key: &str, source: &str) -> Self {
-        Self::compile(source).unwrap_or_else(|message| {
+    pub(super) fn read(keys: &mut Keys<'_>, key: &str, source: &str, charset: Option<&'static Encoding>) -> Self {
+        Self::compile(source, charset).unwrap_or_else(|message| {
             keys.fault(key, "bad-template", message);
             Self::Fixed(String::new())
         })
@@ -98,6 +108,17 @@ impl Template {
             }
         }
     }
+}
+
+/// A text in the account's charset. What that has not becomes a question mark, as on every telephone that lacks a letter.
+pub(super) fn octets_in(text: &str, charset: &'static Encoding) -> Vec<u8> {
+    let (octets, _, lacks) = charset.encode(text);
+    if !lacks {
+        return octets.into_owned();
+    }
+    let has = |letter: &char| !charset.encode(letter.encode_utf8(&mut [0; 4])).2;
+    let known: String = text.chars().map(|letter| if has(&letter) { letter } else { '?' }).collect();
+    charset.encode(&known).0.into_owned()
 }
 
 /// The known and the unknown variables of the compiled template.
@@ -143,7 +164,7 @@ mod tests {
             "id" => "id".into(),
             "from" => "10690".into(),
             "secret" => "s&x".into(),
-            "callback_url" => "https://x/?a=1&b=2".into(),
+            "callback_url" | OF_ONE => "https://x/?a=1&b=2".into(),
             "minutes_left" => "90".into(),
             other => panic!("{other} is not a variable"),
         }
@@ -152,7 +173,7 @@ mod tests {
     #[test]
     fn values_are_written_for_the_place_they_stand_in() {
         let render = |source| {
-            let template = Template::compile(source).expect("compiles");
+            let template = Template::compile(source, None).expect("compiles");
             template.render(&Values::of(&template.named(), value)).expect("renders")
         };
         assert_eq!(render("{\"t\":{{ text | tojson }}}"), "{\"t\":\"他说\\\"走\\\"\\n\"}");
@@ -168,7 +189,7 @@ mod tests {
     #[test]
     fn what_a_template_cannot_know_is_found_before_a_warning_is_sent() {
         for source in ["{{ phone }}", "{{ text", "{{ text | html }}", "{% for a in range(99999999) %}x{% endfor %}"] {
-            assert!(Template::compile(source).is_err(), "{source}");
+            assert!(Template::compile(source, None).is_err(), "{source}");
         }
     }
 }

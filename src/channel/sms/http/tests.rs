@@ -201,6 +201,46 @@ fn a_report_may_name_the_gateways_own_id() {
     assert!(matches!(only_news(&reception), News::Failed(failure) if failure.class == Class::Reject));
 }
 
+#[tokio::test]
+async fn an_address_of_one_message_takes_reports_of_that_message_alone() {
+    let far_end = FarEnd::open(200, r#"{"code":0}"#).await;
+    let table = "callback_token = \"tok\"\nbody = '{{ message_callback_url }}'\n\
+                 [receipt]\nid = \"/out_id\"\nstatus = \"/s\"\ndelivered = [\"ok\"]\nfailed = { \"*\" = \"reject\" }";
+    let channel = build(Kind::Sms, "http", &format!("url = \"{}/send\"\n{table}", far_end.base()));
+    send_one(channel.as_ref(), message(1, PHONE)).await;
+    let address = far_end.asked()[0].body.clone();
+    assert!(!address.contains("tok"), "it stands in other people's logs: {address}");
+    let query = address.split_once('?').expect("a query").1.to_owned();
+    let (own, other) = (message(1, PHONE).id, message(2, PHONE).id);
+    let call = |query: &str, body: Value| channel.receive(&called("status", query, None, &body.to_string()));
+    let reception = call(&query, serde_json::json!({ "out_id": own.to_string(), "s": "ok" })).expect("taken");
+    assert_eq!(reception.reports[0].about, About::Handed { id: own, attempt: None, readers: Vec::new() });
+    assert!(call(&query, serde_json::json!({ "out_id": other.to_string(), "s": "ok" })).is_err());
+    let for_other = query.replace(&own.to_string(), &other.to_string());
+    assert_eq!(call(&for_other, serde_json::json!({ "s": "ok" })).expect("an answer").status, 403);
+    assert_eq!(channel.receive(&called("reply", &query, None, "{}")).expect("an answer").status, 403, "it is for reports alone");
+}
+
+#[tokio::test]
+async fn a_gateway_of_another_charset_gets_and_brings_its_texts_in_it() {
+    let far_end = FarEnd::open(200, "").await;
+    let table = "charset = \"gbk\"\ncallback_token = \"tok\"\nbody = 'content={{ text|urlencode }}'\n\
+                 [answer]\nform = \"query\"\nfrom = \"/mobile\"\ntext = \"/content\"";
+    let channel = build(Kind::Sms, "http", &format!("url = \"{}/send\"\n{table}", far_end.base()));
+    send_one(channel.as_ref(), Outgoing { text: "求助𠮷1".to_owned(), ..message(1, PHONE) }).await;
+    let asked = &far_end.asked()[0];
+    assert_eq!(asked.body, "content=%C7%F3%D6%FA%3F1");
+    assert_eq!(asked.headers["content-type"], "application/x-www-form-urlencoded; charset=GBK");
+    for call in [
+        called("reply", "k=tok&mobile=138&content=%C7%F3%D6%FA", None, ""),
+        called("reply", "k=tok", Some("application/x-www-form-urlencoded"), "mobile=138&content=%C7%F3%D6%FA"),
+        called("reply", "k=tok", Some("application/x-www-form-urlencoded; charset=utf-8"), "mobile=138&content=%E6%B1%82%E5%8A%A9"),
+    ] {
+        assert_eq!(only_news(&channel.receive(&call).expect("taken")), &News::Reply("求助".to_owned()), "{call:?}");
+    }
+    assert_eq!(faults(Kind::Sms, "http", "url = \"http://127.0.0.1:9/\"\ncharset = \"ebcdic\""), ["channel.acc-1.charset"]);
+}
+
 #[test]
 fn replies_come_by_query_or_form() {
     let channel = gateway("http://127.0.0.1:9");
