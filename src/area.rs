@@ -2,7 +2,7 @@
 //! Refuses to know which areas exist: that is the registry's area tree.
 //! Invariant: a code is cut and padded only at level boundaries (2, 4, 6, 9, 12 digits), never by stray zeros.
 
-use std::{fmt, ops::RangeInclusive, str::FromStr};
+use std::{borrow::Cow, fmt, ops::RangeInclusive, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -113,6 +113,23 @@ impl AreaCode {
     }
 }
 
+/// The name as people say it: registers of divisions name the office, and a village is not its committee.
+/// 擂鼓村村民委员会 is 擂鼓村, 大坪社区居民委员会 is 大坪社区, 曲山镇人民政府 is 曲山镇.
+pub fn called(name: &str) -> Cow<'_, str> {
+    let name = name.trim();
+    for (office, kind) in [("村民委员会", "村"), ("居民委员会", "社区"), ("村委会", "村"), ("居委会", "社区")] {
+        let Some(bare) = name.strip_suffix(office).filter(|bare| !bare.is_empty()) else { continue };
+        let has_kind = bare.ends_with(['村', '寨']) || bare.ends_with("社区");
+        return if has_kind { Cow::Borrowed(bare) } else { Cow::Owned(format!("{bare}{kind}")) };
+    }
+    for office in ["人民政府", "办事处"] {
+        if let Some(bare) = name.strip_suffix(office).filter(|bare| bare.ends_with(['镇', '乡', '道', '县', '区', '市'])) {
+            return Cow::Borrowed(bare);
+        }
+    }
+    Cow::Borrowed(name)
+}
+
 impl FromStr for AreaCode {
     type Err = BadAreaCode;
 
@@ -158,6 +175,23 @@ mod tests {
 
     fn code(text: &str) -> AreaCode {
         text.parse().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_village_is_not_its_committee() {
+        for (written, said) in [
+            ("擂鼓村村民委员会", "擂鼓村"),
+            ("向阳村民委员会", "向阳村"),
+            ("大坪社区居民委员会", "大坪社区"),
+            ("曲山居民委员会", "曲山社区"),
+            ("擂鼓村委会", "擂鼓村"),
+            ("曲山镇人民政府", "曲山镇"),
+            ("朝阳街道办事处", "朝阳街道"),
+            ("擂鼓村", "擂鼓村"),
+            ("村民委员会", "村民委员会"),
+        ] {
+            assert_eq!(called(written), said);
+        }
     }
 
     #[test]

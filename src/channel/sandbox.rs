@@ -101,7 +101,7 @@ fn check(kind: Kind, name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> 
     let form = match kind {
         Kind::Email => Form::Letter,
         Kind::Wechat => Form::Post { bytes_max: POST_BYTES_MAX, markdown: true },
-        Kind::Sms | Kind::Speaker => sms::form(&mut keys),
+        Kind::Sms | Kind::Speaker => sms::form(&mut keys, false),
     };
     let name = name.to_owned();
     keys.finish((manner, form)).map(|(manner, form)| Prepared {

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -66,6 +66,8 @@ pub(crate) struct Running {
     /// Nothing leaves at or after this.
     pub(crate) stop_at: Timestamp,
     pub(crate) persist: bool,
+    /// Divisions that the alert means, found when the first text is made.
+    pub(crate) meant: OnceLock<Vec<AreaCode>>,
     /// Held while a plan of this alert is made and appended.
     pub(crate) extending: tokio::sync::Mutex<()>,
 }
@@ -274,7 +276,7 @@ impl Inner {
             RetryUntil::After(limit) => (alert.expires.min(shelf.read().base().plus(limit)), false),
         };
         let facts = super::render::facts(self, shelf, &rule);
-        Running { rule, facts: Arc::new(facts), stop_at, persist, extending: tokio::sync::Mutex::new(()) }
+        Running { rule, facts: Arc::new(facts), stop_at, persist, meant: OnceLock::new(), extending: tokio::sync::Mutex::new(()) }
     }
 
     pub(crate) fn with_households(&self, shelf: &Shelf) -> bool {

@@ -24,6 +24,7 @@ pub mod months;
 pub mod owed;
 mod pace;
 mod parts;
+mod place;
 mod planner;
 mod planning;
 pub mod preview;

@@ -8,12 +8,14 @@ use serde::Serialize;
 use super::{
     gateway::Gateway,
     intake::{SubmitError, judge_time},
+    place,
     planner::{self, Basis},
     told_before::ToldBefore,
 };
 use crate::{
     alert::{self, Alert},
     area::AreaCode,
+    channel::Reach,
     delivery::plan::{PlanPart, RecipientKind},
     fault::{Fault, Faults},
     matching,
@@ -187,15 +189,26 @@ impl Gateway {
 
     fn texts(&self, alert: &Alert, rule: &Rule, parts: &[PlanPart]) -> Vec<MessageView> {
         let snapshot = self.snapshot();
-        let village = parts.iter().find_map(|part| match part {
-            PlanPart::Run(run) if run.kind == RecipientKind::Person => Some(run.area),
-            _ => None,
-        });
-        let area_name = village.and_then(|code| snapshot.areas().name(code)).unwrap_or(&self.county_name).to_owned();
-        let reader = render::Reader { name: "", role: "", area_name: &area_name, language: "zh-CN", shelter: None, answer: None };
+        let meant = place::meant(&alert.areas, &snapshot);
+        // As somebody reads it who lives in the midst of it: the lowest area of that kind of recipient.
+        let lowest = |reach: Reach| {
+            let kind = match reach {
+                Reach::People(_) => RecipientKind::Person,
+                Reach::Speakers => RecipientKind::Speaker,
+                Reach::Endpoints(_) => RecipientKind::Endpoint,
+            };
+            let areas = parts.iter().filter_map(|part| match part {
+                PlanPart::Run(run) if run.kind == kind => Some(run.area),
+                _ => None,
+            });
+            let area = areas.max_by_key(|area| area.level()).unwrap_or(self.county);
+            place::told(&meant, area, snapshot.areas())
+        };
         let mut views = Vec::new();
         for kind in rule.channels.iter().chain(&rule.then) {
             for route in self.routes.of_kind(kind) {
+                let area_name = lowest(route.reach);
+                let reader = render::Reader { name: "", role: "", area_name: &area_name, language: "zh-CN", shelter: None, answer: None };
                 for account in &route.accounts {
                     let form: Form = account.channel.form();
                     let own_text = alert.texts.get(kind.as_str()).map(String::as_str);

@@ -3,9 +3,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{account::Account, gateway::Inner, planner::address_kind, route::Route, send::Ended};
+use super::{account::Account, gateway::Inner, place, planner::address_kind, route::Route, send::Ended};
 use crate::{
-    alert::{AlertNo, event_name},
+    alert::AlertNo,
     area::AreaCode,
     channel::Reach,
     delivery::{
@@ -31,7 +31,7 @@ pub(crate) fn facts(inner: &Inner, shelf: &Shelf, rule: &Rule) -> Facts {
         msg_type: alert.msg_type,
         replaces,
         event: alert.event.clone(),
-        event_name: if alert.event_name.is_empty() { event_name(&alert.event).to_owned() } else { alert.event_name.clone() },
+        event_name: render::event_in_chinese(alert).into_owned(),
         level: alert.level,
         headline: alert.headline.clone(),
         issuer: if alert.sender_name.is_empty() { alert.sender.clone() } else { alert.sender_name.clone() },
@@ -57,8 +57,17 @@ pub(crate) fn messages(
     let snapshot = inner.snapshot();
     let book = shelf.read();
     let whole = whole_area(&book, &snapshot, route, indices);
-    let maker =
-        Maker { inner, shelf: &shelf, book: &book, snapshot: &snapshot, route, form: account.channel.form(), facts: &running.facts, whole };
+    let maker = Maker {
+        inner,
+        shelf: &shelf,
+        book: &book,
+        snapshot: &snapshot,
+        route,
+        form: account.channel.form(),
+        facts: &running.facts,
+        meant: running.meant.get_or_init(|| place::meant(&shelf.alert.areas, &snapshot)),
+        whole,
+    };
     let mut shared = Shared::new();
     indices.iter().map(|&index| (index, maker.message(index, &mut shared))).collect()
 }
@@ -86,6 +95,7 @@ struct Maker<'a> {
     route: &'a Route,
     form: Form,
     facts: &'a Arc<Facts>,
+    meant: &'a [AreaCode],
     whole: Option<AreaCode>,
 }
 
@@ -193,7 +203,7 @@ impl Maker<'_> {
                 let person = silent.map(|silent| {
                     let key = SubscriberKey(self.book.recipients[silent as usize].key);
                     let name = self.snapshot.subscriber(key).map_or_else(String::new, |person| person.name().to_owned());
-                    (name, self.area_name(self.book.area_of(silent)))
+                    (name, place::full(self.book.area_of(silent), self.snapshot.areas()))
                 });
                 let (silent_person, their_area) = person.unwrap_or_default();
                 render::Occasion::OnBehalf { silent_person, their_area }
@@ -207,6 +217,6 @@ impl Maker<'_> {
     }
 
     fn area_name(&self, area: AreaCode) -> String {
-        self.snapshot.areas().name(area).map_or_else(|| area.to_string(), str::to_owned)
+        place::told(self.meant, area, self.snapshot.areas())
     }
 }

@@ -1,7 +1,7 @@
 //! Owns letters: a subject that says it all, and a body with every fact of the alert.
 //! Refuses to know mail servers. Invariant: the subject is one line; the measures stand before the background.
 
-use super::render::{Rendered, Said, cut_units};
+use super::render::{Rendered, Said, cut_units, links_apart};
 
 /// Longer subjects are cut by mail programs anyway.
 const SUBJECT_UNITS: usize = 120;
@@ -53,7 +53,7 @@ fn chinese(said: &Said<'_>) -> String {
             None => format!("请在 {by} 前应答。"),
         });
     }
-    lines.join("\n\n") + "\n"
+    links_apart(&lines.join("\n\n")) + "\n"
 }
 
 fn english(said: &Said<'_>) -> String {
@@ -78,5 +78,5 @@ fn english(said: &Said<'_>) -> String {
     if let Some(url) = said.reader.answer.as_ref().and_then(|answer| answer.url) {
         lines.push(format!("Please answer: {url}"));
     }
-    lines.join("\n\n") + "\n"
+    links_apart(&lines.join("\n\n")) + "\n"
 }

@@ -26,6 +26,46 @@ pub(super) fn measures<'a>(text: &'a str, role: &str) -> Cow<'a, str> {
     Cow::Owned(line)
 }
 
+/// What a description says to do, then the rest of it: warnings without measures of their own end with them, and limits cut ends.
+/// What the title says already is not said again.
+pub(super) fn of_description(description: &str) -> String {
+    let sentences =
+        description.split_inclusive(['。', '\u{ff1b}', ';', '\u{ff01}', '\n']).map(unrepeated).filter(|sentence| !sentence.is_empty());
+    let (acts, rest): (Vec<&str>, Vec<&str>) = sentences.partition(|sentence| ACTS.iter().any(|word| sentence.contains(word)));
+    let mut told = String::with_capacity(description.len());
+    for sentence in acts.into_iter().chain(rest) {
+        if !told.is_empty() && !told.ends_with(['。', '\u{ff1b}', ';', '\u{ff01}', '.']) {
+            told.push('。');
+        }
+        told.push_str(sentence);
+    }
+    told
+}
+
+/// Words by which a sentence says what to do.
+const ACTS: &[&str] = &[
+    "请", "立即", "注意", "做好", "防范", "停止", "远离", "撤离", "转移", "切勿", "不要", "避免", "禁止", "严禁", "务必", "不得", "应当",
+    "勿",
+];
+
+/// Without `某台7月23日发布暴雨橙色预警信号：` in front.
+fn unrepeated(sentence: &str) -> &str {
+    let sentence = sentence.trim();
+    let Some(verb) = sentence.find("发布").or_else(|| sentence.find("升级")) else { return sentence };
+    let Some(warning) = sentence[verb..].find("预警").map(|at| verb + at + "预警".len()) else { return sentence };
+    let behind = &sentence[warning..];
+    let bare = behind.strip_prefix("信号").unwrap_or(behind);
+    let bare = bare
+        .find(['】', ']', '］', '\u{ff09}', ')'])
+        .filter(|_| bare.starts_with(['【', '[', '［', '\u{ff08}', '(']))
+        .map_or(bare, |end| bare[end..].char_indices().nth(1).map_or("", |(next, _)| &bare[end + next..]));
+    match bare.chars().next() {
+        Some('\u{ff1a}' | ':' | '\u{ff0c}' | ',') => bare[bare.chars().next().map_or(0, char::len_utf8)..].trim(),
+        Some('。') | None => "",
+        _ => sentence,
+    }
+}
+
 /// The first of them, without its stop.
 pub(super) fn first(measures: &str) -> &str {
     measures.split(['。', '\u{ff1b}', ';']).find(|clause| !clause.trim().is_empty()).unwrap_or_default()

@@ -2,8 +2,10 @@
 //! Refuses to know channels by name, addresses' meaning, storage and clocks; rendering is pure.
 //! Invariant: a text says what, when, where to go within the limit of its form, and a drill says that it is one.
 
+mod event;
 mod letter;
 mod measure;
+mod outside;
 mod post;
 pub mod render;
 #[cfg(test)]
@@ -113,7 +115,8 @@ pub struct Outgoing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Short message, counted in UTF-16 units: `one_part` in a single part, `part` in each of several, `signature` included.
-    Short { one_part: u16, part: u16, parts_max: u8, signature: String },
+    /// `replies`: what readers write back reaches us, so that all may be told to ask for help.
+    Short { one_part: u16, part: u16, parts_max: u8, signature: String, replies: bool },
     /// To be spoken: no brackets, digits and units in words a listener understands.
     Speech { units_max: u16 },
     /// Subject and a body without a narrow limit.

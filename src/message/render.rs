@@ -1,7 +1,10 @@
 //! Owns the choice of words: what a reader is told on an occasion, handed to the form that fits it into its limits.
 //! Refuses to know channels, clocks and storage; pure. Invariant: within the form's limits for any input; a drill says so first.
 
-use super::{Form, letter, post, short, speech};
+use std::borrow::Cow;
+
+pub use super::event::in_chinese as event_in_chinese;
+use super::{Form, letter, outside, post, short, speech};
 use crate::{
     alert::{Alert, Level, MsgType, event_name},
     time::Timestamp,
@@ -59,16 +62,27 @@ pub struct Rendered {
 
 /// `own_text` is what the alert itself wants this kind of channel to say; it stays marked, signed and limited.
 pub fn render(alert: &Alert, reader: &Reader<'_>, occasion: &Occasion, form: &Form, own_text: Option<&str>) -> Rendered {
-    let said = Said::of(alert, reader, occasion, own_text);
+    let is_drill = alert.status.is_drill();
+    let signature = if let Form::Short { signature, .. } = form { signature.as_str() } else { "" };
+    let (alert, own_text) = (outside::alert(alert), own_text.map(outside::seen));
+    let own_text = own_text.as_deref().map(|text| outside::own_words(text, signature, is_drill));
+    let said = Said::of(&alert, reader, occasion, own_text);
+    let rendered = in_form(&said, form);
+    // The last door: whatever a form was made of, nothing unseen and no signature of another leaves.
+    let sealed = |text: &str, signature: &str| outside::sealed(text, signature, is_drill);
+    Rendered { subject: sealed(&rendered.subject, ""), text: sealed(&rendered.text, signature) }
+}
+
+fn in_form(said: &Said<'_>, form: &Form) -> Rendered {
     match form {
-        Form::Short { one_part, part, parts_max, signature } => {
-            let limits = short::Limits { one_part: *one_part, part: *part, parts_max: *parts_max };
-            Rendered { subject: String::new(), text: short::text(&said, limits, signature) }
+        Form::Short { one_part, part, parts_max, signature, replies } => {
+            let limits = short::Limits { one_part: *one_part, part: *part, parts_max: *parts_max, replies: *replies };
+            Rendered { subject: String::new(), text: short::text(said, limits, signature) }
         }
-        Form::Speech { units_max } => Rendered { subject: String::new(), text: speech::text(&said, usize::from(*units_max)) },
-        Form::Letter => letter::rendered(&said),
+        Form::Speech { units_max } => Rendered { subject: String::new(), text: speech::text(said, usize::from(*units_max)) },
+        Form::Letter => letter::rendered(said),
         Form::Post { bytes_max, markdown } => {
-            Rendered { subject: String::new(), text: post::text(&said, usize::try_from(*bytes_max).unwrap_or(usize::MAX), *markdown) }
+            Rendered { subject: String::new(), text: post::text(said, usize::try_from(*bytes_max).unwrap_or(usize::MAX), *markdown) }
         }
     }
 }
@@ -98,9 +112,10 @@ impl<'a> Said<'a> {
         let english = translation.is_some() || (reader.language.starts_with("en") && alert.language.starts_with("en"));
         let is_over = matches!(occasion, Occasion::Gone | Occasion::AllClear) || alert.msg_type == MsgType::Cancel;
         let event = match translation {
-            Some(translation) if !translation.event.is_empty() => translation.event.as_str(),
-            _ if alert.event_name.is_empty() => event_name(&alert.event),
-            _ => alert.event_name.as_str(),
+            Some(translation) if !translation.event.is_empty() => Cow::Borrowed(translation.event.as_str()),
+            _ if !english => event_in_chinese(alert),
+            _ if alert.event_name.is_empty() => Cow::Borrowed(event_name(&alert.event)),
+            _ => Cow::Borrowed(alert.event_name.as_str()),
         };
         Self {
             alert,
@@ -111,7 +126,7 @@ impl<'a> Said<'a> {
                 (true, false) => "【演练】",
                 (true, true) => "[DRILL] ",
             },
-            what: what(event, alert.level, is_over, english),
+            what: what(&event, alert.level, is_over, english),
             why: why(occasion, alert.level, english),
             headline: translation.map_or(&alert.headline, |other| &other.headline),
             description: translation.map_or(&alert.description, |other| &other.description),
@@ -133,6 +148,15 @@ impl<'a> Said<'a> {
 
     pub(super) fn issuer(&self) -> &'a str {
         if self.alert.sender_name.is_empty() { &self.alert.sender } else { &self.alert.sender_name }
+    }
+
+    /// Where, behind what: `：擂鼓镇擂鼓村`, or nothing.
+    pub(super) fn place(&self) -> String {
+        match (self.reader.area_name, self.english) {
+            ("", _) => String::new(),
+            (place, true) => format!(": {place}"),
+            (place, false) => format!("\u{ff1a}{place}"),
+        }
     }
 
     /// Names of the areas, as the issuer has them.
@@ -194,6 +218,27 @@ fn cut(text: &str, most: usize, size: fn(char) -> usize) -> &str {
 
 pub(super) fn units(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
+}
+
+/// Addresses of the web with a blank at either end: telephones take the Chinese behind one into the link.
+pub(super) fn links_apart(text: &str) -> String {
+    let mut apart = String::with_capacity(text.len() + 2);
+    let mut rest = text;
+    while let Some(start) = ["http://", "https://"].iter().filter_map(|head| rest.find(head)).min() {
+        let (before, link) = rest.split_at(start);
+        let end = link.find(|letter: char| !letter.is_ascii_graphic()).unwrap_or(link.len());
+        apart.push_str(before);
+        if before.chars().next_back().is_some_and(|last| !last.is_whitespace()) {
+            apart.push(' ');
+        }
+        apart.push_str(&link[..end]);
+        rest = &link[end..];
+        if rest.chars().next().is_some_and(|next| !next.is_whitespace()) {
+            apart.push(' ');
+        }
+    }
+    apart.push_str(rest);
+    apart
 }
 
 /// The text on one line: line ends and runs of blanks are one blank, or none between Chinese characters.

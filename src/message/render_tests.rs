@@ -61,7 +61,7 @@ fn ask() -> Option<Ask<'static>> {
 }
 
 fn short() -> Form {
-    Form::Short { one_part: 70, part: 67, parts_max: 4, signature: "【北川预警】".into() }
+    Form::Short { one_part: 70, part: 67, parts_max: 4, signature: "【北川预警】".into(), replies: false }
 }
 
 fn said(alert: &Alert, reader: &Reader<'_>, occasion: &Occasion, form: &Form) -> Rendered {
@@ -170,6 +170,113 @@ fn a_guide_that_begins_with_what_offices_do_begins_for_people_with_what_they_can
     assert!(household.contains("停止集会") && !household.contains("政府"), "{household}");
     let officer = said(&blue, &Reader { role: "town_duty", ..reader() }, &Occasion::Warning, &short()).text;
     assert!(officer.contains("政府及相关部门"), "{officer}");
+}
+
+/// A warning of nothing but its event and level.
+fn gale() -> Alert {
+    Alert {
+        event: "11B06".parse().expect("event"),
+        event_name: String::new(),
+        level: Level::Yellow,
+        headline: "北川县气象台发布大风黄色预警".into(),
+        description: String::new(),
+        instruction: String::new(),
+        ..rainstorm()
+    }
+}
+
+fn short_of(alert: &Alert, reader: &Reader<'_>, own: Option<&str>) -> String {
+    render(alert, reader, &Occasion::Warning, &short(), own).text
+}
+
+#[test]
+fn a_short_message_has_no_stop_twice_and_no_address_that_touches_words() {
+    let asked = Reader { answer: ask(), ..reader() };
+    let own = short_of(&gale(), &asked, Some("【北川预警】北川县发布大风黄色预警，请远离临时建筑。"));
+    assert_eq!(own, format!("【北川预警】北川县发布大风黄色预警，请远离临时建筑。收到回1，已转移回2，求助回3 {URL}"));
+    assert_eq!(
+        short_of(&gale(), &asked, None),
+        format!("【北川预警】大风黄色预警：坪上村，至23日16时15分。收到回1，已转移回2，求助回3 {URL}")
+    );
+    assert_eq!(short_of(&gale(), &reader(), None), "【北川预警】大风黄色预警：坪上村，至23日16时15分");
+    let linked = short_of(&gale(), &reader(), Some("请登录http://10.1.2.3:8080处理！"));
+    assert_eq!(linked, "【北川预警】请登录 http://10.1.2.3:8080 处理！");
+    let drill = Alert { status: Status::Exercise, ..gale() };
+    assert!(short_of(&drill, &asked, None).ends_with(&format!("{URL} 【北川预警】")));
+    let loud = Alert { instruction: "立即撤离！".into(), ..gale() };
+    assert!(
+        short_of(&loud, &Reader { answer: Some(Ask { url: None, ..ask().expect("asked") }), ..reader() }, None)
+            .contains("立即撤离！收到回1")
+    );
+}
+
+#[test]
+fn what_to_do_stands_in_seventy_letters_wherever_the_warning_says_it() {
+    let long = "北川县气象台2026年7月23日10时15分发布大风黄色预警信号：预计未来6小时内擂鼓镇、陈家坝镇、桂溪镇、都贯乡的山口和河谷地带将出现10级以上阵风。请立即停止高空作业，远离临时建筑。";
+    let text = short_of(&Alert { description: long.into(), ..gale() }, &reader(), None);
+    assert_eq!(text, "【北川预警】大风黄色预警：坪上村，至23日16时15分。请立即停止高空作业，远离临时建筑");
+    // A first sentence too long for the room gives its whole clauses, or a second part where it has none that fit.
+    let clauses = "请广播站、学校、工地和旅游景区的管理单位立即停止一切户外活动，组织人员有序撤离到避险场所，并清点人数上报乡镇值班室。";
+    let text = short_of(&Alert { instruction: clauses.into(), ..gale() }, &reader(), None);
+    assert!(text.ends_with("立即停止一切户外活动") && units(&text) <= 70, "{text}");
+    let endless = "请居住在山沟口河道两岸陡坡下地质灾害隐患点和低洼易涝区域的全体居民在今天二十时以前转移到乡镇安置点。";
+    let text = short_of(&Alert { instruction: endless.into(), ..gale() }, &reader(), None);
+    assert!(text.ends_with("转移到乡镇安置点") && units(&text) <= 134, "{text}");
+}
+
+#[test]
+fn households_are_told_how_to_call_for_help_where_a_reply_arrives() {
+    let form = Form::Short { one_part: 70, part: 67, parts_max: 4, signature: "【北川预警】".into(), replies: true };
+    let text = said(&gale(), &reader(), &Occasion::Warning, &form).text;
+    assert_eq!(text, "【北川预警】大风黄色预警：坪上村，至23日16时15分。求助回3");
+    let over = said(&gale(), &reader(), &Occasion::AllClear, &form).text;
+    assert!(!over.contains("求助"), "{over}");
+    assert!(units(&said(&Alert { level: Level::Yellow, ..rainstorm() }, &reader(), &Occasion::Warning, &form).text) <= 70);
+}
+
+#[test]
+fn an_event_is_said_in_the_language_of_the_reader_and_never_lost() {
+    let english = Alert { event_name: "gale".into(), language: "en-US".into(), ..gale() };
+    assert!(short_of(&english, &reader(), None).contains("大风黄色预警"));
+    let unknown = Alert { event: "10000".parse().expect("event"), headline: "北川县气象台发布大雾黄色预警".into(), ..gale() };
+    assert!(short_of(&unknown, &reader(), None).starts_with("【北川预警】大雾黄色预警：坪上村"));
+}
+
+/// Signs of markup in every field that comes from outside, and letters nobody sees.
+#[test]
+fn nothing_from_outside_becomes_markup_or_a_signature_of_another() {
+    const MARKUP: [char; 9] = ['`', '<', '>', '[', ']', '#', '_', '|', '\\'];
+    let evil = "<@all>[x](http://e.example)#*`\u{202e}\u{200b}\u{2066}【工商银行】__";
+    let mut hostile = Alert {
+        headline: evil.into(),
+        description: evil.into(),
+        instruction: evil.into(),
+        event: "10000".parse().expect("event"),
+        event_name: format!("大风{evil}"),
+        sender_name: evil.into(),
+        web: "https://e.example/a_b~c".into(),
+        ..rainstorm()
+    };
+    hostile.areas[0].name = evil.into();
+    let reader = Reader {
+        name: evil,
+        area_name: evil,
+        shelter: Some(Shelter { hazard_point: evil, alarm_signal: evil, route: evil, place: evil }),
+        answer: ask(),
+        ..reader()
+    };
+    let occasions = || [Occasion::Warning, Occasion::OnBehalf { silent_person: evil.into(), their_area: evil.into() }];
+    for occasion in occasions() {
+        let post = said(&hostile, &reader, &occasion, &Form::Post { bytes_max: 4_096, markdown: true }).text;
+        assert!(!post.contains(MARKUP), "{post}");
+        assert_eq!(post.replace("**", "").matches('*').count(), 0, "{post}");
+        for form in [short(), Form::Letter, Form::Speech { units_max: 600 }, Form::Post { bytes_max: 4_096, markdown: false }] {
+            let told = said(&hostile, &reader, &occasion, &form);
+            let text = format!("{}{}", told.subject, told.text);
+            assert!(!text.contains(['\u{202e}', '\u{200b}', '\u{2066}']), "{text}");
+            assert!(!text.replace("【北川预警】", "").contains(['【', '】']), "{text}");
+        }
+    }
 }
 
 proptest! {

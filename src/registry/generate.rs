@@ -18,7 +18,7 @@ use super::{
     speaker::SpeakerRecord,
     subscriber::{Rare, SubscriberRecord},
 };
-use crate::area::{AreaCode, AreaLevel};
+use crate::area::{AreaCode, AreaLevel, called};
 
 /// Serial numbers of telephone numbers: households from 1, everybody else from here.
 const DUTY_PHONES_FROM: u32 = 90_000_000;
@@ -130,7 +130,7 @@ impl Maker {
     fn add_hazard_point(&mut self, area: &AreaRecord, code: Box<str>, kind: &str, people: u32) {
         let monitor = format!("monitor-{code}");
         self.add_duty(area, &monitor, "monitor", Some(format!("{}-leader", area.code)));
-        let village = short_name(&area.name);
+        let village = &*called(&area.name);
         let shelter = pick(&made_up::SHELTERS, &mut self.rng);
         let record = HazardPointRecord {
             name: format!("{village}{}组{kind}", self.rng.random_range(1..=9)).into(),
@@ -175,7 +175,7 @@ impl Maker {
         let id = format!("{}-inst", area.code);
         self.duty_phones += 1;
         let record = SubscriberRecord {
-            name: format!("{}{}", short_name(&area.name), pick(&made_up::INSTITUTIONS, &mut self.rng)).into(),
+            name: format!("{}{}", called(&area.name), pick(&made_up::INSTITUTIONS, &mut self.rng)).into(),
             role: Cow::Borrowed(role::INSTITUTION),
             phone: Some(made_up::phone(self.duty_phones)),
             place: self.near(area.place),
@@ -203,7 +203,7 @@ impl Maker {
         let record = SpeakerRecord {
             id: format!("{}-s{serial}", area.code).into(),
             area: area.code,
-            name: format!("{}{serial}号大喇叭", short_name(&area.name)).into(),
+            name: format!("{}{serial}号大喇叭", called(&area.name)).into(),
             kind: pick(&["horn", "horn", "column", "indoor"], &mut self.rng).into(),
             place: self.near(area.place),
             radius_m: pick(&[300, 500, 800], &mut self.rng),
@@ -235,11 +235,6 @@ impl Maker {
 
 fn blank(id: &str, area: AreaCode) -> SubscriberRecord {
     SubscriberRecord::new(id, area, Cow::Borrowed(role::HOUSEHOLD))
-}
-
-/// 擂鼓村村民委员会 is called 擂鼓村.
-fn short_name(name: &str) -> &str {
-    name.strip_suffix("村民委员会").or_else(|| name.strip_suffix("居民委员会")).unwrap_or(name)
 }
 
 fn unplaced<R>(record: R) -> Placed<R> {

@@ -126,7 +126,7 @@ impl Channel for FarEnd {
     }
 
     fn form(&self) -> Form {
-        Form::Short { one_part: 70, part: 67, parts_max: 8, signature: String::new() }
+        Form::Short { one_part: 70, part: 67, parts_max: 8, signature: String::new(), replies: false }
     }
 
     fn proof(&self) -> Proof {

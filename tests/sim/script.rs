@@ -166,7 +166,7 @@ fn wish(dice: &mut StdRng) -> Wish {
 
 /// Two accounts for one route, one that takes many of one text, devices that go by the village, and one that never reports.
 fn accounts(dice: &mut StdRng) -> Vec<(Profile, Common)> {
-    let short = Form::Short { one_part: 70, part: 67, parts_max: 4, signature: "【北川应急】".into() };
+    let short = Form::Short { one_part: 70, part: 67, parts_max: 4, signature: "【北川应急】".into(), replies: false };
     let people = |name, naming, within_s| Profile {
         name,
         kind: Kind::Sms,

@@ -51,7 +51,7 @@ fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
     let mut keys = common::keys(name, table);
     let common = common::common(&mut keys);
     let path = keys.required("path");
-    let form = form(&mut keys);
+    let form = form(&mut keys, false);
     let name = name.to_owned();
     keys.finish((path, form)).map(|(path, form)| Prepared {
         name: name.clone(),

@@ -82,6 +82,7 @@ fn check(name: &str, table: &toml::Table) -> Result<Prepared, Vec<Fault>> {
 fn settings(keys: &mut Keys<'_>) -> Settings {
     let dlr = keys.flag("dlr", true);
     let within = keys.duration("report_within", REPORT_WITHIN);
+    let callback_token = keys.secret("callback_token");
     let (mut url, username, password) = (web_url::required(keys, "url"), keys.required("username"), keys.required("password"));
     let optional = [("from", keys.text("from")), ("smsc", keys.text("smsc"))];
     let mut query = url.query_pairs_mut();
@@ -98,8 +99,8 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
         dlr,
         level_priority: keys.flag("level_priority", true),
         proof: if dlr { Proof::Report { within } } else { Proof::AcceptedOnly },
-        form: form(keys),
-        callback_token: keys.secret("callback_token"),
+        form: form(keys, callback_token.is_some()),
+        callback_token,
     }
 }
 

@@ -27,12 +27,13 @@ const PARTS_MAX: u8 = 4;
 const SIGNATURE_CHARS_MAX: usize = 20;
 
 /// The key `signature`, such as 【北川预警】; the renderer puts it in front of the text and counts it.
-pub(super) fn form(keys: &mut Keys<'_>) -> Form {
+/// `replies`: what people write back reaches us.
+pub(super) fn form(keys: &mut Keys<'_>, replies: bool) -> Form {
     let signature = keys.text("signature").unwrap_or_default();
     if signature.chars().count() > SIGNATURE_CHARS_MAX || signature.contains(char::is_control) {
         keys.fault("signature", "bad-signature", format!("must be one line of at most {SIGNATURE_CHARS_MAX} letters"));
     }
-    Form::Short { one_part: ONE_PART, part: PART, parts_max: PARTS_MAX, signature }
+    Form::Short { one_part: ONE_PART, part: PART, parts_max: PARTS_MAX, signature, replies }
 }
 
 /// Three days: every centre holds a message for as long, some refuse longer, and Kannel refuses what ends after the year 2038.

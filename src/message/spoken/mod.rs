@@ -12,6 +12,8 @@ mod written;
 
 use amount::{Amount, is_dash, is_wave};
 
+pub(super) use written::is_invisible;
+
 /// A short stop between two parts of a sentence.
 pub(super) const PAUSE: char = '\u{ff0c}';
 

@@ -180,9 +180,9 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
         spoken,
         proof: if receipt.is_some() { Proof::Report { within } } else { Proof::AcceptedOnly },
         receipt,
+        form: form(keys, replies.is_some()),
         replies,
         callback_token,
-        form: form(keys),
         ca: keys.text("ca"),
         charset,
     }
