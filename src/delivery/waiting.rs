@@ -29,6 +29,16 @@ pub struct Waiting {
     pub references: Vec<Reference>,
     /// Normalised form of contract §2.1, areas as the source wrote them.
     pub document: serde_json::Value,
+    /// Why it was refused, when it is not a reference that it waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+}
+
+impl Waiting {
+    /// Whether it waits for a change of policy, registry or rights.
+    pub const fn is_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +94,7 @@ mod tests {
             identifier: number.to_string(),
             references: Vec::new(),
             document: serde_json::Value::Null,
+            refused: Vec::new(),
         }
     }
 

@@ -47,6 +47,7 @@ impl Gateway {
                     identifier: alert.identifier.clone(),
                     references: alert.references.clone(),
                     document,
+                    refused: Vec::new(),
                 };
                 self.append(vec![Event::Told(Box::new(Told::Waiting(Box::new(waiting))))]).await?;
                 self.alarms.raise(
@@ -68,7 +69,8 @@ impl Gateway {
     pub(super) fn take_waiting(&self) {
         let now = self.clock.now();
         let has_come = |one: &Waiting| one.references.iter().all(|reference| self.find_reference(&one.sender, reference).is_some());
-        let ready: Vec<Waiting> = self.ledger.waiting().into_iter().filter(|one| one.until > now && has_come(one)).collect();
+        let ready: Vec<Waiting> =
+            self.ledger.waiting().into_iter().filter(|one| !one.is_refused() && one.until > now && has_come(one)).collect();
         if ready.is_empty() {
             return;
         }
@@ -84,7 +86,7 @@ impl Gateway {
     }
 
     async fn take_one(&self, one: Waiting) -> Result<(), Unavailable> {
-        let actor = Actor { name: one.by.clone(), source: Some(one.source.clone()) };
+        let actor = Actor::of_source(&one.by, &one.source);
         let said = match &one.document {
             serde_json::Value::Array(several) => several.iter().map(alert::json::from_kept).collect::<Result<Vec<_>, _>>(),
             single => alert::json::from_kept(single).map(|alert| vec![alert]),

@@ -35,6 +35,12 @@ pub struct Actor {
     pub source: Option<String>,
 }
 
+impl Actor {
+    pub fn of_source(name: &str, source: &str) -> Self {
+        Self { name: name.to_owned(), source: Some(source.to_owned()) }
+    }
+}
+
 /// How an alert came here.
 pub(super) struct Origin<'a> {
     pub(super) received: Timestamp,

@@ -72,6 +72,9 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             inner.look_at_policy();
             let gateway = Gateway::from(Arc::clone(&inner));
             inner.tasks.spawn(async move {
+                if let Err(why) = gateway.retry_refused().await {
+                    tracing::error!(%why, "documents that were refused could not be tried again; the next change or start tries again");
+                }
                 if let Err(why) = gateway.tell_the_owed().await {
                     tracing::error!(%why, "people who can be told now could not be planned; the next change of the registry or start tries again");
                 }

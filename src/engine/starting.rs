@@ -100,6 +100,10 @@ impl Gateway {
             Err(why) => return Err(why),
         }
         self.take_waiting();
+        match self.retry_refused().await {
+            Ok(()) | Err(Unavailable::NoSpace(_)) => {}
+            Err(why) => return Err(why),
+        }
         self.tasks.spawn(janitor::run(Arc::clone(&self.0)));
         self.ready.send_replace(true);
         Ok(())

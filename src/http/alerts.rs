@@ -199,13 +199,14 @@ pub(super) async fn waiting(State(edge): State<Edge>, who: Who) -> Answer<Json<V
     let meant = |one: &Waiting| {
         let areas = one.document["areas"].as_array().into_iter().flatten();
         let mut codes = areas.flat_map(|area| area["codes"].as_array().into_iter().flatten()).filter_map(Value::as_str);
+        // A document that was refused is kept as it came, so nobody knows which areas it means: for callers without limits alone.
         caller.areas.is_empty() || codes.any(|code| code.parse().is_ok_and(|code| caller.may_see(code)))
     };
     let waiting = edge.gateway.ledger().waiting();
     let view = |one: &Waiting| {
         json!({
             "identifier": one.identifier, "sender": one.sender, "source": one.source, "posted_by": one.by,
-            "received": one.at, "kept_until": one.until, "references": one.references,
+            "received": one.at, "kept_until": one.until, "references": one.references, "refused": one.refused,
         })
     };
     let items: Vec<Value> = waiting.iter().filter(|one| own(one) && meant(one)).map(view).collect();

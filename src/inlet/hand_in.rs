@@ -83,7 +83,7 @@ impl Hand {
     /// Posts one document; `label` is what people know it by (a file name, an entry's id).
     pub async fn hand_in(&self, body: &[u8], content_type: Option<&str>, label: &str) -> Verdict {
         let verdict = self.ask(body, content_type).await;
-        self.tell(&verdict, label);
+        self.tell(&verdict, label, body).await;
         verdict
     }
 
@@ -93,6 +93,15 @@ impl Hand {
             return Verdict::Refused(refusal);
         }
         match self.gateway.submit(body, content_type, &super::actor(&self.inlet, &self.source)).await {
+            Ok(submitted) => Verdict::Taken { id: submitted.id, repeat: submitted.repeat },
+            Err(SubmitError::Conflict(known)) => self.revised(body, known).await,
+            Err(error) => verdict_of(error),
+        }
+    }
+
+    /// The publisher has changed what it had listed: people are told the change, or a person is told that they are not.
+    async fn revised(&self, body: &[u8], known: AlertId) -> Verdict {
+        match self.gateway.submit_revision(body, &super::actor(&self.inlet, &self.source), known).await {
             Ok(submitted) => Verdict::Taken { id: submitted.id, repeat: submitted.repeat },
             Err(error) => verdict_of(error),
         }
@@ -115,7 +124,21 @@ impl Hand {
     }
 
     /// Counts and logs a verdict; inlets that refuse a document before the gateway sees it say so here too.
-    pub fn tell(&self, verdict: &Verdict, label: &str) {
+    /// What was refused is told to a person, and kept where a change here may mend it.
+    pub async fn tell(&self, verdict: &Verdict, label: &str, body: &[u8]) {
+        self.log(verdict, label);
+        match verdict {
+            Verdict::Refused(refusal) if !refusal.is_over() && refusal.kind != "conflict" => {
+                let by = super::actor(&self.inlet, &self.source);
+                if let Some(until) = self.gateway.note_refused(body, label, &by, &refusal.problems, &refusal.detail).await {
+                    tracing::warn!(inlet = self.inlet, document = ?label, %until, "the refused document is kept and tried again when policy, registry or rights change");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn log(&self, verdict: &Verdict, label: &str) {
         let (inlet, word) = (self.inlet.as_str(), verdict.word());
         meter::inlet_document(inlet, word);
         match verdict {

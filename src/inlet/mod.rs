@@ -76,5 +76,5 @@ pub fn check(name: &str, table: &Table) -> Result<Prepared, Vec<Fault>> {
 
 /// Who posts what comes in here.
 pub fn actor(name: &str, source: &str) -> Actor {
-    Actor { name: format!("inlet:{name}"), source: Some(source.to_owned()) }
+    Actor::of_source(&format!("inlet:{name}"), source)
 }

@@ -26,6 +26,7 @@ mod http_standing;
 mod http_tls;
 mod inlet_feed;
 mod inlet_folder;
+mod inlet_refused;
 mod inlet_wis2;
 mod kit;
 mod lifecycle;

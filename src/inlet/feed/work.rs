@@ -149,7 +149,7 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
     let fetched;
     let (bytes, is_linked) = match &item.body {
         Body::Here(bytes) => (bytes.as_slice(), false),
-        Body::Faulty(faults) => return refuse(hand, item, "invalid-alert", faults.clone()),
+        Body::Faulty(faults) => return refuse(hand, item, "invalid-alert", faults.clone()).await,
         Body::Link(link) => match fetcher.link(link).await {
             Ok(bytes) => {
                 fetched = bytes;
@@ -157,7 +157,7 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
             }
             Err(LinkError::Forbidden(fault)) => {
                 hand.gateway.alarms().raise("inlet-forbidden-link", format!("{} {}", hand.inlet, item.label), fault.to_string());
-                return refuse(hand, item, "invalid-entry", vec![fault]);
+                return refuse(hand, item, "invalid-entry", vec![fault]).await;
             }
             Err(LinkError::Failed(failure)) => {
                 let (inlet, tries) = (hand.inlet.as_str(), waiting.tries + 1);
@@ -172,7 +172,7 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
     let verdict = hand.ask(bytes, None).await;
     match &verdict {
         Verdict::PutOff(_) => {
-            hand.tell(&verdict, &item.label);
+            hand.tell(&verdict, &item.label, bytes).await;
             return Answer::PutOff;
         }
         Verdict::Refused(refusal) if refusal.is_over() => {
@@ -188,12 +188,12 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
         }
         Verdict::Taken { .. } | Verdict::Kept | Verdict::Refused(_) => {}
     }
-    hand.tell(&verdict, &item.label);
+    hand.tell(&verdict, &item.label, bytes).await;
     if matches!(verdict, Verdict::Taken { .. } | Verdict::Kept) { Answer::Final } else { Answer::Refused }
 }
 
-fn refuse(hand: &Hand, item: &Item, kind: &'static str, faults: Vec<Fault>) -> Answer {
-    hand.tell(&Verdict::Refused(Refusal::new(kind, "the entry leads to no warning", faults)), &item.label);
+async fn refuse(hand: &Hand, item: &Item, kind: &'static str, faults: Vec<Fault>) -> Answer {
+    hand.tell(&Verdict::Refused(Refusal::new(kind, "the entry leads to no warning", faults)), &item.label, &[]).await;
     Answer::Refused
 }
 

@@ -66,7 +66,7 @@ impl Folder {
         let verdict = match blocking(move || watch::read(&path, stamp)).await {
             Ok(Content::Changed) => return Taken::Left,
             Err(error) => return self.stuck(name, "cannot be read", &error),
-            Ok(Content::TooLarge) => Err(self.refuse("too-large", vec![too_large(stamp)], &name.to_string_lossy())),
+            Ok(Content::TooLarge) => Err(self.refuse("too-large", vec![too_large(stamp)], &name.to_string_lossy()).await),
             Ok(Content::Whole(bytes)) => self.judge(bytes, name, since.is_some()).await,
         };
         let answer = match verdict {
@@ -90,16 +90,16 @@ impl Folder {
             return match blocking_value(move || archive::documents(&bytes)).await {
                 Ok(Ok(documents)) => self.judge_all(&documents, &label, is_last).await,
                 Ok(Err(ArchiveError::Unfinished(_))) if !is_last => Ok(Judged::NotYet),
-                Ok(Err(ArchiveError::Unfinished(fault))) => Err(self.refuse("not-parseable", vec![fault], &label)),
-                Ok(Err(ArchiveError::Refused(faults))) => Err(self.refuse("invalid-archive", faults, &label)),
-                Err(error) => Err(self.refuse("invalid-archive", vec![Fault::new("", "unreadable", error.to_string())], &label)),
+                Ok(Err(ArchiveError::Unfinished(fault))) => Err(self.refuse("not-parseable", vec![fault], &label).await),
+                Ok(Err(ArchiveError::Refused(faults))) => Err(self.refuse("invalid-archive", faults, &label).await),
+                Err(error) => Err(self.refuse("invalid-archive", vec![Fault::new("", "unreadable", error.to_string())], &label).await),
             };
         }
         let verdict = self.hand.ask(&bytes, None).await;
         if matches!(&verdict, Verdict::Refused(refusal) if !is_last && (refusal.is_formless() || refusal.may_mend())) {
             return Ok(Judged::NotYet);
         }
-        self.hand.tell(&verdict, &label);
+        self.hand.tell(&verdict, &label, &bytes).await;
         match verdict {
             Verdict::Taken { .. } | Verdict::Kept => Ok(Judged::Done),
             Verdict::PutOff(_) => Ok(Judged::PutOff),
@@ -109,13 +109,13 @@ impl Folder {
 
     /// Every document of an archive; one that is refused makes the archive refused, and the others were taken all the same.
     async fn judge_all(&self, documents: &[Packed], label: &str, is_last: bool) -> Result<Judged, Refusal> {
-        let mut refused: Vec<(&str, Refusal)> = Vec::new();
+        let mut refused: Vec<(&Packed, Refusal)> = Vec::new();
         for document in documents {
             let verdict = self.hand.ask(&document.bytes, None).await;
             match verdict {
-                Verdict::Refused(refusal) => refused.push((&document.name, refusal)),
+                Verdict::Refused(refusal) => refused.push((document, refusal)),
                 said => {
-                    self.hand.tell(&said, &format!("{label}: {}", document.name));
+                    self.hand.tell(&said, &format!("{label}: {}", document.name), &document.bytes).await;
                     if matches!(said, Verdict::PutOff(_)) {
                         return Ok(Judged::PutOff);
                     }
@@ -125,20 +125,22 @@ impl Folder {
         if !is_last && refused.iter().any(|(_, refusal)| refusal.may_mend()) {
             return Ok(Judged::NotYet);
         }
-        for (name, refusal) in &refused {
-            self.hand.tell(&Verdict::Refused(refusal.clone()), &format!("{label}: {name}"));
+        for (document, refusal) in &refused {
+            self.hand.tell(&Verdict::Refused(refusal.clone()), &format!("{label}: {}", document.name), &document.bytes).await;
         }
         let Some((_, first)) = refused.first() else { return Ok(Judged::Done) };
         let detail = format!("{} of {} documents of the archive were refused: {}", refused.len(), documents.len(), first.detail);
         let kind = first.kind;
         let in_entry = |name: &str, fault: Fault| Fault { path: format!("{name}: {}", fault.path), ..fault };
-        let problems = refused.into_iter().flat_map(|(name, refusal)| refusal.problems.into_iter().map(move |fault| in_entry(name, fault)));
+        let problems = refused
+            .into_iter()
+            .flat_map(|(document, refusal)| refusal.problems.into_iter().map(move |fault| in_entry(&document.name, fault)));
         Err(Refusal::new(kind, detail, problems.collect()))
     }
 
-    fn refuse(&self, kind: &'static str, faults: Vec<Fault>, label: &str) -> Refusal {
+    async fn refuse(&self, kind: &'static str, faults: Vec<Fault>, label: &str) -> Refusal {
         let refusal = Refusal::new(kind, "the file cannot be read as documents", faults);
-        self.hand.tell(&Verdict::Refused(refusal.clone()), label);
+        self.hand.tell(&Verdict::Refused(refusal.clone()), label, &[]).await;
         refusal
     }
 

@@ -91,7 +91,7 @@ impl Answerer {
     async fn prepare(&self, payload: &[u8], stop: &CancellationToken) -> Prepared {
         let Notice { seen_as, label, what } = match notice::read(payload, self.document_max) {
             Ok(notice) => notice,
-            Err(faults) => return self.refuse("not-parseable", "not a message of WIS2 or cap-composer", faults, "unnamed message"),
+            Err(faults) => return self.refuse("not-parseable", "not a message of WIS2 or cap-composer", faults, "unnamed message").await,
         };
         if self.has_seen(&seen_as) {
             return self.pass_over("seen", &label);
@@ -112,12 +112,13 @@ impl Answerer {
             Ok(document) => Prepared::Document { label, seen_as, document },
             Err(NoDocument::Interrupted) => Prepared::Interrupted,
             Err(NoDocument::Refused(refused)) => {
-                self.refuse("invalid-link", "the document will not be fetched", vec![refused.at("links")], &label)
+                self.refuse("invalid-link", "the document will not be fetched", vec![refused.at("links")], &label).await
             }
             Err(NoDocument::OutOfReach(why)) => {
                 // Not remembered as seen: another cache may announce the same data with a link that works.
                 self.hand.gateway.alarms().raise("inlet-document-out-of-reach", format!("{} {label}", self.hand.inlet), &why);
                 self.refuse("out-of-reach", "the document could not be fetched", vec![Fault::new("links", "out-of-reach", why)], &label)
+                    .await
             }
         }
     }
@@ -135,8 +136,11 @@ impl Answerer {
             return true;
         }
         let Some(verdict) = self.asked(&document, &label, stop).await else { return false };
-        self.hand.tell(&verdict, &label);
-        self.remember(seen_as).await;
+        self.hand.tell(&verdict, &label, &document).await;
+        // What was refused may be taken when it is announced again: policy, registry or rights may be others by then.
+        if !matches!(&verdict, Verdict::Refused(refusal) if !refusal.is_over()) {
+            self.remember(seen_as).await;
+        }
         true
     }
 
@@ -147,7 +151,7 @@ impl Answerer {
         loop {
             let verdict = self.hand.ask(document, None).await;
             match &verdict {
-                Verdict::PutOff(_) => self.hand.tell(&verdict, label),
+                Verdict::PutOff(_) => self.hand.tell(&verdict, label, document).await,
                 Verdict::Refused(refusal) if refusal.may_mend() && tokio::time::Instant::now() < mend_by => {}
                 Verdict::Taken { .. } | Verdict::Kept | Verdict::Refused(_) => return Some(verdict),
             }
@@ -180,8 +184,8 @@ impl Answerer {
         Prepared::Nothing
     }
 
-    fn refuse(&self, kind: &'static str, detail: &str, faults: Vec<Fault>, label: &str) -> Prepared {
-        self.hand.tell(&Verdict::Refused(Refusal::new(kind, detail, faults)), label);
+    async fn refuse(&self, kind: &'static str, detail: &str, faults: Vec<Fault>, label: &str) -> Prepared {
+        self.hand.tell(&Verdict::Refused(Refusal::new(kind, detail, faults)), label, &[]).await;
         Prepared::Nothing
     }
 }
