@@ -245,6 +245,7 @@ impl App {
                 body_max: config.server.body_max,
                 feed_public: config.server.feed_public,
                 trusted_proxies: config.server.trusted_proxies,
+                metrics_from: config.server.metrics_from,
                 page_urls: config.server.page_urls,
             }),
             shutdown: stop_http.clone(),

@@ -29,6 +29,8 @@ pub enum Action {
     Act,
     ReadRegistry,
     ChangeRegistry,
+    /// See how accounts, platforms above and loudspeakers do.
+    Operate,
     Metrics,
     /// Take everything home in one file.
     Backup,
@@ -48,6 +50,7 @@ impl Action {
             Self::Act => "cancel alerts or record calls",
             Self::ReadRegistry => "read the registry",
             Self::ChangeRegistry => "change the registry",
+            Self::Operate => "look at accounts, relays and devices",
             Self::Metrics => "read metrics",
             Self::Backup => "make a backup",
             Self::GiveBack => "give back space of the store",
@@ -73,11 +76,13 @@ impl Role {
         match self {
             Self::Admin => true,
             Self::Duty => !matches!(action, Action::Post | Action::Approve | Action::ChangeRegistry | Action::Backup | Action::GiveBack),
-            Self::Approver => matches!(action, Action::Preview | Action::Look | Action::Approve | Action::ReadRegistry),
-            Self::Viewer => matches!(action, Action::Look | Action::ReadRegistry),
+            Self::Approver => matches!(action, Action::Preview | Action::Look | Action::Approve | Action::ReadRegistry | Action::Operate),
+            Self::Viewer => matches!(action, Action::Look | Action::ReadRegistry | Action::Operate),
             // A bureau follows its own alerts; the edge shows it no others.
             Self::Bureau => matches!(action, Action::Post | Action::Preview | Action::Look),
-            Self::System => matches!(action, Action::Look | Action::ReadRegistry | Action::ChangeRegistry | Action::Metrics),
+            Self::System => {
+                matches!(action, Action::Look | Action::ReadRegistry | Action::ChangeRegistry | Action::Operate | Action::Metrics)
+            }
         }
     }
 }

@@ -125,5 +125,7 @@ fn rights_are_those_of_the_contract() {
     assert_eq!(may(Action::Act), ["admin", "duty"]);
     assert_eq!(may(Action::SeePhones), ["admin", "duty"]);
     assert_eq!(may(Action::ChangeRegistry), ["admin", "system"]);
+    assert_eq!(may(Action::Operate), ["admin", "duty", "approver", "viewer", "system"]);
+    assert_eq!(may(Action::Metrics), ["admin", "duty", "system"]);
     assert_eq!(may(Action::Look), ["admin", "duty", "approver", "viewer", "bureau", "system"]);
 }

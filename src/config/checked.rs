@@ -71,6 +71,8 @@ pub struct Server {
     pub feed_public: bool,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// From where `/metrics` is read without a key.
+    pub metrics_from: Vec<Network>,
     /// Further addresses, beside the public one, under which people open the page.
     pub page_urls: Vec<String>,
     /// Bytes of the data directory's disk that new work leaves free.
@@ -226,6 +228,7 @@ fn server(keys: &mut Keys<'_>, layers: &Layers) -> Option<Server> {
     let max_skew = keys.duration("max_skew", Duration::from_secs(300));
     let feed_public = keys.flag("feed_public", false);
     let trusted_proxies = keys.parsed("trusted_proxies");
+    let metrics_from = keys.parsed("metrics_from");
     let page_urls = keys.texts("page_urls");
     for (place, url) in page_urls.iter().enumerate() {
         if !is_origin(url) {
@@ -245,6 +248,7 @@ fn server(keys: &mut Keys<'_>, layers: &Layers) -> Option<Server> {
         max_skew,
         feed_public,
         trusted_proxies,
+        metrics_from,
         page_urls,
         disk_reserve,
     })

@@ -11,14 +11,14 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Proxies in a row; beyond it somebody plays with the header.
 const HOPS_MAX: usize = 16;
 
-pub(super) fn is_trusted(address: IpAddr, proxies: &[Network]) -> bool {
-    proxies.iter().any(|proxy| proxy.contains(address))
+pub(super) fn is_among(address: IpAddr, networks: &[Network]) -> bool {
+    networks.iter().any(|network| network.contains(address))
 }
 
 /// Who asks, seen from `peer`: each proxy adds at the end whom it heard, so the list is read from there until somebody is not trusted.
 /// `None` is a trusted proxy that does not say for whom it asks: it may stand for everybody.
 pub(super) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> Option<IpAddr> {
-    if !is_trusted(peer, proxies) {
+    if !is_among(peer, proxies) {
         return Some(peer.to_canonical());
     }
     let lists: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -26,7 +26,7 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> 
     for heard in said {
         // What cannot be read was not written by a proxy of ours; what lies before it counts even less.
         let heard = heard?;
-        if !is_trusted(heard, proxies) {
+        if !is_among(heard, proxies) {
             return Some(heard);
         }
     }

@@ -122,7 +122,7 @@ async fn details(edge: &Edge, caller: &Caller, id: &str) -> Answer<Details> {
     Ok(edge.gateway.details(&find(edge, caller, id)?).await?)
 }
 
-fn sees(caller: &Caller, shelf: &Shelf) -> bool {
+pub(super) fn sees(caller: &Caller, shelf: &Shelf) -> bool {
     let book = shelf.read();
     let own = caller.role != Role::Bureau || caller.source.as_deref() == Some(book.accepted.source.as_str());
     let meant = || {

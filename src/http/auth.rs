@@ -37,6 +37,8 @@ impl Who {
 pub(super) struct Asker {
     /// Where the request comes from, past proxies that are trusted; `None` where such a proxy does not say.
     pub(super) address: Option<IpAddr>,
+    /// The other end of the connection.
+    peer: Option<IpAddr>,
     pub(super) caller: Result<Caller, Unknown>,
 }
 
@@ -59,7 +61,7 @@ impl Asker {
         if let (Ok(_), Some(peer)) = (&caller, peer) {
             edge.known_addresses.saw(peer);
         }
-        Arc::new(Self { address, caller })
+        Arc::new(Self { address, peer, caller })
     }
 
     /// The one who was settled for this request.
@@ -67,13 +69,31 @@ impl Asker {
         Self::among(request.extensions())
     }
 
-    fn among(extensions: &Extensions) -> Arc<Self> {
-        extensions.get::<Arc<Self>>().map_or_else(|| Arc::new(Self { address: None, caller: Err(Unknown::Nothing) }), Arc::clone)
+    pub(super) fn among(extensions: &Extensions) -> Arc<Self> {
+        extensions
+            .get::<Arc<Self>>()
+            .map_or_else(|| Arc::new(Self { address: None, peer: None, caller: Err(Unknown::Nothing) }), Arc::clone)
+    }
+
+    /// Where whoever asks is, or the proxy that does not say.
+    pub(super) fn place(&self) -> Option<IpAddr> {
+        self.address.or(self.peer)
     }
 
     /// Whose share the request counts against, while nobody known stands behind it.
     pub(super) fn holder(&self) -> Option<Holder> {
         self.address.map(Holder::at)
+    }
+}
+
+impl Who {
+    /// The caller, if their role allows the action and no area limits them: what holds the whole county is no township's.
+    pub(super) fn may_everywhere(self, action: Action) -> Result<Caller, Problem> {
+        let caller = self.may(action)?;
+        if caller.areas.is_empty() {
+            return Ok(caller);
+        }
+        Err(Problem::forbidden(format!("this account is limited to an area and has no right to {}", action.words())))
     }
 }
 

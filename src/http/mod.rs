@@ -54,6 +54,8 @@ pub struct Settings {
     pub feed_public: bool,
     /// Whose word is taken for where a request comes from.
     pub trusted_proxies: Vec<Network>,
+    /// From where metrics are read without a key.
+    pub metrics_from: Vec<Network>,
     /// Further origins of the page, beside `public_url`.
     pub page_urls: Vec<String>,
     /// Cookies are sent back over TLS only.

@@ -6,13 +6,17 @@ use axum::{
     Json,
     body::Body,
     extract::{Path, Query, State},
-    http::{StatusCode, header},
+    http::{Extensions, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::{Edge, auth::Who, problem::Problem};
+use super::{
+    Edge, address,
+    auth::{Asker, Who},
+    problem::Problem,
+};
 use crate::{
     access::Action,
     area::AreaCode,
@@ -31,21 +35,25 @@ pub(super) async fn readyz(State(edge): State<Edge>) -> Response {
     }
 }
 
-/// Open to the machine's own collector by address of listening; numbers and names of accounts only.
-pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
+/// Open to collectors by their address (`[server] metrics_from`), else to keys that may: names of accounts stand in it.
+pub(super) async fn metrics(State(edge): State<Edge>, extensions: Extensions, who: Result<Who, Problem>) -> Result<Response, Problem> {
+    let from = Asker::among(&extensions).place();
+    if !from.is_some_and(|from| address::is_among(from, &edge.settings.metrics_from)) {
+        who?.may(Action::Metrics)?;
+    }
     edge.gateway.measure();
     edge.relays.measure();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], meter::render()).into_response()
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], meter::render()).into_response())
 }
 
 pub(super) async fn accounts(State(edge): State<Edge>, who: Who) -> Result<Json<Value>, Problem> {
-    who.may(Action::Look)?;
+    who.may(Action::Operate)?;
     Ok(Json(json!({ "items": edge.gateway.accounts(), "next": null })))
 }
 
 /// How the platforms above are told of alerts: one item for each `[relay.NAME]`.
 pub(super) async fn relays(State(edge): State<Edge>, who: Who) -> Result<Json<Value>, Problem> {
-    who.may(Action::Look)?;
+    who.may(Action::Operate)?;
     Ok(Json(json!({ "items": edge.relays.views(), "next": null })))
 }
 
@@ -54,7 +62,7 @@ pub(super) async fn devices(
     who: Who,
     Query(words): Query<HashMap<String, String>>,
 ) -> Result<Json<Value>, Problem> {
-    let caller = who.may(Action::Look)?;
+    let caller = who.may(Action::Operate)?;
     let area: AreaCode = match words.get("area") {
         Some(text) => text.parse().map_err(|_| Problem::bad_request("area is not a division code"))?,
         None => caller.areas.first().copied().unwrap_or(edge.gateway.county()),
@@ -67,7 +75,7 @@ pub(super) async fn devices(
 
 /// Gives back the space of one month of the journal; what of it is still needed is refused.
 pub(super) async fn give_back(State(edge): State<Edge>, who: Who, Path(month): Path<String>) -> Result<Json<Value>, Problem> {
-    let caller = who.may(Action::GiveBack)?;
+    let caller = who.may_everywhere(Action::GiveBack)?;
     let month: Month = month.parse().map_err(|error: BadMonth| Problem::bad_request(error.to_string()))?;
     edge.gateway.give_back(month, &caller.name).await?;
     Ok(Json(json!({ "month": month.to_string(), "given_back": true })))
@@ -75,7 +83,7 @@ pub(super) async fn give_back(State(edge): State<Edge>, who: Who, Path(month): P
 
 /// Everything up to now as one file, which `lastmile store restore` takes. It holds names, numbers and keys: for admins alone.
 pub(super) async fn backup(State(edge): State<Edge>, who: Who) -> Result<Response, Problem> {
-    who.may(Action::Backup)?;
+    who.may_everywhere(Action::Backup)?;
     // Beside the data, where there is room for it; files of this ending are in no backup.
     let draft = tempfile::Builder::new().prefix("backup_").suffix(".draft").tempdir_in(edge.gateway.data_dir());
     let failed = |error: String| {

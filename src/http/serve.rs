@@ -143,7 +143,7 @@ impl Room {
 
     fn take(&self, peer: IpAddr) -> Option<Place> {
         let is_known = self.known.knows(peer);
-        let holder = (!address::is_trusted(peer, &self.proxies)).then(|| Holder::at(peer));
+        let holder = (!address::is_among(peer, &self.proxies)).then(|| Holder::at(peer));
         let part = if is_known { SHARE_OF_KNOWN } else { SHARE_OF_STRANGERS };
         let reserve = if is_known { 0 } else { self.all / RESERVED };
         self.places.take_within(holder, self.all.div_ceil(part), reserve)

@@ -4,7 +4,7 @@ use lastmile::access::Role;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::http_kit::{Holder, Site, rainstorm};
+use crate::http_kit::{Holder, LEIGU, Site, rainstorm};
 
 const IMPATIENT: &str = r#"
 [approval]
@@ -64,5 +64,31 @@ async fn nobody_decided_within_the_limit_and_the_poster_sees_it() {
     assert!(view["reason"].as_str().is_some_and(|reason| reason.contains("limit")), "{view}");
     assert_eq!(view["timeline"]["planned"], json!(null));
     assert!(!notices(&site, &duty).await.is_empty());
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_feed_reader_that_asks_for_news_hears_of_an_alert_released_late() {
+    let site = Site::with_approval("red").await;
+    let (met, chief, viewer) = (site.bureau(), site.role(Role::Approver), site.role(Role::Viewer));
+    let held = site.accepted(&rainstorm(1, &[LEIGU]), &met).await;
+    let mut blue = rainstorm(2, &[LEIGU]);
+    blue["level"] = "blue".into();
+    blue["headline"] = "暴雨蓝色预警".into();
+    let blue = site.accepted(&blue, &met).await;
+    let ask = async |known: &str| {
+        site.call(Method::GET, "/feed/alerts.atom", &viewer).header("if-none-match", known).send().await.expect("an answer")
+    };
+    let first = ask("\"none\"").await;
+    let tag = first.headers()["etag"].to_str().expect("a tag").to_owned();
+    let text = first.text().await.expect("a feed");
+    assert!(text.contains(&blue) && !text.contains(&held) && text.contains("rel=\"self\""), "{text}");
+    assert_eq!(ask(&format!("\"other\", W/{tag}")).await.status(), StatusCode::NOT_MODIFIED);
+    let approved = site.call(Method::POST, &format!("/v1/alerts/{held}/approve"), &chief).send().await.expect("an answer");
+    assert_eq!(approved.status(), StatusCode::OK);
+    let news = ask(&tag).await;
+    assert_eq!(news.status(), StatusCode::OK);
+    let text = news.text().await.expect("a feed");
+    assert!(text.find(&held) < text.find(&blue) && text.contains(&held), "what was released last stands first: {text}");
     site.stop().await;
 }

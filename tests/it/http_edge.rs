@@ -28,19 +28,6 @@ async fn whatever_is_wrong_with_a_request_is_a_problem_document() {
 }
 
 #[tokio::test]
-async fn every_answer_carries_the_headers_that_guard_a_browser() {
-    let site = Site::start().await;
-    for path in ["/sign-in", "/healthz", "/v1/alerts", "/a/nobody", "/nothing"] {
-        let answer = site.plain(Method::GET, path).send().await.expect("an answer");
-        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        assert!(header("content-security-policy").contains("default-src 'none'"), "{path}");
-        assert_eq!((header("x-content-type-options"), header("x-frame-options")), ("nosniff", "DENY"), "{path}");
-        assert_eq!((header("referrer-policy"), header("cache-control")), ("same-origin", "no-store"), "{path}");
-    }
-    site.stop().await;
-}
-
-#[tokio::test]
 async fn the_gateway_says_that_it_lives_is_ready_and_what_it_counts() {
     let site = Site::start().await;
     let bureau = site.bureau();
