@@ -216,3 +216,19 @@ pub struct Alert {
     /// The identifier of the document that said several things, of which this is one; empty when it said nothing else.
     pub part_of: String,
 }
+
+/// CAP `responseType` values that ask for nothing, as they may stand beside an all-clear.
+const RESTING: &[&str] = &["AllClear", "None", "Monitor", "Assess"];
+
+impl Alert {
+    /// Whether it says that what it refers to is over: a Cancel, or an Update that gives the all-clear (some countries end every warning so).
+    pub fn is_all_clear(&self) -> bool {
+        let says = |word: &str| self.response_types.iter().any(|known| known == word);
+        let asks = self.response_types.iter().any(|known| !RESTING.contains(&known.as_str()));
+        match self.msg_type {
+            MsgType::Alert => false,
+            MsgType::Update => (says("AllClear") || self.urgency == "Past") && !asks,
+            MsgType::Cancel => true,
+        }
+    }
+}

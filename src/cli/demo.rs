@@ -302,7 +302,7 @@ impl<'a> Stage<'a> {
 
     /// I10: everyone who was told of the rainstorm is in the plan of its all-clear.
     fn untold_of_the_end(&self, rainstorm: &Shelf, shelves: &[Arc<Shelf>]) -> Vec<String> {
-        let Some(end) = shelves.iter().find(|shelf| shelf.read().accepted.target == Some(rainstorm.no)) else {
+        let Some(end) = shelves.iter().find(|shelf| shelf.read().accepted.targets.contains(&rainstorm.no)) else {
             return vec!["the rainstorm has no all-clear".to_owned()];
         };
         let (book, end) = (rainstorm.read(), end.read());

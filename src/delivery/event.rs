@@ -1,7 +1,7 @@
 //! Owns the events of the journal and their byte forms: version, kind, payload.
 //! Refuses to know sled, files and far ends. Invariant: an event reads back equal to what was written; unknown kinds are an error, never skipped.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     early::Early,
@@ -41,6 +41,9 @@ pub enum Told {
         alert: AlertNo,
         at: Timestamp,
         by: String,
+        /// What it changes or ends by now, where that is something: another may have come between.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        targets: Vec<AlertNo>,
     },
     Rejected {
         alert: AlertNo,
@@ -149,14 +152,28 @@ pub struct Accepted {
     pub digest: String,
     /// Normalised form of contract §2.1.
     pub document: serde_json::Value,
-    /// For Update and Cancel: the alert of ours that it changes or ends.
-    pub target: Option<AlertNo>,
+    /// For Update and Cancel: the alerts of ours that it changes or ends. Journals of before this could be several hold one `target`.
+    #[serde(default, alias = "target", deserialize_with = "one_or_several")]
+    pub targets: Vec<AlertNo>,
     /// What only a person can settle, in words; for these too it needs approval.
     #[serde(default)]
     pub doubts: Vec<String>,
     /// It only tells duty that this alert waits for approval; no warning, and no part of any figure of warnings.
     #[serde(default)]
     pub notice_of: Option<AlertNo>,
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlertNo>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Several(Vec<AlertNo>),
+        One(Option<AlertNo>),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Several(targets) => targets,
+        Written::One(target) => target.into_iter().collect(),
+    })
 }
 
 /// What a person answered.
@@ -435,7 +452,7 @@ mod tests {
         let alert = AlertNo(7);
         let at = Timestamp::from_ms(1_784_000_000_123);
         let events = [
-            Event::Told(Box::new(Told::Approved { alert, at, by: "王主任".into() })),
+            Event::Told(Box::new(Told::Approved { alert, at, by: "王主任".into(), targets: vec![AlertNo(3)] })),
             Event::Leased(Leased { alert, at, account: "sms-1".into(), ranges: vec![(0, 4_096), (9_000, 1)] }),
             Event::Facts(Facts {
                 alert,
@@ -451,6 +468,22 @@ mod tests {
         for event in events {
             assert_eq!(Event::decode(&event.encode()), Ok(event));
         }
+    }
+
+    #[test]
+    fn an_alert_kept_when_one_could_change_only_one_other_reads_with_it() {
+        let mut kept = serde_json::to_value(super::super::kit::accepted(serde_json::json!({}))).expect("json");
+        let fields = kept.as_object_mut().expect("an object");
+        fields.remove("targets");
+        let read = |kept: &serde_json::Value| serde_json::from_value::<Accepted>(kept.clone()).expect("it reads").targets;
+        assert_eq!(read(&kept), []);
+        for (target, expected) in [(serde_json::json!(null), vec![]), (serde_json::json!(7), vec![AlertNo(7)])] {
+            kept["target"] = target;
+            assert_eq!(read(&kept), expected);
+        }
+        kept.as_object_mut().expect("an object").remove("target");
+        kept["targets"] = serde_json::json!([7, 9]);
+        assert_eq!(read(&kept), [AlertNo(7), AlertNo(9)]);
     }
 
     #[test]

@@ -81,6 +81,7 @@ impl Book {
         let mut book = Self::of_filed_bytes(bytes)?;
         (book.state, book.version) = (now.state, now.version);
         (book.reason, book.decided_by) = (now.reason.clone(), now.decided_by.clone());
+        book.accepted.clone_from(&now.accepted);
         Ok(book)
     }
 

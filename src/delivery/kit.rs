@@ -29,7 +29,7 @@ pub(crate) fn accepted(document: Value) -> Accepted {
         format: "json".into(),
         digest: String::new(),
         document,
-        target: None,
+        targets: Vec::new(),
         doubts: Vec::new(),
         notice_of: None,
     }

@@ -83,7 +83,7 @@ async fn notify(
     let alert = notice(inner, shelf, number, approval, now);
     let digest = alert::content_digest(&alert).iter().map(|byte| format!("{byte:02x}")).collect();
     let origin = Origin { received: now, source: OURSELVES, by: OURSELVES, format: "json", digest };
-    let mut accepted = gateway.accepted(&alert, origin, None);
+    let mut accepted = gateway.accepted(&alert, origin, Vec::new());
     accepted.notice_of = Some(shelf.no);
     let no = accepted.alert;
     let mut events = vec![Event::Told(Box::new(Told::Accepted(accepted)))];
@@ -96,7 +96,7 @@ async fn notify(
         tracing::warn!(alert = %shelf.id, reminder = number, "nobody has decided; duty is told again");
     }
     if let Some(made) = inner.ledger.get(no) {
-        gateway.release(&made, None, None);
+        gateway.release(&made, &[], None);
     }
     Ok(())
 }

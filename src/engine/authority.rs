@@ -1,8 +1,9 @@
 //! Owns who may say what: sources, the senders they speak for, events, levels, areas, and whether two people are needed.
 //! Refuses to know keys and sessions: the edge has settled who the caller is. Invariant: every right that is missing is named, not the first.
 
+use super::references::Target;
 use crate::{
-    alert::{Alert, EventPattern, Level, MsgType, Point},
+    alert::{Alert, EventPattern, Level, Point},
     area::AreaCode,
     datum::Datum,
     fault::Faults,
@@ -44,11 +45,14 @@ impl Source {
             let message = format!("source {} may not speak for {:?}", self.name, alert.sender);
             faults.add("sender", "sender-not-allowed", message);
         }
-        // An all-clear takes nothing that the alert itself did not need.
+        // An all-clear says the event, level and area of what it ends, which is judged itself.
+        if alert.is_all_clear() {
+            return;
+        }
         if !self.events.iter().any(|pattern| pattern.matches(&alert.event)) {
             faults.add("event", "event-not-allowed", format!("source {} may not issue events of {}", self.name, alert.event));
         }
-        if alert.msg_type != MsgType::Cancel && !self.levels.contains(&alert.level) {
+        if !self.levels.contains(&alert.level) {
             faults.add("level", "level-not-allowed", format!("source {} may not issue level {}", self.name, alert.level.name()));
         }
         self.judge_areas(alert, snapshot, faults);
@@ -65,8 +69,7 @@ impl Source {
         }
         // Whoever speaks for the whole county may draw beyond it: nobody there is ours, so nobody there is told.
         let is_whole = snapshot.areas().root().is_some_and(|root| self.areas.iter().any(|allowed| allowed.contains(root.code)));
-        // An all-clear goes to whoever was told, whatever shape it bears.
-        if is_whole || alert.msg_type == MsgType::Cancel {
+        if is_whole {
             return;
         }
         for (number, area) in alert.areas.iter().enumerate() {
@@ -88,12 +91,24 @@ impl Source {
     }
 
     /// Whether this source may change or end what another one has said: only where it could have said all of it itself.
-    pub(crate) fn judge_target(&self, said_by: &str, target: &Alert, snapshot: &Snapshot, faults: &mut Faults) {
+    pub(super) fn judge_target(&self, said_by: &str, target: &Target, snapshot: &Snapshot, faults: &mut Faults) {
+        if said_by == self.name {
+            return;
+        }
+        let (alert, path) = (&target.shelf.alert, format!("references[{}]", target.place));
         let mut beyond = Faults::default();
-        self.judge_areas(&Alert { msg_type: MsgType::Alert, ..target.clone() }, snapshot, &mut beyond);
-        if said_by != self.name && !beyond.is_empty() {
-            let message = format!("source {} may not change {:?}, which reaches beyond its areas", self.name, target.identifier);
-            faults.add("references", "area-not-allowed", message);
+        self.judge_areas(alert, snapshot, &mut beyond);
+        if !beyond.is_empty() {
+            let message = format!("source {} may not change {:?}, which reaches beyond its areas", self.name, alert.identifier);
+            faults.add(path.clone(), "area-not-allowed", message);
+        }
+        if !self.events.iter().any(|pattern| pattern.matches(&alert.event)) {
+            let message = format!("source {} may not change {:?}, whose event it may not issue", self.name, alert.identifier);
+            faults.add(path.clone(), "event-not-allowed", message);
+        }
+        if !self.levels.contains(&alert.level) {
+            let message = format!("source {} may not change {:?}, whose level it may not issue", self.name, alert.identifier);
+            faults.add(path, "level-not-allowed", message);
         }
     }
 
@@ -115,7 +130,7 @@ impl Source {
     pub(crate) fn needs_approval(&self, alert: &Alert) -> bool {
         match self.approval {
             Approval::None => false,
-            Approval::Red => alert.level == Level::Red && alert.msg_type != MsgType::Cancel,
+            Approval::Red => alert.level == Level::Red && !alert.is_all_clear(),
             Approval::Always => true,
         }
     }

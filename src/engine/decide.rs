@@ -4,10 +4,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Unavailable, approvals,
+    Unavailable,
+    all_clear::{self, TRIED_FOR, headline},
+    approvals,
     filed::Unreadable,
     gateway::Gateway,
-    intake::{Origin, Submitted, Taken, hex, told},
+    intake::{Origin, Submitted, Taken, end_by, hex, told},
 };
 use crate::{
     alert::{self, Alert, AlertId, AlertNo, MsgType, Reference},
@@ -16,6 +18,7 @@ use crate::{
         event::{Event, Told},
         ledger::Shelf,
     },
+    fault::Faults,
     telemetry::metrics as meter,
     time::Timestamp,
 };
@@ -46,14 +49,15 @@ impl Gateway {
         if shelf.alert.expires <= now {
             return Err(DecideError::Expired);
         }
-        let target = { shelf.read().accepted.target }.and_then(|no| self.ledger.get(no));
-        self.look_whom_to_clear(&shelf.alert, target.as_ref()).await?;
-        let mut events = vec![told(Told::Approved { alert: shelf.no, at: now, by: by.to_owned() })];
-        events.extend(target.iter().flat_map(|target| self.end_of_target(target, &shelf.alert, shelf.no, by, now)));
+        let targets = self.targets_now(&shelf);
+        self.look_whom_to_clear(&shelf.alert, &targets).await?;
+        let numbers = targets.iter().map(|target| target.no).collect();
+        let mut events = vec![told(Told::Approved { alert: shelf.no, at: now, by: by.to_owned(), targets: numbers })];
+        events.extend(targets.iter().flat_map(|target| self.end_of_target(target, &shelf.alert, shelf.no, by, now)));
         events.extend(approvals::ends_of_notices(self, shelf.no, by, now));
         self.append(events).await?;
         drop(turn);
-        self.release(&shelf, target.as_deref(), None);
+        self.release(&shelf, &targets, None);
         let state = shelf.read().state;
         Ok(state)
     }
@@ -89,16 +93,17 @@ impl Gateway {
         let target = self.ledger.find(id).ok_or(DecideError::NoSuchAlert)?;
         let now = self.clock.now();
         let state = target.read().state;
-        let is_over = matches!(state, State::Cancelled | State::Superseded | State::Rejected | State::Expired)
-            || target.alert.msg_type == MsgType::Cancel;
+        let is_over =
+            matches!(state, State::Cancelled | State::Superseded | State::Rejected | State::Expired) || target.alert.is_all_clear();
         if is_over {
             return Err(DecideError::NothingToCancel(state.name()));
         }
         let alert = cancel_of(&target.alert, now, reason);
-        self.look_whom_to_clear(&alert, Some(&target)).await?;
+        let targets = [Arc::clone(&target)];
+        self.look_whom_to_clear(&alert, &targets).await?;
         let digest = hex(&alert::content_digest(&alert));
         let source = target.read().accepted.source.clone();
-        let accepted = self.accepted(&alert, Origin { received: now, source: &source, by, format: "json", digest }, Some(target.no));
+        let accepted = self.accepted(&alert, Origin { received: now, source: &source, by, format: "json", digest }, vec![target.no]);
         let (no, cancel_id) = (accepted.alert, accepted.id);
         let cancelled = Told::Cancelled { alert: target.no, at: now, by: by.to_owned(), reason: reason.to_owned(), cancel: Some(no) };
         let mut events = vec![told(Told::Accepted(accepted)), told(cancelled)];
@@ -107,7 +112,7 @@ impl Gateway {
         drop(turn);
         meter::accepted(alert.level.name(), alert.status.is_drill());
         let shelf = self.ledger.get(no).ok_or(Unavailable::Failed("the cancel is not in the ledger after its commit".into()))?;
-        self.release(&shelf, Some(&target), None);
+        self.release(&shelf, &targets, None);
         let made = Submitted {
             id: cancel_id,
             no,
@@ -122,29 +127,61 @@ impl Gateway {
         Ok((made, state))
     }
 
-    /// A Cancel is taken only when those who were told can be read: afterwards nobody could say whom to tell that it is over (I10). An
+    /// An all-clear is taken only when those who were told can be read: afterwards nobody could say whom to tell that it is over (I10). An
     /// Update is taken all the same, because who is in danger now must hear it.
-    pub(super) async fn look_whom_to_clear(&self, alert: &Alert, target: Option<&Arc<Shelf>>) -> Result<(), Unreadable> {
-        if let Some(target) = target.filter(|target| alert.msg_type == MsgType::Cancel && target.is_filed()) {
+    pub(super) async fn look_whom_to_clear(&self, alert: &Alert, targets: &[Arc<Shelf>]) -> Result<(), Unreadable> {
+        for target in targets.iter().filter(|target| alert.is_all_clear() && target.is_filed()) {
             self.details(target).await?;
         }
         Ok(())
     }
 
-    /// What becomes of the alert that this one changes or ends.
+    /// What an alert that has waited refers to by now: others may have changed or ended it meanwhile, or have come at last.
+    fn targets_now(&self, shelf: &Shelf) -> Vec<Arc<Shelf>> {
+        let named = self.judge_references(&shelf.alert, &mut Faults::default());
+        let source = { shelf.read().accepted.source.clone() };
+        let source = self.sources.iter().find(|known| known.name == source);
+        let mut targets: Vec<Arc<Shelf>> = Vec::new();
+        for target in &named.targets {
+            let mut faults = Faults::default();
+            all_clear::judge_status(&shelf.alert, std::slice::from_ref(target), &mut faults);
+            let said_by = { target.shelf.read().accepted.source.clone() };
+            source.into_iter().for_each(|source| source.judge_target(&said_by, target, &self.snapshot(), &mut faults));
+            // The one that came in between may be beyond what was judged: what was agreed to is not stretched to it.
+            let was_judged = shelf.read().accepted.targets.contains(&target.shelf.no);
+            if was_judged || faults.is_empty() {
+                targets.push(Arc::clone(&target.shelf));
+            }
+        }
+        targets
+    }
+
+    /// What becomes of an alert that this one changes or ends; nothing of one that is over already.
     pub(super) fn end_of_target(&self, target: &Shelf, alert: &Alert, no: AlertNo, by: &str, at: Timestamp) -> Vec<Event> {
-        let end = told(match alert.msg_type {
-            MsgType::Cancel => Told::Cancelled { alert: target.no, at, by: by.to_owned(), reason: alert.note.clone(), cancel: Some(no) },
-            MsgType::Update | MsgType::Alert => Told::Superseded { alert: target.no, at, update: no },
-        });
+        let (state, was_released) = {
+            let book = target.read();
+            (book.state, book.timeline.released.is_some())
+        };
+        let is_past = match state {
+            State::Cancelled | State::Superseded | State::Rejected => true,
+            State::Completed | State::Expired => !was_released || target.alert.is_all_clear(),
+            State::Held | State::Released | State::Dispatching => false,
+        };
+        if is_past {
+            return Vec::new();
+        }
+        // The next all-clear goes to whoever has not had this one.
+        let end = if target.alert.is_all_clear() {
+            told(Told::Superseded { alert: target.no, at, update: no })
+        } else {
+            end_by(alert, no, target.no, by, at)
+        };
         [vec![end], approvals::ends_of_notices(self, target.no, by, at)].concat()
     }
 }
 
 /// The Cancel that ends `target`, in the name of its sender.
 fn cancel_of(target: &Alert, now: Timestamp, reason: &str) -> Alert {
-    let issuer = if target.sender_name.is_empty() { &target.sender } else { &target.sender_name };
-    let event = if target.event_name.is_empty() { alert::event_name(&target.event) } else { &target.event_name };
     Alert {
         identifier: format!("{}-cancel-{}", target.identifier, now.as_ms()),
         sent: now,
@@ -152,15 +189,15 @@ fn cancel_of(target: &Alert, now: Timestamp, reason: &str) -> Alert {
         references: vec![Reference { sender: target.sender.clone(), identifier: target.identifier.clone(), sent: target.sent }],
         effective: now,
         onset: None,
-        headline: format!("{issuer}解除{event}{}预警", target.level.chinese()),
+        headline: headline(target),
         description: reason.to_owned(),
         instruction: String::new(),
         response_types: vec!["AllClear".into()],
         translations: Vec::new(),
         note: reason.to_owned(),
         texts: BTreeMap::new(),
-        // People must be reached for some time after the end, also when the alert itself was about to expire.
-        expires: target.expires.max(now.plus(std::time::Duration::from_secs(3_600))),
+        // Also when the alert itself was about to expire.
+        expires: target.expires.max(now.plus(TRIED_FOR)),
         ..target.clone()
     }
 }

@@ -35,7 +35,9 @@ impl Gateway {
         let until = match known {
             Some(known) => known.until,
             None => {
-                let until = alert.expires.min(origin.received.plus(KEPT_FOR));
+                let until = origin.received.plus(KEPT_FOR);
+                // An all-clear is as true after the end that it gives itself.
+                let until = if alert.is_all_clear() { until } else { alert.expires.min(until) };
                 let waiting = Waiting {
                     at: origin.received,
                     until,
@@ -68,7 +70,10 @@ impl Gateway {
     /// Takes in what waited for alerts that are there now. Called after each alert that was accepted, and at a start.
     pub(super) fn take_waiting(&self) {
         let now = self.clock.now();
-        let has_come = |one: &Waiting| one.references.iter().all(|reference| self.find_reference(&one.sender, reference).is_some());
+        // Updates waited too, before they were told as warnings whose beginning is not known.
+        let is_update = |one: &Waiting| one.document["msgType"] == "Update";
+        let has_come =
+            |one: &Waiting| is_update(one) || one.references.iter().any(|reference| self.find_reference(&one.sender, reference).is_some());
         let ready: Vec<Waiting> =
             self.ledger.waiting().into_iter().filter(|one| !one.is_refused() && one.until > now && has_come(one)).collect();
         if ready.is_empty() {

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Unavailable, account::Account, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold, route::Routes,
-    unmatched::Unmatched,
+    told_before::WordsBefore, unmatched::Unmatched,
 };
 use crate::{
     alert::{AlertNo, Limits, Vocabulary},
@@ -68,6 +68,8 @@ pub(crate) struct Running {
     pub(crate) persist: bool,
     /// Divisions that the alert means, found when the first text is made.
     pub(crate) meant: OnceLock<Vec<AreaCode>>,
+    /// Whose words those had before who hear of a change or an end; set before the first of them is sent to.
+    pub(crate) words: OnceLock<WordsBefore>,
     /// Held while a plan of this alert is made and appended.
     pub(crate) extending: tokio::sync::Mutex<()>,
 }
@@ -276,7 +278,8 @@ impl Inner {
             RetryUntil::After(limit) => (alert.expires.min(shelf.read().base().plus(limit)), false),
         };
         let facts = super::render::facts(self, shelf, &rule);
-        Running { rule, facts: Arc::new(facts), stop_at, persist, meant: OnceLock::new(), extending: tokio::sync::Mutex::new(()) }
+        let (meant, words) = (OnceLock::new(), OnceLock::new());
+        Running { rule, facts: Arc::new(facts), stop_at, persist, meant, words, extending: tokio::sync::Mutex::new(()) }
     }
 
     pub(crate) fn with_households(&self, shelf: &Shelf) -> bool {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Unavailable,
+    Unavailable, all_clear,
     authority::Source,
     gateway::Gateway,
     parts::{Document, ELSEWHERE, Part},
-    references::UNKNOWN_REFERENCE,
+    references::{Named, UNKNOWN_REFERENCE},
 };
 use crate::{
-    alert::{self, Alert, AlertId, AlertNo, Level, MsgType},
+    alert::{self, Alert, AlertId, AlertNo, Level},
     delivery::{
         book::State,
         event::{Accepted, Event, Told},
@@ -51,7 +51,7 @@ pub(super) struct Origin<'a> {
 }
 
 /// What an alert without fault changes or ends, and whom it means.
-type Sound = (Option<Arc<Shelf>>, Option<matching::Audience>);
+type Sound = (Named, Option<matching::Audience>);
 
 #[derive(Clone, Debug)]
 pub struct Submitted {
@@ -161,16 +161,19 @@ impl Gateway {
         };
         let (mut events, mut numbers) = (Vec::new(), Vec::new());
         for part in &parts {
-            self.look_whom_to_clear(&part.alert, part.target.as_ref()).await.map_err(Unavailable::from)?;
+            let targets = part.shelves();
+            self.look_whom_to_clear(&part.alert, &targets).await.map_err(Unavailable::from)?;
             let origin = Origin { received, source: &source.name, by: &by.name, format, digest: digest.clone() };
             let mut accepted = self.accepted_part(part, source, origin, &mut warnings);
             accepted.alert = AlertNo(accepted.alert.0 + u32::try_from(numbers.len()).unwrap_or(u32::MAX));
             let (no, is_held) = (accepted.alert, accepted.needs_approval);
             numbers.push((no, is_held));
             events.push(told(Told::Accepted(accepted)));
-            if !is_held {
-                events.extend(part.target.iter().flat_map(|target| self.end_of_target(target, &part.alert, no, &by.name, received)));
-            }
+            // What is not out yet needs nobody's leave to stay so.
+            let is_ended_now = |target: &&Arc<Shelf>| !is_held || (part.alert.is_all_clear() && target.read().state == State::Held);
+            let ended = targets.iter().filter(is_ended_now);
+            events.extend(ended.flat_map(|target| self.end_of_target(target, &part.alert, no, &by.name, received)));
+            events.extend(part.later.iter().map(|later| end_by(&later.alert, later.no, no, &by.name, received)));
         }
         // One commit: all that the document says, or nothing of it.
         self.append(events).await?;
@@ -189,11 +192,12 @@ impl Gateway {
         // Codes of neighbouring counties are normal in a city's alert: ours is told, the rest is named.
         warnings.extend(part.matched.iter().flat_map(|audience| audience.unresolved.iter().cloned()));
         warnings.extend(self.reach_warnings(&part.alert, part.matched.as_ref()));
-        let mut accepted = self.accepted(&part.alert, origin, part.target.as_ref().map(|shelf| shelf.no));
-        // A Cancel goes to those who were told, whatever its areas are called.
-        let doubts = if part.alert.msg_type == MsgType::Cancel { &[][..] } else { part.doubts.as_slice() };
+        let mut accepted = self.accepted(&part.alert, origin, part.targets.iter().map(|target| target.shelf.no).collect());
+        // An all-clear goes to those who were told, whatever its areas are called.
+        let doubts = if part.alert.is_all_clear() { &[][..] } else { part.doubts.as_slice() };
         accepted.doubts = doubts.iter().map(|doubt| format!("{}: {}", doubt.path, doubt.message)).collect();
-        accepted.needs_approval = source.needs_approval(&part.alert) || !doubts.is_empty();
+        let is_said = part.later.is_none() && !all_clear::only_withdraws(&part.alert, &part.shelves());
+        accepted.needs_approval = is_said && (source.needs_approval(&part.alert) || !doubts.is_empty());
         warnings.extend(doubts.iter().cloned());
         accepted
     }
@@ -204,17 +208,18 @@ impl Gateway {
 
     /// Counts what was taken in, and sends it on its way unless somebody must approve it.
     fn begin(&self, part: Part, no: AlertNo, is_held: bool) -> Result<(), Unavailable> {
-        let (shelf, alert) = (self.taken(no)?, part.alert);
+        let shelf = self.taken(no)?;
+        let (targets, alert) = (part.shelves(), part.alert);
         meter::accepted(alert.level.name(), alert.status.is_drill());
         let (id, level) = (shelf.id, alert.level.name());
         tracing::info!(alert = %id, identifier = alert.identifier, event = %alert.event, level, needs_approval = is_held, "alert accepted");
-        if !is_held {
-            self.release(&shelf, part.target.as_deref(), part.matched);
+        if !is_held && part.later.is_none() {
+            self.release(&shelf, &targets, part.matched);
         }
         Ok(())
     }
 
-    pub(super) fn accepted(&self, alert: &Alert, origin: Origin<'_>, target: Option<AlertNo>) -> Accepted {
+    pub(super) fn accepted(&self, alert: &Alert, origin: Origin<'_>, targets: Vec<AlertNo>) -> Accepted {
         Accepted {
             alert: self.ledger.next_no(),
             id: new_id(origin.received),
@@ -226,33 +231,35 @@ impl Gateway {
             format: origin.format.to_owned(),
             digest: origin.digest,
             document: alert::json::to_value(alert),
-            target,
+            targets,
             doubts: Vec::new(),
             notice_of: None,
         }
     }
 
-    /// Holds an alert against its source's rights, the time, what it refers to, the registry and the policy: the alert that it changes or
-    /// ends and whom it means, or every fault.
+    /// Holds an alert against its source's rights, the time, what it refers to, the registry and the policy: the alerts that it changes or
+    /// ends and whom it means, or every fault. One right that is missing over one of several alerts refuses the whole: nothing is ended in
+    /// part that was asked for as one.
     pub(super) fn judged(&self, source: &Source, alert: &Alert, now: Timestamp) -> Result<Sound, Vec<Fault>> {
         let mut faults = Faults::default();
         source.judge(alert, &self.snapshot(), &mut faults);
         judge_time(alert, now, self.max_skew, &mut faults);
-        let target = self.judge_references(alert, &mut faults);
-        if let Some(target) = &target {
-            let said_by = target.read().accepted.source.clone();
-            source.judge_target(&said_by, &target.alert, &self.snapshot(), &mut faults);
+        let named = self.judge_references(alert, &mut faults);
+        for target in &named.targets {
+            let said_by = target.shelf.read().accepted.source.clone();
+            source.judge_target(&said_by, target, &self.snapshot(), &mut faults);
         }
+        all_clear::judge_status(alert, &named.targets, &mut faults);
         let matched = self.judge_area(alert, &mut faults);
-        if self.policy.load().decide(&alert.event, alert.level, &alert.groups).is_none() {
+        if !alert.is_all_clear() && self.policy.load().decide(&alert.event, alert.level, &alert.groups).is_none() {
             faults.add("event", "no-policy-rule", format!("no rule of the policy fits {} at level {}", alert.event, alert.level.name()));
         }
-        faults.into_result((target, matched))
+        faults.into_result((named, matched))
     }
 
-    /// Whom the area means; an area that means nobody here is a fault. A Cancel goes to those who were told, wherever they are.
+    /// Whom the area means; an area that means nobody here is a fault. An all-clear goes to those who were told, wherever they are.
     fn judge_area(&self, alert: &Alert, faults: &mut Faults) -> Option<matching::Audience> {
-        if alert.msg_type == MsgType::Cancel {
+        if alert.is_all_clear() {
             return None;
         }
         let snapshot = self.snapshot();
@@ -284,13 +291,23 @@ fn as_written(alerts: &[Alert]) -> serde_json::Value {
 }
 
 pub(crate) fn judge_time(alert: &Alert, now: Timestamp, max_skew: std::time::Duration, faults: &mut Faults) {
-    if alert.expires <= now {
+    // An all-clear is no less true when the time that it gives itself is over.
+    if alert.expires <= now && !alert.is_all_clear() {
         faults.add("expires", "expired", format!("the alert expired at {}; it is {now} here", alert.expires));
     }
     if alert.sent > now.plus(max_skew) {
         let message = format!("sent at {}, which is more than {} s ahead of {now} here", alert.sent, max_skew.as_secs());
         faults.add("sent", "sent-in-the-future", message);
     }
+}
+
+/// What becomes of an alert that another changes or ends.
+pub(super) fn end_by(by_alert: &Alert, by_no: AlertNo, alert: AlertNo, by: &str, at: Timestamp) -> Event {
+    told(if by_alert.is_all_clear() {
+        Told::Cancelled { alert, at, by: by.to_owned(), reason: by_alert.note.clone(), cancel: Some(by_no) }
+    } else {
+        Told::Superseded { alert, at, update: by_no }
+    })
 }
 
 pub(super) fn told(told: Told) -> Event {

@@ -18,7 +18,6 @@ use super::{
     settle::{Batch, Requeue, after_failure, steady},
 };
 use crate::{
-    alert::MsgType,
     channel::{Batching, Class, Concerns, Failure, Proof},
     delivery::{
         book::{Book, State},
@@ -249,7 +248,7 @@ async fn complete(inner: &Inner, shelf: &Shelf, now: Timestamp) -> Result<(), Un
     let is_done = {
         let book = shelf.read();
         // A warning of which nobody was told is not dealt with: it stays until there is a way, or until it is over.
-        let told_nobody = book.slots.is_empty() && !book.recipients.is_empty() && shelf.alert.msg_type != MsgType::Cancel;
+        let told_nobody = book.slots.is_empty() && !book.recipients.is_empty() && !shelf.alert.is_all_clear();
         let dealt_with = book.timeline.planned.is_some() && book.open == 0 && !told_nobody && !book.calls.iter().any(|call| call.is_open());
         let no_more_channels = rule.rule.then.is_empty() || book.fallback_planned;
         dealt_with && no_more_channels && matches!(book.state, State::Released | State::Dispatching)

@@ -42,6 +42,8 @@ pub struct AlertView {
     pub expires: Timestamp,
     pub state: &'static str,
     pub drill: bool,
+    /// It says that what it refers to is over, whatever kind of message it calls itself.
+    pub all_clear: bool,
     pub source: String,
     pub posted_by: String,
     /// Why a person must look at it before it goes out, beyond the rule of its source.
@@ -52,8 +54,9 @@ pub struct AlertView {
     pub approval_wait_s: Option<u64>,
     pub decided_by: Option<String>,
     pub reason: Option<String>,
-    /// The alert of ours that this Update or Cancel changes or ends.
+    /// The alerts of ours that this Update or Cancel changes or ends; `target` is the first of them.
     pub target: Option<AlertId>,
+    pub targets: Vec<AlertId>,
     pub timeline: Timeline,
     pub progress: Progress,
     pub people: PeopleView,
@@ -181,6 +184,7 @@ impl Gateway {
         let book = shelf.read();
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let alert = &shelf.alert;
+        let targets: Vec<AlertId> = book.accepted.targets.iter().filter_map(|&no| Some(self.ledger.get(no)?.id)).collect();
         AlertView {
             id: shelf.id,
             identifier: alert.identifier.clone(),
@@ -197,13 +201,15 @@ impl Gateway {
             expires: alert.expires,
             state: book.state.name(),
             drill: alert.status.is_drill(),
+            all_clear: alert.is_all_clear(),
             source: book.accepted.source.clone(),
             posted_by: book.accepted.by.clone(),
             doubts: book.accepted.doubts.clone(),
             approval_wait_s: book.approval_wait(self.clock.now()).map(|wait| wait.as_secs()),
             decided_by: known(&book.decided_by),
             reason: known(&book.reason),
-            target: book.accepted.target.and_then(|no| self.ledger.get(no)).map(|target| target.id),
+            target: targets.first().copied(),
+            targets,
             timeline: book.timeline.clone(),
             progress: coverage::progress(&book),
             people: coverage::people(&book),

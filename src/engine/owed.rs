@@ -11,7 +11,7 @@ use super::{
     route::Routes,
 };
 use crate::{
-    alert::{Alert, MsgType},
+    alert::Alert,
     delivery::{book::Book, event::Event, ledger::Shelf},
     fault::Fault,
     matching::{self, Audience},
@@ -84,7 +84,7 @@ impl Gateway {
 
     /// Raises or ends the alarm of an alert that is planned.
     pub(super) fn look_whether_somebody_is_told(&self, shelf: &Shelf) {
-        if shelf.alert.msg_type == MsgType::Cancel || shelf.alert.status.is_drill() || shelf.notice_of().is_some() {
+        if shelf.alert.is_all_clear() || shelf.alert.status.is_drill() || shelf.notice_of().is_some() {
             return;
         }
         let (people, deliveries) = {
@@ -165,7 +165,7 @@ impl Inner {
 }
 
 fn is_owing(inner: &Inner, shelf: &Shelf) -> bool {
-    if shelf.alert.msg_type == MsgType::Cancel || shelf.notice_of().is_some() || shelf.alert.expires <= inner.clock.now() {
+    if shelf.alert.is_all_clear() || shelf.notice_of().is_some() || shelf.alert.expires <= inner.clock.now() {
         return false;
     }
     let book = shelf.read();

@@ -1,11 +1,17 @@
 //! Owns what one document that says several things becomes: an alert for each of them that means somebody here, and which of them changes
-//! or ends which earlier alert. Refuses to know storage. Invariant: all of a document is taken in or nothing; each earlier alert is ended by one part.
+//! or ends which earlier alert. Refuses to know storage. Invariant: all of a document is taken in or nothing; each earlier alert is changed
+//! or ended by one part.
 
 use std::sync::Arc;
 
-use super::{authority::Source, gateway::Gateway};
+use super::{
+    all_clear,
+    authority::Source,
+    gateway::Gateway,
+    references::{Target, UNKNOWN_REFERENCE},
+};
 use crate::{
-    alert::{Alert, MsgType},
+    alert::Alert,
     delivery::ledger::Shelf,
     fault::{FAULTS_MAX, Fault},
     matching,
@@ -30,8 +36,16 @@ pub(super) struct Part {
     pub(super) alert: Alert,
     /// What only a person can settle.
     pub(super) doubts: Vec<Fault>,
-    pub(super) target: Option<Arc<Shelf>>,
+    pub(super) targets: Vec<Target>,
     pub(super) matched: Option<matching::Audience>,
+    /// What has changed or ended it before it came.
+    pub(super) later: Option<Arc<Shelf>>,
+}
+
+impl Part {
+    pub(super) fn shelves(&self) -> Vec<Arc<Shelf>> {
+        self.targets.iter().map(|target| Arc::clone(&target.shelf)).collect()
+    }
 }
 
 impl Gateway {
@@ -45,26 +59,48 @@ impl Gateway {
     ) -> Result<Vec<Part>, Vec<Fault>> {
         let Document { alerts, places } = document;
         let (snapshot, is_one) = (self.snapshot(), alerts.len() == 1);
-        let (mut parts, mut bad, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut parts, mut bad, mut elsewhere, mut unfounded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (number, mut alert) in alerts.into_iter().enumerate() {
             let place = places.get(number).map_or("", String::as_str);
             let meant = source.understand(&mut alert, &snapshot);
             warnings.extend(placed(meant.warnings, place));
             match self.judged(source, &alert, now) {
-                Ok((target, matched)) => parts.push(Part { alert, doubts: placed(meant.doubts, place), target, matched }),
+                Ok((named, matched)) => {
+                    let fresh = named.warnings.into_iter().filter(|fault| !warnings.contains(fault)).collect::<Vec<_>>();
+                    warnings.extend(fresh);
+                    parts.push(Part { alert, doubts: placed(meant.doubts, place), targets: named.targets, matched, later: None });
+                }
+                // The all-clear of one thing waits for nothing when another thing is to be told now.
+                Err(faults) if faults.iter().all(|fault| fault.rule == UNKNOWN_REFERENCE) => unfounded.extend(placed(faults, place)),
                 Err(faults) if !is_one && faults.iter().any(|fault| fault.rule == ELSEWHERE) => elsewhere.extend(placed(faults, place)),
                 Err(faults) => bad.extend(placed(faults, place)),
             }
         }
         if !bad.is_empty() || parts.is_empty() {
-            return Err(once(if bad.is_empty() { elsewhere } else { bad }));
+            return Err(once([bad, elsewhere, unfounded].into_iter().find(|faults| !faults.is_empty()).unwrap_or_default()));
         }
         warnings.extend(elsewhere.into_iter().filter(|fault| fault.rule == ELSEWHERE).map(|fault| {
             let message = format!("{}: this part of the document is not taken in", fault.message);
             Fault { rule: "part-elsewhere", message, ..fault }
         }));
-        let parts = assigned(parts, warnings);
-        Ok(named(parts))
+        warnings.extend(once(unfounded));
+        let mut parts = named(assigned(parts, warnings));
+        for part in &mut parts {
+            self.settle(part, now, warnings);
+        }
+        Ok(parts)
+    }
+
+    /// What a part has from those that it ends, and whether it came too late.
+    fn settle(&self, part: &mut Part, now: Timestamp, warnings: &mut Vec<Fault>) {
+        all_clear::take_over(&mut part.alert, &part.targets, now, warnings);
+        part.later = self.overtaken_by(&part.alert);
+        if let Some(later) = &part.later {
+            // What came after the one that is already here is no part of what this one changed.
+            part.targets.retain(|target| target.shelf.no < later.no);
+            let message = format!("{:?} has changed or ended it before it came: nobody is told of it", later.alert.identifier);
+            warnings.push(Fault::new("identifier", "overtaken", message));
+        }
     }
 }
 
@@ -73,28 +109,28 @@ fn assigned(mut parts: Vec<Part>, warnings: &mut Vec<Fault>) -> Vec<Part> {
     if parts.len() < 2 {
         return parts;
     }
-    let mut targets: Vec<Arc<Shelf>> = Vec::new();
-    for target in parts.iter_mut().filter_map(|part| part.target.take()) {
-        if !targets.iter().any(|known| known.no == target.no) {
+    let mut targets: Vec<Target> = Vec::new();
+    for target in parts.iter_mut().flat_map(|part| std::mem::take(&mut part.targets)) {
+        if !targets.iter().any(|known| known.shelf.no == target.shelf.no) {
             targets.push(target);
         }
     }
     for target in targets {
+        let earlier = &target.shelf.alert;
         let likeness = |part: &Part| {
-            let (event, level) = (part.alert.event == target.alert.event, part.alert.level == target.alert.level);
-            (!event, !level, part.alert.level)
+            let (event, level) = (part.alert.event == earlier.event, part.alert.level == earlier.level);
+            // Where one part goes on with it and another ends it, those whom the first does not mean hear the end from it.
+            (!event, part.alert.is_all_clear(), !level, part.alert.level)
         };
-        let free = parts.iter().enumerate().filter(|(_, part)| part.target.is_none());
-        let best = free.min_by_key(|(_, part)| likeness(part)).map(|(number, _)| number);
+        let best = parts.iter().enumerate().min_by_key(|(_, part)| likeness(part)).map(|(number, _)| number);
         if let Some(part) = best.and_then(|number| parts.get_mut(number)) {
-            part.target = Some(target);
+            part.targets.push(target);
         }
     }
     // An all-clear of nothing would tell nobody.
-    let (taken, idle): (Vec<Part>, Vec<Part>) =
-        parts.into_iter().partition(|part| part.alert.msg_type != MsgType::Cancel || part.target.is_some());
+    let (taken, idle): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| !part.alert.is_all_clear() || !part.targets.is_empty());
     for part in &idle {
-        let message = format!("nothing that the cancel refers to is about {} at level {}", part.alert.event, part.alert.level.name());
+        let message = format!("nothing that the all-clear refers to is about {} at level {}", part.alert.event, part.alert.level.name());
         warnings.push(Fault::new("info", "nothing-to-end", message));
     }
     taken

@@ -378,7 +378,8 @@ impl<'a> Draft<'a> {
 
     /// Those who were told and are not in this plan yet, by the ways they were told.
     fn not_in_audience(&mut self, told: &ToldBefore, occasion: Occasion) {
-        let missing: Vec<_> = told.people.iter().filter(|person| !self.seen.contains_key(&(person.kind, person.key))).collect();
+        let mut missing = told.people();
+        missing.retain(|person| !self.seen.contains_key(&(person.kind, person.key)));
         let mut rest = missing.as_slice();
         while let Some(Person { kind, area, role, .. }) = rest.first() {
             let same = rest.iter().take_while(|other| (&other.kind, &other.area, &other.role) == (kind, area, role)).count();
@@ -386,7 +387,7 @@ impl<'a> Draft<'a> {
             rest = after;
             let first = self.recipients;
             let keys = group.iter().map(|person| person.key).collect();
-            self.add_run(Run { area: *area, kind: *kind, role: role.clone(), keys, unreachable: Vec::new() });
+            self.add_run(Run { area: *area, kind: *kind, role: (*role).to_owned(), keys, unreachable: Vec::new() });
             let lane = if *kind == RecipientKind::Person { lane_of(role) } else { Lane::Act };
             for (route_number, word) in (0_u32..).zip(&told.routes) {
                 let route = self.number_of(word);

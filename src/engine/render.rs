@@ -3,9 +3,17 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{account::Account, gateway::Inner, place, planner::address_kind, route::Route, send::Ended};
+use super::{
+    account::Account,
+    gateway::Inner,
+    place,
+    planner::address_kind,
+    route::Route,
+    send,
+    told_before::{Key, WordsBefore},
+};
 use crate::{
-    alert::AlertNo,
+    alert::{Alert, AlertNo, MsgType},
     area::AreaCode,
     channel::Reach,
     delivery::{
@@ -16,7 +24,7 @@ use crate::{
     },
     message::{
         DeliveryId, Facts, Form, Outgoing,
-        render::{self, Ask, Reader, Rendered, Shelter},
+        render::{self, Ask, Ended, Reader, Rendered, Shelter},
     },
     policy::Rule,
     registry::{EndpointKey, Snapshot, SpeakerKey, Subscriber, SubscriberKey},
@@ -24,11 +32,12 @@ use crate::{
 
 pub(crate) fn facts(inner: &Inner, shelf: &Shelf, rule: &Rule) -> Facts {
     let alert = &shelf.alert;
-    let replaces = { shelf.read().accepted.target }.and_then(|no| inner.ledger.get(no)).map(|target| target.id);
+    let targets = shelf.read().accepted.targets.clone();
+    let replaces = targets.into_iter().filter_map(|no| Some(inner.ledger.get(no)?.id)).collect();
     Facts {
         alert: shelf.id,
         status: alert.status,
-        msg_type: alert.msg_type,
+        msg_type: if alert.is_all_clear() { MsgType::Cancel } else { alert.msg_type },
         replaces,
         event: alert.event.clone(),
         event_name: render::event_in_chinese(alert).into_owned(),
@@ -42,7 +51,7 @@ pub(crate) fn facts(inner: &Inner, shelf: &Shelf, rule: &Rule) -> Facts {
 }
 
 /// Texts that several readers share: everyone of one village and role without a shelter or a link of their own.
-type Shared = HashMap<(AreaCode, String, Occasion, String), Rendered>;
+type Shared = HashMap<(AreaCode, String, Occasion, String, Vec<AlertNo>), Rendered>;
 
 /// Messages of some deliveries of one alert, in order.
 pub(crate) fn messages(
@@ -51,7 +60,7 @@ pub(crate) fn messages(
     route: &Route,
     no: AlertNo,
     indices: &[u32],
-) -> Vec<(u32, Result<Outgoing, Ended>)> {
+) -> Vec<(u32, Result<Outgoing, send::Ended>)> {
     let Some(shelf) = inner.ledger.get(no) else { return Vec::new() };
     let running = inner.running(&shelf);
     let snapshot = inner.snapshot();
@@ -66,6 +75,7 @@ pub(crate) fn messages(
         form: account.channel.form(),
         facts: &running.facts,
         meant: running.meant.get_or_init(|| place::meant(&shelf.alert.areas, &snapshot)),
+        words: running.words.get(),
         whole,
     };
     let mut shared = Shared::new();
@@ -87,6 +97,15 @@ fn whole_area(book: &Book, snapshot: &Snapshot, route: &Route, indices: &[u32]) 
     (fresh && indices.len() == all).then_some(area)
 }
 
+fn ended_words(alert: &Alert) -> Ended {
+    let english = alert.translations.iter().find(|other| other.language.starts_with("en"));
+    Ended {
+        event: render::event_in_chinese(alert).into_owned(),
+        event_in_english: english.map_or_else(String::new, |other| other.event.clone()),
+        level: alert.level,
+    }
+}
+
 struct Maker<'a> {
     inner: &'a Inner,
     shelf: &'a Shelf,
@@ -96,37 +115,39 @@ struct Maker<'a> {
     form: Form,
     facts: &'a Arc<Facts>,
     meant: &'a [AreaCode],
+    words: Option<&'a WordsBefore>,
     whole: Option<AreaCode>,
 }
 
 impl Maker<'_> {
-    fn message(&self, index: u32, shared: &mut Shared) -> Result<Outgoing, Ended> {
+    fn message(&self, index: u32, shared: &mut Shared) -> Result<Outgoing, send::Ended> {
         let slot = &self.book.slots[index as usize];
         let place = self.book.place_of(slot.recipient);
         let key = self.book.recipients[slot.recipient as usize].key;
-        let gone = || Ended::Closed(FactKind::Failed, "left-the-registry");
+        let gone = || send::Ended::Closed(FactKind::Failed, "left-the-registry");
         let occasion = self.book.leg_of(index).occasion;
         let area = self.book.area_of(slot.recipient);
         let (to, rendered, answer_url) = match (self.route.reach, place.kind) {
             (Reach::People(word), RecipientKind::Person) => {
                 let person = self.snapshot.subscriber(SubscriberKey(key)).ok_or_else(gone)?;
                 if person.opted_out() {
-                    return Err(Ended::Closed(FactKind::Suppressed, "opted-out"));
+                    return Err(send::Ended::Closed(FactKind::Suppressed, "opted-out"));
                 }
-                let to =
-                    address_kind(word).and_then(|kind| person.address(kind)).ok_or(Ended::Closed(FactKind::Failed, "address-removed"))?;
+                let to = address_kind(word)
+                    .and_then(|kind| person.address(kind))
+                    .ok_or(send::Ended::Closed(FactKind::Failed, "address-removed"))?;
                 let (rendered, url) = self.for_person(&person, slot.recipient, occasion, shared);
                 (to.to_owned(), rendered, url)
             }
             (Reach::Speakers, RecipientKind::Speaker) => {
                 let speaker = self.snapshot.speaker(SpeakerKey(key)).ok_or_else(gone)?;
-                (speaker.id().to_owned(), self.for_area(area, occasion, shared), None)
+                (speaker.id().to_owned(), self.for_area(area, occasion, (place.kind, key), shared), None)
             }
             (Reach::Endpoints(_), RecipientKind::Endpoint) => {
                 let endpoint = self.snapshot.endpoint(EndpointKey(key)).ok_or_else(gone)?;
-                (endpoint.address().to_owned(), self.for_area(area, occasion, shared), None)
+                (endpoint.address().to_owned(), self.for_area(area, occasion, (place.kind, key), shared), None)
             }
-            _ => return Err(Ended::Closed(FactKind::Failed, "route-does-not-fit")),
+            _ => return Err(send::Ended::Closed(FactKind::Failed, "route-does-not-fit")),
         };
         Ok(Outgoing {
             id: DeliveryId { alert: self.shelf.no, index },
@@ -151,7 +172,8 @@ impl Maker<'_> {
             place: point.shelter(),
         });
         let is_shared = shelter.is_none() && call.is_none() && occasion != Occasion::OnBehalf;
-        let cache_key = (person.area(), person.role().to_owned(), occasion, person.language().to_owned());
+        let before = self.words_before(RecipientKind::Person, person.key().0, occasion);
+        let cache_key = (person.area(), person.role().to_owned(), occasion, person.language().to_owned(), before.to_vec());
         if is_shared && let Some(known) = shared.get(&cache_key) {
             return (known.clone(), None);
         }
@@ -164,21 +186,22 @@ impl Maker<'_> {
             shelter,
             answer: call.map(|call| Ask { url: url.as_deref(), due: call.due }),
         };
-        let rendered = self.render(&reader, &self.said(occasion, recipient));
+        let rendered = self.render(&reader, &self.said(occasion, recipient, before));
         if is_shared {
             shared.insert(cache_key, rendered.clone());
         }
         (rendered, url)
     }
 
-    fn for_area(&self, area: AreaCode, occasion: Occasion, shared: &mut Shared) -> Rendered {
-        let cache_key = (area, String::new(), occasion, String::new());
+    fn for_area(&self, area: AreaCode, occasion: Occasion, (kind, key): Key, shared: &mut Shared) -> Rendered {
+        let before = self.words_before(kind, key, occasion);
+        let cache_key = (area, String::new(), occasion, String::new(), before.to_vec());
         if let Some(known) = shared.get(&cache_key) {
             return known.clone();
         }
         let area_name = self.area_name(area);
         let reader = Reader { name: "", role: "", area_name: &area_name, language: "zh-CN", shelter: None, answer: None };
-        let rendered = self.render(&reader, &self.said(occasion, u32::MAX));
+        let rendered = self.render(&reader, &self.said(occasion, u32::MAX, before));
         shared.insert(cache_key, rendered.clone());
         rendered
     }
@@ -189,15 +212,15 @@ impl Maker<'_> {
     }
 
     /// What the message room needs to say about this occasion.
-    fn said(&self, occasion: Occasion, recipient: u32) -> render::Occasion {
+    fn said(&self, occasion: Occasion, recipient: u32, before: &[AlertNo]) -> render::Occasion {
         match occasion {
             Occasion::Warning => render::Occasion::Warning,
             Occasion::Change => {
-                let before = { self.book.accepted.target }.and_then(|no| self.inner.ledger.get(no)).map(|target| target.alert.level);
-                render::Occasion::Change { before }
+                let levels = before.iter().filter_map(|&no| self.inner.ledger.get(no)).map(|earlier| earlier.alert.level);
+                render::Occasion::Change { before: levels.min() }
             }
-            Occasion::Gone => render::Occasion::Gone,
-            Occasion::AllClear => render::Occasion::AllClear,
+            Occasion::Gone => render::Occasion::Gone { ended: self.ended(before) },
+            Occasion::AllClear => render::Occasion::AllClear { ended: self.ended(before) },
             Occasion::OnBehalf => {
                 let silent = self.book.call_of(recipient).and_then(|call| call.on_behalf);
                 let person = silent.map(|silent| {
@@ -209,6 +232,28 @@ impl Maker<'_> {
                 render::Occasion::OnBehalf { silent_person, their_area }
             }
         }
+    }
+
+    /// The alerts whose words this reader had before, where the occasion speaks of them; those that are changed or ended where nothing
+    /// else is known.
+    fn words_before(&self, kind: RecipientKind, key: u32, occasion: Occasion) -> &[AlertNo] {
+        if matches!(occasion, Occasion::Warning | Occasion::OnBehalf) {
+            return &[];
+        }
+        let known = self.words.map_or(&[][..], |words| words.of(kind, key));
+        if known.is_empty() { &self.book.accepted.targets } else { known }
+    }
+
+    fn ended(&self, before: &[AlertNo]) -> Vec<Ended> {
+        let alerts: Vec<Arc<Shelf>> = before.iter().filter_map(|&no| self.inner.ledger.get(no)).collect();
+        let mut ended: Vec<Ended> = Vec::new();
+        for one in alerts.iter().filter(|shelf| !shelf.alert.is_all_clear()).map(|shelf| ended_words(&shelf.alert)) {
+            if !ended.contains(&one) {
+                ended.push(one);
+            }
+        }
+        ended.sort_by_key(|one| one.level);
+        ended
     }
 
     fn answer_url(&self, recipient: u32) -> Option<String> {

@@ -80,6 +80,7 @@ impl Gateway {
             if !batch.is_empty() {
                 self.append_held(&[batch.into_event()], "messages in doubt since the last run").await?;
             }
+            self.take_up_words(&shelf).await?;
             self.enqueue_legs(&shelf, 0);
             let is_unplanned = {
                 let book = shelf.read();
@@ -87,7 +88,7 @@ impl Gateway {
             };
             if is_unplanned {
                 match self.plan(&shelf).await {
-                    Err(Unavailable::NoSpace(_)) => self.release(&shelf, None, None),
+                    Err(Unavailable::NoSpace(_)) => self.release(&shelf, &[], None),
                     other => other?,
                 }
             }

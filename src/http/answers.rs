@@ -17,12 +17,7 @@ use super::{
     page,
     problem::Problem,
 };
-use crate::{
-    alert::{self, MsgType},
-    channel::Callback,
-    delivery::event::Choice,
-    engine::answer::Answerer,
-};
+use crate::{alert, channel::Callback, delivery::event::Choice, engine::answer::Answerer};
 
 /// Receipts come in batches of a few hundred; a raw mail report is the largest.
 pub(super) const CALLBACK_BYTES_MAX: usize = 1 << 20;
@@ -67,7 +62,7 @@ fn shown(edge: &Edge, who: &Answerer, token: &str) -> String {
         });
         (choice, book.state)
     };
-    let is_over = who.is_filed || alert.msg_type == MsgType::Cancel || state.is_over() && state != crate::delivery::book::State::Completed;
+    let is_over = who.is_filed || alert.is_all_clear() || state.is_over() && state != crate::delivery::book::State::Completed;
     page::answer(&page::AnswerPage {
         token,
         drill: alert.status.is_drill(),

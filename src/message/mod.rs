@@ -78,9 +78,10 @@ pub struct Facts {
     /// Also the idempotency key of devices (`msg_id`): an Update or Cancel is an alert with an id of its own.
     pub alert: AlertId,
     pub status: Status,
+    /// Cancel for every all-clear, whatever its document calls itself.
     pub msg_type: MsgType,
-    /// For Update and Cancel, the id of the alert that it changes or ends, when the gateway knows it.
-    pub replaces: Option<AlertId>,
+    /// For Update and Cancel, the ids of the alerts that it changes or ends, as far as the gateway knows them.
+    pub replaces: Vec<AlertId>,
     pub event: EventCode,
     pub event_name: String,
     pub level: Level,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 pub use super::event::in_chinese as event_in_chinese;
 use super::{Form, letter, outside, post, short, speech};
 use crate::{
-    alert::{Alert, Level, MsgType, event_name},
+    alert::{Alert, Level, event_name},
     time::Timestamp,
 };
 
@@ -44,13 +44,26 @@ pub enum Occasion {
         before: Option<Level>,
     },
     /// The reader had the earlier alert and is no longer inside.
-    Gone,
-    AllClear,
+    Gone {
+        ended: Vec<Ended>,
+    },
+    AllClear {
+        ended: Vec<Ended>,
+    },
     /// Asked because another did not answer.
     OnBehalf {
         silent_person: String,
         their_area: String,
     },
+}
+
+/// What this reader was warned of, and is over; where none is known the alert's own event and level are said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub event: String,
+    /// Empty where the warning had none.
+    pub event_in_english: String,
+    pub level: Level,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,7 +123,11 @@ impl<'a> Said<'a> {
     fn of(alert: &'a Alert, reader: &'a Reader<'a>, occasion: &Occasion, own_text: Option<&'a str>) -> Self {
         let translation = alert.translations.iter().find(|other| other.language.starts_with("en") && reader.language.starts_with("en"));
         let english = translation.is_some() || (reader.language.starts_with("en") && alert.language.starts_with("en"));
-        let is_over = matches!(occasion, Occasion::Gone | Occasion::AllClear) || alert.msg_type == MsgType::Cancel;
+        let ended = match occasion {
+            Occasion::Gone { ended } | Occasion::AllClear { ended } => Some(ended.as_slice()),
+            Occasion::Warning | Occasion::Change { .. } | Occasion::OnBehalf { .. } => None,
+        };
+        let is_over = ended.is_some() || alert.is_all_clear();
         let event = match translation {
             Some(translation) if !translation.event.is_empty() => Cow::Borrowed(translation.event.as_str()),
             _ if !english => event_in_chinese(alert),
@@ -126,7 +143,10 @@ impl<'a> Said<'a> {
                 (true, false) => "【演练】",
                 (true, true) => "[DRILL] ",
             },
-            what: what(&event, alert.level, is_over, english),
+            what: match ended {
+                Some(ended) if !ended.is_empty() => what_ended(ended, english),
+                _ => what(&event, alert.level, is_over, english),
+            },
             why: why(occasion, alert.level, english),
             headline: translation.map_or(&alert.headline, |other| &other.headline),
             description: translation.map_or(&alert.description, |other| &other.description),
@@ -177,14 +197,27 @@ fn what(event: &str, level: Level, is_over: bool, english: bool) -> String {
     format!("{}{bare}{colour}预警", if is_over { "解除" } else { "" })
 }
 
+/// Several that end together are named one after the other, the worst first.
+fn what_ended(ended: &[Ended], english: bool) -> String {
+    let named = ended.iter().map(|one| {
+        let event = if english && !one.event_in_english.is_empty() { &one.event_in_english } else { &one.event };
+        what(event, one.level, false, english)
+    });
+    let named: Vec<String> = named.collect();
+    if english { format!("All clear: {}", named.join(", ")) } else { format!("解除{}", named.join("、")) }
+}
+
 fn why(occasion: &Occasion, now: Level, english: bool) -> String {
     match (occasion, english) {
-        (Occasion::Warning | Occasion::AllClear, _) => String::new(),
+        (Occasion::Warning | Occasion::AllClear { .. }, _) => String::new(),
         (Occasion::Change { before: Some(before) }, false) if *before != now => format!("{}变更为{}：", before.chinese(), now.chinese()),
         (Occasion::Change { .. }, false) => "更新：".to_owned(),
+        (Occasion::Change { before: Some(before) }, true) if *before != now => {
+            format!("Changed from {} to {}: ", before.name(), now.name())
+        }
         (Occasion::Change { .. }, true) => "Update: ".to_owned(),
-        (Occasion::Gone, false) => "您处已不在预警范围：".to_owned(),
-        (Occasion::Gone, true) => "You are no longer in the area: ".to_owned(),
+        (Occasion::Gone { .. }, false) => "您处已不在预警范围：".to_owned(),
+        (Occasion::Gone { .. }, true) => "You are no longer in the area: ".to_owned(),
         (Occasion::OnBehalf { silent_person, their_area }, false) => format!("{their_area}{silent_person}未应答，请您落实："),
         (Occasion::OnBehalf { silent_person, their_area }, true) => format!("{silent_person} of {their_area} did not answer, please act: "),
     }

@@ -95,10 +95,13 @@ fn who_must_answer_reads_how() {
 fn changes_and_ends_are_said_as_such() {
     let lower = Alert { level: Level::Orange, msg_type: MsgType::Update, ..rainstorm() };
     insta::assert_snapshot!("short_change", said(&lower, &reader(), &Occasion::Change { before: Some(Level::Red) }, &short()).text);
-    insta::assert_snapshot!("short_gone", said(&lower, &reader(), &Occasion::Gone, &short()).text);
+    insta::assert_snapshot!("short_gone", said(&lower, &reader(), &Occasion::Gone { ended: Vec::new() }, &short()).text);
     let over = Alert { msg_type: MsgType::Cancel, description: "降雨已明显减弱。".into(), ..rainstorm() };
-    insta::assert_snapshot!("short_all_clear", said(&over, &reader(), &Occasion::AllClear, &short()).text);
-    insta::assert_snapshot!("speech_all_clear", said(&over, &reader(), &Occasion::AllClear, &Form::Speech { units_max: 600 }).text);
+    insta::assert_snapshot!("short_all_clear", said(&over, &reader(), &Occasion::AllClear { ended: Vec::new() }, &short()).text);
+    insta::assert_snapshot!(
+        "speech_all_clear",
+        said(&over, &reader(), &Occasion::AllClear { ended: Vec::new() }, &Form::Speech { units_max: 600 }).text
+    );
 }
 
 #[test]
@@ -157,7 +160,7 @@ fn a_drill_says_first_and_everywhere_that_it_is_one() {
 #[test]
 fn an_all_clear_and_a_change_of_level_are_told_in_every_form() {
     let over = Alert { msg_type: MsgType::Cancel, description: "降雨已明显减弱。".into(), ..rainstorm() };
-    insta::assert_snapshot!("every_form_all_clear", in_every_form(&over, &reader(), &Occasion::AllClear));
+    insta::assert_snapshot!("every_form_all_clear", in_every_form(&over, &reader(), &Occasion::AllClear { ended: Vec::new() }));
     let lower = Alert { level: Level::Orange, ..rainstorm() };
     insta::assert_snapshot!("every_form_change", in_every_form(&lower, &reader(), &Occasion::Change { before: Some(Level::Red) }));
 }
@@ -229,7 +232,7 @@ fn households_are_told_how_to_call_for_help_where_a_reply_arrives() {
     let form = Form::Short { one_part: 70, part: 67, parts_max: 4, signature: "【北川预警】".into(), replies: true };
     let text = said(&gale(), &reader(), &Occasion::Warning, &form).text;
     assert_eq!(text, "【北川预警】大风黄色预警：坪上村，至23日16时15分。求助回3");
-    let over = said(&gale(), &reader(), &Occasion::AllClear, &form).text;
+    let over = said(&gale(), &reader(), &Occasion::AllClear { ended: Vec::new() }, &form).text;
     assert!(!over.contains("求助"), "{over}");
     assert!(units(&said(&Alert { level: Level::Yellow, ..rainstorm() }, &reader(), &Occasion::Warning, &form).text) <= 70);
 }

@@ -1,7 +1,10 @@
 //! Owns what a relay owes next: the ledger held against its cursor. Alerts in the order of their release, then news of those handed on.
 //! Refuses to send. Invariant: no alert overtakes another, and no report its alert; what will never be owed is done with at once.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{cursor::Cursor, document::Item, settings::Settings};
 use crate::{
@@ -67,14 +70,22 @@ pub(super) fn is_wanted(shelf: &Shelf, ledger: &Ledger, settings: &Settings) -> 
         return false;
     }
     let is_level = |shelf: &Shelf| settings.levels.contains(&shelf.alert.level);
-    let mut target = { shelf.read().accepted.target }.and_then(|no| ledger.get(no));
-    let mut wanted = is_level(shelf);
-    for _ in 0..CHAIN_MAX {
-        let Some(earlier) = target.filter(|_| !wanted) else { break };
-        wanted = is_level(&earlier);
-        target = { earlier.read().accepted.target }.and_then(|no| ledger.get(no));
+    if is_level(shelf) {
+        return true;
     }
-    wanted
+    let mut open = shelf.read().accepted.targets.clone();
+    let mut seen = HashSet::new();
+    while let Some(no) = open.pop() {
+        if !seen.insert(no) || seen.len() > CHAIN_MAX {
+            continue;
+        }
+        let Some(earlier) = ledger.get(no) else { continue };
+        if is_level(&earlier) {
+            return true;
+        }
+        open.extend(&earlier.read().accepted.targets);
+    }
+    false
 }
 
 /// Released alerts that the far end does not have, in the order of their release. What is never to be handed on is done with.

@@ -151,13 +151,13 @@ async fn a_file_that_is_still_being_written_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_update_that_overtook_its_warning_waits_for_it() {
+async fn a_cancel_that_overtook_its_warning_waits_for_it() {
     let (site, folder) = watched().await;
     let duty = site.role(Role::Duty);
     let (first, text) = cn12379(60, |text| text);
     let identifier = text.split_once("<identifier>").and_then(|(_, rest)| rest.split_once('<')).expect("an identifier").0.to_owned();
     let refer = |text: String| {
-        text.replace("<msgType>Alert", "<msgType>Update").replace("<info>", &format!("<references>{identifier}</references><info>"))
+        text.replace("<msgType>Alert", "<msgType>Cancel").replace("<info>", &format!("<references>{identifier}</references><info>"))
     };
     let (update, later) = cn12379(1, refer);
     fs::write(folder.join(&update), later).expect("dropped");
@@ -168,7 +168,7 @@ async fn an_update_that_overtook_its_warning_waits_for_it() {
     assert_eq!(alerts(&site, &duty).await.len(), 1);
     fs::write(folder.join(&first), text).expect("dropped");
     appears(&site, &folder.join("done").join(&first)).await;
-    site.until("the update is taken in", async || alerts(&site, &duty).await.len() == 3).await;
+    site.until("the cancel is taken in", async || alerts(&site, &duty).await.len() == 3).await;
     site.stop().await;
 }
 

@@ -218,7 +218,7 @@ async fn what_the_store_cannot_take_stays_with_the_broker() {
 }
 
 #[tokio::test]
-async fn an_update_waits_for_its_alert_and_a_dead_link_holds_nobody_up_for_long() {
+async fn a_change_waits_for_its_alert_and_a_dead_link_holds_nobody_up_for_long() {
     let broker = broker(anywhere()).await;
     let alert = rainstorm(1, &[LEIGU]);
     let (host, open, asked) = cache(document(&alert)).await;
@@ -244,13 +244,19 @@ async fn an_update_waits_for_its_alert_and_a_dead_link_holds_nobody_up_for_long(
     publish(broker.address(), TOPIC, &message("good", &good, true, "https://elsewhere.example/g.xml")).await;
     until_taken(&site, &viewer, 3).await;
     assert!(published.elapsed() < Duration::from_secs(15), "a dead link is asked for a minute");
-    let late = document(&update_of(&slow, 5));
+    let late = document(&cancel_of(&slow, 5));
     publish(broker.address(), TOPIC, &message("late", &late, true, "https://elsewhere.example/l.xml")).await;
     slow_open.store(true, Ordering::SeqCst);
     until_taken(&site, &viewer, 5).await;
-    assert!(counted("wis-f", "accepted", 4) && counted("wis-f", "kept", 1), "an update that overtook its alert is kept for it");
+    assert!(counted("wis-f", "accepted", 4) && counted("wis-f", "kept", 1), "an all-clear that overtook its alert is kept for it");
     site.stop().await;
     broker.stop().await;
+}
+
+fn cancel_of(alert: &Value, number: u32) -> Value {
+    let mut cancel = update_of(alert, number);
+    cancel["msgType"] = "Cancel".into();
+    cancel
 }
 
 fn update_of(alert: &Value, number: u32) -> Value {

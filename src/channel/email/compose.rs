@@ -65,7 +65,7 @@ pub(super) fn compose(mail: &Outgoing, name: &str, sender: &Sender, to: &Address
         .message_id(Some(format!("<{name}@{domain}>")));
     // No letter carries a thread's own id; mail programs still join letters that name the same one,
     // which keeps an update beside the warning without knowing which letter this reader got.
-    builder = match mail.facts.replaces.map(thread) {
+    builder = match mail.facts.replaces.first().copied().map(thread) {
         Some(earlier) => builder.in_reply_to(earlier.clone()).references(format!("{earlier} {own}")),
         None => builder.references(own),
     };
@@ -116,7 +116,7 @@ pub(super) mod tests {
             alert: AlertId(uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001)),
             status: Status::Actual,
             msg_type: MsgType::Alert,
-            replaces: None,
+            replaces: Vec::new(),
             event: serde_json::from_value(serde_json::json!("11B03")).expect("a code"),
             event_name: "暴雨".to_owned(),
             level: Level::Red,
@@ -168,7 +168,7 @@ pub(super) mod tests {
         let mut update = letter(4);
         let first = update.facts.alert;
         let mut facts = (*update.facts).clone();
-        facts.replaces = Some(first);
+        facts.replaces = vec![first];
         facts.alert = AlertId(uuid::Uuid::from_u128(2));
         facts.level = Level::Blue;
         update.facts = Arc::new(facts);

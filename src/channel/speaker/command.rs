@@ -33,6 +33,9 @@ pub(super) struct Command {
     pub(super) action: Action,
     /// The alert that this is about: for `stop` the one that is ended, else the same as `msg_id`.
     pub(super) alert: String,
+    /// Further ones that a `stop` ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) also: Vec<String>,
     pub(super) status: Status,
     pub(super) level: Level,
     pub(super) event: EventCode,
@@ -62,11 +65,13 @@ pub(super) struct Manner {
 pub(super) fn command(message: &Outgoing, manner: Manner, now: Timestamp) -> Command {
     let facts = &message.facts;
     let is_end = facts.msg_type == MsgType::Cancel;
-    let ended = facts.replaces.filter(|_| is_end).unwrap_or(facts.alert);
+    let mut ended = facts.replaces.iter().filter(|_| is_end).map(ToString::to_string);
+    let alert = ended.next().unwrap_or_else(|| facts.alert.to_string());
     Command {
         msg_id: facts.alert.to_string(),
         action: if is_end { Action::Stop } else { Action::Play },
-        alert: ended.to_string(),
+        alert,
+        also: ended.collect(),
         status: facts.status,
         level: facts.level,
         event: facts.event.clone(),

@@ -164,13 +164,16 @@ impl Player {
 
     fn stop(&mut self, command: Command, now: Timestamp, effects: &mut Vec<Effect>) {
         let unnamed = command.alert == command.msg_id;
-        let ended = |other: &Command| other.alert == command.alert || (unnamed && other.event == command.event);
+        let ended = |other: &Command| {
+            other.alert == command.alert || command.also.contains(&other.alert) || (unnamed && other.event == command.event)
+        };
         self.waiting.retain(|waiting| !ended(waiting));
         if self.playing.as_ref().is_some_and(|playing| ended(&playing.command)) {
             self.break_off(now, effects);
         }
         // A warning that arrives after its own cancellation, by whatever detour, is not to be said.
         self.remember(command.alert.clone());
+        command.also.iter().for_each(|alert| self.remember(alert.clone()));
         if !command.text.is_empty() {
             self.wait(command, effects);
         }
@@ -257,6 +260,7 @@ mod tests {
             msg_id: id.to_owned(),
             action: Action::Play,
             alert: id.to_owned(),
+            also: Vec::new(),
             status: Status::Actual,
             level,
             event: serde_json::from_value(serde_json::json!("11B03")).expect("a code"),
@@ -321,6 +325,17 @@ mod tests {
         );
         assert_eq!(told(player.tick(at(1))), pairs(&[("red", "played"), ("blue", "playing")]));
         assert_eq!(told(player.tick(at(2))), pairs(&[("blue", "played"), ("yellow", "playing")]));
+    }
+
+    #[test]
+    fn one_cancel_stops_and_keeps_out_all_that_it_ends() {
+        let mut player = Player::new(Voice::default());
+        give(&mut player, &play("a", Level::Red), at(0));
+        give(&mut player, &play("b", Level::Red), at(0));
+        let both = Command { also: vec!["b".into(), "c".into()], ..stop("z", "a") };
+        assert_eq!(give(&mut player, &both, at(0)), pairs(&[("z", "accepted"), ("a", "stopped"), ("z", "playing")]));
+        assert_eq!(give(&mut player, &play("c", Level::Red), at(0)), pairs(&[("c", "heard-before")]));
+        assert_eq!(told(player.tick(at(100))), pairs(&[("z", "played")]), "what waited is forgotten");
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn outgoing(index: u32, to: &str) -> Outgoing {
         alert: AlertId(uuid::Uuid::from_u128(0xa1)),
         status: Status::Actual,
         msg_type: MsgType::Alert,
-        replaces: None,
+        replaces: Vec::new(),
         event: serde_json::from_value(serde_json::json!("11B03")).expect("a code"),
         event_name: "暴雨".to_owned(),
         level: Level::Red,
@@ -238,7 +238,7 @@ async fn a_command_has_the_fields_and_properties_of_the_contract() {
 
     let cancel = with_facts(message, |facts| {
         facts.msg_type = MsgType::Cancel;
-        facts.replaces = Some(facts.alert);
+        facts.replaces = vec![facts.alert];
         facts.alert = AlertId(uuid::Uuid::from_u128(0xc1));
     });
     account.send(&[cancel]).await;

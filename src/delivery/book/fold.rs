@@ -3,6 +3,7 @@
 
 use super::{Book, State, WORDS_MAX, counted::intern};
 use crate::{
+    alert::AlertNo,
     delivery::{
         call::{Answer, End, TRIES_MAX, Try},
         event::{Fact, FactKind, Facts, Leased, Refs},
@@ -189,12 +190,23 @@ impl Book {
         }
     }
 
-    pub fn release(&mut self, at: Timestamp, by: String) {
+    pub fn release(&mut self, at: Timestamp, by: String, targets: Vec<AlertNo>) {
         self.version += 1;
         if self.state == State::Held {
             self.state = State::Released;
+            if !targets.is_empty() {
+                self.accepted.targets = targets;
+            }
             self.decided_by = by;
             self.timeline.released = Some(at);
+        }
+    }
+
+    /// This alert has ended that one, which came after it though it was sent before.
+    pub fn note_target(&mut self, target: AlertNo) {
+        if !self.accepted.targets.contains(&target) {
+            self.version += 1;
+            self.accepted.targets.push(target);
         }
     }
 

@@ -231,10 +231,18 @@ impl Ledger {
                 let book = Book::new(accepted, alert.effective);
                 self.put(book, alert);
             }
-            Told::Approved { alert, at, by } => self.shelf(alert)?.write().release(at, by),
+            Told::Approved { alert, at, by, targets } => self.shelf(alert)?.write().release(at, by, targets),
             Told::Rejected { alert, at, by, reason } => self.shelf(alert)?.write().reject(at, by, reason),
-            Told::Cancelled { alert, at, by, reason, .. } => self.shelf(alert)?.write().cancel(at, by, reason),
-            Told::Superseded { alert, at, .. } => self.shelf(alert)?.write().supersede(at),
+            Told::Cancelled { alert, at, by, reason, cancel } => {
+                self.shelf(alert)?.write().cancel(at, by, reason);
+                if let Some(cancel) = cancel {
+                    self.shelf(cancel)?.write().note_target(alert);
+                }
+            }
+            Told::Superseded { alert, at, update } => {
+                self.shelf(alert)?.write().supersede(at);
+                self.shelf(update)?.write().note_target(alert);
+            }
             Told::Expired { alert, at } => self.shelf(alert)?.write().expire(at),
             Told::Completed { alert, at } => self.shelf(alert)?.write().complete(at),
             Told::Answered { alert, recipient, at, choice, via, by, note } => {

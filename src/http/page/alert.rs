@@ -13,7 +13,6 @@ use axum::{
 use super::{Words, bar::Bar, language::Language, list::may_look, rendered};
 use crate::{
     access::{Action, Caller},
-    alert::MsgType,
     area::AreaCode,
     delivery::{
         coverage::{Child, Coverage},
@@ -121,7 +120,7 @@ async fn live(edge: &Edge, caller: &Caller, shelf: &Arc<Shelf>, area: AreaCode, 
     let live = Live {
         language,
         decides: may_decide && caller.may(Action::Approve) && alert.state == "held",
-        cancels: may_decide && caller.may(Action::Act) && is_under_way && alert.msg_type != MsgType::Cancel,
+        cancels: may_decide && caller.may(Action::Act) && is_under_way && !alert.all_clear,
         records: caller.may(Action::Act),
         sees_phones,
         first_sent: alert.timeline.first_sent.map(|at| language.at(&at)),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use lastmile::{
-    alert::MsgType,
+    alert::{AlertNo, MsgType},
     channel::News,
     delivery::{
         book::{Book, State},
@@ -79,22 +79,27 @@ pub(crate) fn everyone_told(world: &World, gateway: &Gateway, shelf: &Shelf) {
     if shelf.alert.msg_type == MsgType::Alert || shelf.notice_of().is_some() {
         return;
     }
-    let (mut owed, chain) = {
+    let (owed, chains) = {
         let book = shelf.read();
         if book.timeline.planned.is_none() {
             // Held to its end, or rejected: it took nobody's place. One that was ended itself is followed from its own end.
             return;
         }
-        (everyone(&book), book.accepted.target)
+        (everyone(&book), book.accepted.targets.clone())
     };
-    let target = chain.and_then(|no| gateway.ledger().get(no));
-    if target.is_some_and(|target| target.read().timeline.released.is_none()) && shelf.alert.msg_type == MsgType::Cancel && !owed.is_empty()
-    {
+    let was_out = |no: &AlertNo| gateway.ledger().get(*no).is_some_and(|target| target.read().timeline.released.is_some());
+    if !chains.iter().any(was_out) && shelf.alert.msg_type == MsgType::Cancel && !owed.is_empty() {
         world.fault(format!("alert {} says it is over, and what it ends was never out", shelf.no.0));
     }
-    let mut next = chain;
-    // From the newest link back: whoever was told that it was over for them by a later link is out of it.
-    while let Some(before) = next.and_then(|no| gateway.ledger().get(no)) {
+    for no in chains {
+        follow(world, gateway, shelf, no, owed.clone());
+    }
+}
+
+/// From the newest link back: whoever was told that it was over for them by a later link is out of it.
+fn follow(world: &World, gateway: &Gateway, shelf: &Shelf, no: AlertNo, mut owed: BTreeSet<Person>) {
+    let Some(before) = gateway.ledger().get(no) else { return };
+    let older = {
         let book = before.read();
         if book.timeline.released.is_none() {
             // Ended before it was released, it told nobody and took nobody's place.
@@ -103,11 +108,14 @@ pub(crate) fn everyone_told(world: &World, gateway: &Gateway, shelf: &Shelf) {
         let (heard, over) = heard(world, &before, &book);
         for person in heard {
             if !owed.contains(&person) {
-                world.fault(format!("{person:?} got alert {} and is not told of {} {:?}", before.no.0, shelf.no.0, shelf.alert.msg_type));
+                world.fault(format!("{person:?} got alert {} and is not told of {} {:?}", no.0, shelf.no.0, shelf.alert.msg_type));
             }
         }
         owed.extend(over);
-        next = book.accepted.target;
+        book.accepted.targets.clone()
+    };
+    for no in older {
+        follow(world, gateway, shelf, no, owed.clone());
     }
 }
 
