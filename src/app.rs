@@ -18,6 +18,7 @@ use crate::{
     area::AreaCode,
     channel::{self, Channel, Common, Kind, Prepared, drivers, speaker::broker},
     config::{Checked, Completeness, ConfigFault, Judges, Layers, SignatureSettings, SourceSettings},
+    delivery::event::Audited,
     engine::{Approval, Gateway, Setup, Source},
     fault::Fault,
     http::{self, Settings, Tls, TlsFiles},
@@ -293,13 +294,26 @@ impl App {
             Ok(policy) => {
                 self.gateway.replace_policy(policy);
                 self.gateway.alarms().end("policy-at-fault", "");
+                self.note("policy-reload", file, "done");
                 tracing::info!(file = %file.display(), "the policy was read again");
             }
             Err(error) => {
+                self.note("policy-reload", file, "refused");
                 tracing::error!(file = %file.display(), error, "the policy is at fault and was not taken");
                 self.gateway.alarms().raise("policy-at-fault", "", format!("新政策未采用：{error}"));
             }
         }
+    }
+
+    /// What a signal made it do; the signal does not say whose it was.
+    fn note(&self, act: &'static str, file: &Path, result: &'static str) {
+        let line = Audited::new(self.gateway.clock().now(), "signal SIGHUP", act, file.display().to_string(), result);
+        let gateway = self.gateway.clone();
+        tokio::spawn(async move {
+            if let Err(error) = gateway.audit(line).await {
+                tracing::error!(%error, act, "what a signal did could not be written into the audit");
+            }
+        });
     }
 
     /// Whether the store or the listener has failed: the process must end, and its supervisor start it anew.

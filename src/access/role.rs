@@ -13,6 +13,8 @@ pub enum Role {
     Viewer,
     Bureau,
     System,
+    /// Reads what others did, and does nothing: neither admin nor on duty.
+    Auditor,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +38,8 @@ pub enum Action {
     Backup,
     /// Remove the journal of a month whose alerts are filed.
     GiveBack,
+    /// Read who did what.
+    Audit,
 }
 
 impl Action {
@@ -54,12 +58,13 @@ impl Action {
             Self::Metrics => "read metrics",
             Self::Backup => "make a backup",
             Self::GiveBack => "give back space of the store",
+            Self::Audit => "read the audit",
         }
     }
 }
 
 impl Role {
-    pub const ALL: [Self; 6] = [Self::Admin, Self::Duty, Self::Approver, Self::Viewer, Self::Bureau, Self::System];
+    pub const ALL: [Self; 7] = [Self::Admin, Self::Duty, Self::Approver, Self::Viewer, Self::Bureau, Self::System, Self::Auditor];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -69,17 +74,22 @@ impl Role {
             Self::Viewer => "viewer",
             Self::Bureau => "bureau",
             Self::System => "system",
+            Self::Auditor => "auditor",
         }
     }
 
     pub const fn may(self, action: Action) -> bool {
         match self {
             Self::Admin => true,
-            Self::Duty => !matches!(action, Action::Post | Action::Approve | Action::ChangeRegistry | Action::Backup | Action::GiveBack),
+            Self::Duty => !matches!(
+                action,
+                Action::Post | Action::Approve | Action::ChangeRegistry | Action::Backup | Action::GiveBack | Action::Audit
+            ),
             Self::Approver => matches!(action, Action::Preview | Action::Look | Action::Approve | Action::ReadRegistry | Action::Operate),
             Self::Viewer => matches!(action, Action::Look | Action::ReadRegistry | Action::Operate),
             // A bureau follows its own alerts; the edge shows it no others.
             Self::Bureau => matches!(action, Action::Post | Action::Preview | Action::Look),
+            Self::Auditor => matches!(action, Action::Audit | Action::Metrics),
             Self::System => {
                 matches!(action, Action::Look | Action::ReadRegistry | Action::ChangeRegistry | Action::Operate | Action::Metrics)
             }
@@ -88,7 +98,7 @@ impl Role {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not one of admin, duty, approver, viewer, bureau, system")]
+#[error("{0:?} is not one of admin, duty, approver, viewer, bureau, system, auditor")]
 pub struct BadRole(String);
 
 impl FromStr for Role {

@@ -6,7 +6,10 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::output::{self, Failure};
+use super::{
+    audit::recorded,
+    output::{self, Failure},
+};
 use crate::{
     access::{Access, NewKey, Role},
     app,
@@ -26,11 +29,21 @@ pub(super) struct Where {
 }
 
 impl Where {
-    pub(super) fn access(&self) -> Result<Access, Failure> {
-        let data = match &self.data {
+    pub(super) fn data(&self) -> Result<PathBuf, Failure> {
+        Ok(match &self.data {
             Some(data) => data.clone(),
             None => app::read_config(&self.config).map_err(|faults| Failure::usage(app::fault_lines(&faults)))?.server.data_dir,
-        };
+        })
+    }
+
+    /// A change of keys or users: it happens only once it is written down.
+    pub(super) fn change<T>(&self, act: &str, name: &str, work: impl FnOnce(&Access) -> Result<T, Failure>) -> Result<T, Failure> {
+        let (access, data) = (self.access()?, self.data()?);
+        recorded(&data, act, name, || work(&access))
+    }
+
+    pub(super) fn access(&self) -> Result<Access, Failure> {
+        let data = self.data()?;
         app::enter_data(&data)?;
         Ok(Access::open(&data, Arc::new(SystemClock))?)
     }
@@ -80,7 +93,9 @@ impl Key {
                     return Err(Failure::usage("a bureau's key needs --source, the name of its [[source]] in the configuration"));
                 }
                 let shown = json!({ "name": name, "role": role, "source": source });
-                let secret = place.access()?.new_key(NewKey { name, role, source, areas: area, good_for: expires })?;
+                let object = format!("{name} ({role})");
+                let new = NewKey { name, role, source, areas: area, good_for: expires };
+                let secret = place.change("key-new", &object, |access| Ok(access.new_key(new)?))?;
                 if json {
                     let mut shown = shown;
                     shown["key"] = secret.expose_secret().into();
@@ -103,7 +118,7 @@ impl Key {
                 }
                 Ok(())
             }
-            Self::Revoke { name, place } => Ok(place.access()?.revoke_key(&name)?),
+            Self::Revoke { name, place } => place.change("key-revoke", &name, |access| Ok(access.revoke_key(&name)?)),
         }
     }
 }

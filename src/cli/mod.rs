@@ -2,6 +2,7 @@
 //! Refuses to decide anything itself. Invariant: with `--json` stdout holds exactly one JSON document; logs go to stderr.
 
 mod alert;
+mod audit;
 mod config;
 mod demo;
 mod key;
@@ -54,6 +55,9 @@ enum Command {
     /// Check and show the configuration.
     #[command(subcommand)]
     Config(config::Config),
+    /// Who did what.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Check, copy and measure the store of a stopped gateway.
     #[command(subcommand)]
     Store(store::Store),
@@ -82,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Key(key) => key.run(),
         Command::Speaker(speaker) => speaker.run(),
         Command::Config(config) => config.run(),
+        Command::Audit(audit) => audit.run(),
         Command::Store(store) => store.run(),
     };
     match done {

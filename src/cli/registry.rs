@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio_util::io::ReaderStream;
 
 use super::{
+    audit::recorded,
     output::{self, Failure, block_on},
     remote::Remote,
 };
@@ -96,7 +97,8 @@ impl Registry {
                 import(&files, dry_run, replace, gcj02, data.as_deref(), &remote)
             }
             Self::Export { dir, data } => {
-                registry::export_dir(&open(&data)?.current(), &dir)?;
+                let store = open(&data)?;
+                recorded(&data, "registry-export", &dir.display().to_string(), || Ok(registry::export_dir(&store.current(), &dir)?))?;
                 output::line(&format!("written to {}", dir.display()))
             }
             Self::Check { data, json, remote } => check(data.as_deref(), json, &remote),
@@ -185,7 +187,12 @@ fn import(files: &[PathBuf], dry_run: bool, replace: bool, gcj02: bool, data: Op
         Progress::Merging => bar.set_message("comparing"),
         Progress::Writing => bar.set_message("writing"),
     };
-    let done = if dry_run { store.dry_run_watched(&files, options, &watch) } else { store.import_watched(&files, options, &watch) };
+    let names = files.iter().map(|file| file.name).collect::<Vec<_>>().join(", ");
+    let done = if dry_run {
+        store.dry_run_watched(&files, options, &watch)
+    } else {
+        recorded(data, "registry-import", &names, || Ok(store.import_watched(&files, options, &watch)))?
+    };
     bar.finish_and_clear();
     output::json(&done.map_err(refused)?)
 }

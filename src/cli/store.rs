@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::{
+    audit::recorded,
     output::{self, Failure},
     remote::Remote,
 };
@@ -95,7 +96,12 @@ impl Store {
             Self::Backup { file, whose: Whose { data: None, url: Some(url), key } } => {
                 output::block_on(fetch(&Remote::at(url, key), &file))
             }
-            Self::Backup { file, whose } => output::json(&store::backup(&whose.data.unwrap_or_else(|| "data".into()), &file)?),
+            Self::Backup { file, whose } => {
+                let data = whose.data.unwrap_or_else(|| "data".into());
+                store::home::look(&data)?;
+                let made = recorded(&data, "backup", &file.display().to_string(), || Ok(store::backup(&data, &file)?))?;
+                output::json(&made)
+            }
             Self::Restore { file, data } => {
                 store::restore(&file, &data.data)?;
                 output::line(&format!("{} is restored", data.data.display()))

@@ -46,7 +46,10 @@ pub(super) enum User {
 impl User {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Add { name, role, area, place } => Ok(place.access()?.add_user(&name, role, area, &password()?)?),
+            Self::Add { name, role, area, place } => {
+                let (password, object) = (password()?, format!("{name} ({role})"));
+                place.change("user-add", &object, |access| Ok(access.add_user(&name, role, area, &password)?))
+            }
             Self::List { place, json } => {
                 let users = place.access()?.list_users();
                 if json {
@@ -57,8 +60,11 @@ impl User {
                 }
                 Ok(())
             }
-            Self::Password { name, place } => Ok(place.access()?.set_password(&name, &password()?)?),
-            Self::Disable { name, place } => Ok(place.access()?.disable_user(&name)?),
+            Self::Password { name, place } => {
+                let password = password()?;
+                place.change("user-password", &name, |access| Ok(access.set_password(&name, &password)?))
+            }
+            Self::Disable { name, place } => place.change("user-disable", &name, |access| Ok(access.disable_user(&name)?)),
         }
     }
 }

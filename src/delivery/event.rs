@@ -113,6 +113,8 @@ pub enum Told {
         month: String,
         by: String,
     },
+    /// What somebody did, saw or tried beside alerts.
+    Audited(Box<Audited>),
     /// An Update or Cancel that came before what it refers to.
     Waiting(Box<Waiting>),
     /// It was taken in, or can never be; which one `why` says.
@@ -134,6 +136,42 @@ pub enum Told {
         account: String,
         text: String,
     },
+}
+
+/// An act for the audit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audited {
+    /// Of one act, so that a line that was taken twice is known.
+    pub id: String,
+    pub at: Timestamp,
+    /// Kind and name: `key met`, `user li`, `command root`.
+    pub who: String,
+    /// Address, or empty where it was on the machine itself.
+    pub from: String,
+    /// Closed word.
+    pub act: String,
+    /// To what, without anything personal.
+    pub object: String,
+    pub result: String,
+}
+
+impl Audited {
+    pub fn new(
+        at: Timestamp,
+        who: impl Into<String>,
+        act: impl Into<String>,
+        object: impl Into<String>,
+        result: impl Into<String>,
+    ) -> Self {
+        let id = uuid::Uuid::now_v7().to_string();
+        Self { id, at, who: who.into(), from: String::new(), act: act.into(), object: object.into(), result: result.into() }
+    }
+
+    #[must_use]
+    pub fn from(mut self, address: impl Into<String>) -> Self {
+        self.from = address.into();
+        self
+    }
 }
 
 /// An alert taken in.

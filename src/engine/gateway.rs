@@ -75,7 +75,7 @@ pub(crate) struct Running {
 }
 
 pub struct Inner {
-    data_dir: PathBuf,
+    pub(super) data_dir: PathBuf,
     pub(crate) clock: SharedClock,
     pub(crate) county: AreaCode,
     pub(crate) county_name: String,
@@ -98,6 +98,7 @@ pub struct Inner {
     pub(crate) cabinet: Cabinet,
     pub(crate) devices: Devices,
     pub(crate) alarms: Alarms,
+    pub(super) lately: super::audit::Lately,
     /// Early receipts of this run, for their ids.
     pub(super) early_count: AtomicU64,
     pub(super) unmatched: Unmatched,
@@ -143,6 +144,7 @@ impl Gateway {
         let accounts = (0_u8..).zip(setup.accounts).map(|(number, (channel, common))| Arc::new(Account::new(number, channel, common)));
         let inner = Inner {
             data_dir: setup.data_dir,
+            lately: super::audit::Lately::default(),
             clock: setup.clock,
             county: setup.county,
             county_name: setup.county_name,

@@ -94,7 +94,10 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         if old_months.is_now(inner.clock.now()) {
             // Beside this loop: a large month takes its time, and overdue calls must not wait for it.
             let gateway = Gateway::from(Arc::clone(&inner));
-            inner.tasks.spawn(async move { gateway.give_back_old(gateway.keep_months).await });
+            inner.tasks.spawn(async move {
+                gateway.tell_head().await;
+                gateway.give_back_old(gateway.keep_months).await;
+            });
         }
         if has_room {
             match inner.file_closed().await {

@@ -6,6 +6,7 @@ mod alarm_book;
 mod all_clear;
 pub mod answer;
 mod approvals;
+pub mod audit;
 mod authority;
 mod clock_watch;
 pub mod decide;

@@ -106,6 +106,7 @@ impl Gateway {
             Err(why) => return Err(why),
         }
         self.tasks.spawn(janitor::run(Arc::clone(&self.0)));
+        self.tasks.spawn(super::audit::take_pending(Arc::clone(&self.0)));
         self.ready.send_replace(true);
         Ok(())
     }

@@ -6,6 +6,7 @@ mod alarms;
 mod alerts;
 mod answers;
 mod around;
+mod audit;
 mod auth;
 mod body;
 mod events;
@@ -29,6 +30,7 @@ use std::{ops::Deref, sync::Arc};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    middleware,
     routing::{get, post},
 };
 use tokio_util::sync::CancellationToken;
@@ -143,6 +145,7 @@ fn router(edge: Edge) -> Router {
         .route("/v1/alarms", get(alarms::list))
         .route("/v1/alarms/{id}/acknowledge", post(alarms::acknowledge))
         .route("/v1/accounts", get(operating::accounts))
+        .route("/v1/audit", get(audit::list))
         .route("/v1/relays", get(operating::relays))
         .route("/v1/devices", get(operating::devices));
     // As long as it takes: a year of alerts is gigabytes.
@@ -159,10 +162,11 @@ fn router(edge: Edge) -> Router {
         .route("/page.css", get(page::style));
     let sign_in = Router::new().route("/sign-in", post(page::signed_in));
     let streams = Router::new().route("/v1/alerts/{id}/events", get(events::stream));
-    let bounded = limits::ours(alerts.merge(pages).merge(registry), &edge)
+    let written = |router: Router<Edge>| router.route_layer(middleware::from_fn_with_state(edge.clone(), audit::around));
+    let bounded = limits::ours(written(alerts.merge(pages).merge(registry)), &edge)
         .merge(limits::sign_in(sign_in, &edge))
         .merge(limits::links(links, &edge))
         .merge(limits::callbacks(callbacks, &edge))
-        .merge(limits::timed(operating));
-    around::outer(bounded.merge(streams).merge(backup).fallback(problem::no_such_page), &edge).with_state(edge)
+        .merge(limits::timed(written(operating)));
+    around::outer(bounded.merge(written(streams)).merge(written(backup)).fallback(problem::no_such_page), &edge).with_state(edge)
 }

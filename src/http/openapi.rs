@@ -123,6 +123,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("get", "/v1/accounts", "viewer", "Accounts with their health and queues", &[(200, "{items, next}")]),
     (
         "get",
+        "/v1/audit",
+        "auditor, admin",
+        "Who did what, the newest first, and the head of the chain; since, by, what, limit, cursor",
+        &[(200, "{items, next, unread, head}")],
+    ),
+    (
+        "get",
         "/v1/relays",
         "viewer",
         "Platforms above: what they have, what waits and since when, what they refused",

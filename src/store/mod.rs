@@ -23,10 +23,12 @@ mod lock;
 mod mend;
 mod month;
 mod opening;
+pub mod pending;
 mod restore;
 mod sound;
 mod space;
 mod trail;
+mod trail_pages;
 mod values;
 pub mod verify;
 
@@ -38,6 +40,7 @@ pub use month::{BadMonth, Month};
 pub use opening::{OpenError, Opened};
 pub use restore::restore;
 pub use space::{FreeSpace, NoSpace, RESERVE_BYTES};
+pub use trail_pages::{TrailHead, trail_back, trail_head};
 pub use verify::{Beginning, FiledReport, MonthStats, ReadError, Stats, VerifyReport, read_all, stats, verify};
 
 /// Place of an entry in the journal; the first is 1, and no number is given twice.

@@ -17,6 +17,7 @@ use super::{
     ledger::{Ledger, LedgerError},
     lock::{DirLock, LockError},
     trail::{Ending, Link, TrailRead},
+    trail_pages::{TrailHead, trail_head},
     values::{Found, Unpacker},
 };
 
@@ -72,6 +73,8 @@ pub struct VerifyReport {
     pub faults: Vec<Fault>,
     /// Harmless traces of a crash; the next opening takes them away.
     pub notes: Vec<String>,
+    /// Where the chain of the audit ends: to be held against what was kept elsewhere.
+    pub head: Option<TrailHead>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -154,6 +157,7 @@ pub(super) fn verify_unlocked(data: &Path) -> Result<VerifyReport, ReadError> {
     }
     let filed_error = |error| ReadError::Io { place: filed::FOLDER.into(), error };
     report.filed = filed::verify(data, &mut faults).map_err(filed_error)?;
+    report.head = trail_head(data).ok().flatten();
     report.ok = faults.is_empty();
     report.faults = faults.into_list();
     Ok(report)

@@ -23,6 +23,8 @@ enum Name {
     InFlight,
     Overdue,
     StoreFree,
+    AuditFrames,
+    AuditHead,
     InletDocuments,
     InletUp,
     RelayPosts,
@@ -48,6 +50,8 @@ impl Name {
             Self::InFlight => "lastmile_in_flight",
             Self::Overdue => "lastmile_calls_waiting",
             Self::StoreFree => "lastmile_store_free_bytes",
+            Self::AuditFrames => "lastmile_audit_frames",
+            Self::AuditHead => "lastmile_audit_head",
             Self::InletDocuments => "lastmile_inlet_documents_total",
             Self::InletUp => "lastmile_inlet_up",
             Self::RelayPosts => "lastmile_relay_posts_total",
@@ -137,6 +141,15 @@ pub fn calls_waiting(calls: u32) {
 }
 
 /// What the disk of the data directory has left.
+/// The head of the audit as numbers: how many frames its month has, and the first 48 bits of the hash it ends in.
+#[expect(clippy::cast_precision_loss, reason = "48 bits are exact, and a month has fewer frames")]
+pub fn audit_head(frames: u64, sha256: &str) {
+    gauge!(Name::AuditFrames.text()).set(frames as f64);
+    if let Some(first) = sha256.get(..12).and_then(|first| u64::from_str_radix(first, 16).ok()) {
+        gauge!(Name::AuditHead.text()).set(first as f64);
+    }
+}
+
 pub fn store_free(bytes: u64) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge of free space needs no more than 52 bits")]
     gauge!(Name::StoreFree.text()).set(bytes as f64);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
 
+mod audit;
 mod county;
 mod format;
 mod modes;

@@ -288,7 +288,7 @@ impl Ledger {
                 shelves.strays = shelves.strays.saturating_sub(ended);
             }
             Told::Stray { .. } => self.write().strays += 1,
-            Told::GivenBack { .. } => {}
+            Told::GivenBack { .. } | Told::Audited(_) => {}
         }
         Ok(())
     }

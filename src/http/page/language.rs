@@ -75,6 +75,7 @@ impl Language {
             Role::Viewer => "查看",
             Role::Bureau => "发布单位",
             Role::System => "系统",
+            Role::Auditor => "审计员",
         };
         if self.english { role.name() } else { chinese }
     }

@@ -24,7 +24,11 @@ use super::{
     body::SentForm,
     problem::Problem,
 };
-use crate::{access::TRIES_WINDOW, delivery::event::Choice, engine::look::Report};
+use crate::{
+    access::TRIES_WINDOW,
+    delivery::event::{Audited, Choice},
+    engine::look::Report,
+};
 
 pub(super) use alert::{alert, alert_live};
 pub(super) use language::Language;
@@ -156,16 +160,23 @@ pub(super) async fn signed_in(
     // Closed only when the process ends.
     let turn = HASHING.acquire().await.map_err(|_| Problem::too_often(TRIES_WINDOW))?;
     let access = std::sync::Arc::clone(&edge.access);
+    // What was typed there may be a password; the name of nobody known is not written down.
+    let name = access.list_users().into_iter().map(|user| user.name).find(|known| *known == given.name);
+    let from_words = from.map(|from| from.to_string()).unwrap_or_default();
+    let line = |who: &str, result: &str| Audited::new(now, who, "sign-in", "", result).from(from_words.as_str());
     // Hashing takes tens of milliseconds on purpose: not on a thread that serves others.
     let checked = tokio::task::spawn_blocking(move || access.verify_user(&given.name, &given.password)).await;
     drop(turn);
     match checked.ok().flatten() {
         Some((caller, mark)) => {
+            edge.gateway.audit(line(&caller.to_string(), "done")).await?;
             let id = edge.sessions.begin(&caller.name, mark, now);
             let secure = if edge.settings.secure_cookies { "; Secure" } else { "" };
             Ok(with_cookie(&format!("{}={id}; Path=/; HttpOnly; SameSite=Strict{secure}", auth::COOKIE), Redirect::to("/")))
         }
         None => {
+            let who = name.map_or_else(|| "unknown".to_owned(), |name| format!("user {name}"));
+            edge.gateway.audit_failed_sign_in(line(&who, "refused")).await;
             let county = edge.gateway.county_name().to_owned();
             let language = Language::of(&HashMap::new(), &headers);
             Ok((StatusCode::FORBIDDEN, Html(rendered(&SignIn { language, county: &county, wrong: true }))).into_response())
