@@ -12,11 +12,13 @@ use rand::RngExt as _;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+mod broker;
+
 use crate::{
     access::{Access, Proof, Proofs, Sessions, Signing},
     alert::{Limits, Vocabulary},
     area::AreaCode,
-    channel::{self, Channel, Common, Kind, Prepared, drivers, speaker::broker},
+    channel::{self, Channel, Common, Kind, Prepared, drivers, speaker},
     config::{Checked, Completeness, ConfigFault, Judges, Layers, SignatureSettings, SourceSettings},
     delivery::event::Audited,
     engine::{Approval, Gateway, Setup, Source},
@@ -155,7 +157,7 @@ pub struct App {
     pub access: Arc<Access>,
     pub address: SocketAddr,
     pub broker: Option<SocketAddr>,
-    broker_task: Option<broker::Broker>,
+    broker_task: Option<speaker::broker::Broker>,
     ways: Ways,
     stop_http: CancellationToken,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
@@ -179,9 +181,11 @@ impl App {
             client_ca: tls.client_ca.clone(),
         });
         let tls = files.map(Tls::load).transpose().context("the certificate of [server] tls")?;
-        let broker_task = start_broker(&config).await?;
-        let broker = broker_task.as_ref().map(broker::Broker::address);
         enter_data(&config.server.data_dir)?;
+        broker::raise_descriptors();
+        let waiting_broker = broker::Waiting::of(&config).await?;
+        let builtin_broker = waiting_broker.as_ref().map(broker::Waiting::for_channels);
+        let broker = builtin_broker.as_ref().map(|broker| broker.address);
         let (tokens_key, callback_key) = installation_keys(&config.server.data_dir)?;
         let context = channel::Context {
             clock: Arc::clone(&clock),
@@ -189,7 +193,7 @@ impl App {
             callback_key: Arc::new(callback_key),
             base_dir: config.base_dir.clone(),
             seed,
-            builtin_broker: broker,
+            builtin_broker,
         };
         let mut missing = config.completeness(&offered_kinds(&config)).missing;
         let accounts = build_channels(config.channels, &context)?;
@@ -226,11 +230,13 @@ impl App {
         }
         let access = Arc::new(Access::open(&config.server.data_dir, Arc::clone(&clock)).context("keys and users")?);
         // After the store, whose lock says that no other gateway writes down nonces here.
-        let proofs = Arc::new(Proofs::open(&config.server.data_dir, by_source, clock).context("what sources prove")?);
+        let proofs = Arc::new(Proofs::open(&config.server.data_dir, by_source, Arc::clone(&clock)).context("what sources prove")?);
         for fault in &missing {
             tracing::error!(%fault, "the configuration is not complete");
             gateway.alarms().raise("configuration-incomplete", &fault.path, words_of_missing(fault));
         }
+        let start = |waiting: broker::Waiting| waiting.start(&gateway, &config.server.data_dir, Arc::clone(&clock));
+        let broker_task = waiting_broker.map(start).transpose()?;
         gateway.start().await?;
         let stop_http = CancellationToken::new();
         let ways = Ways::start(config.inlets, config.relays, &gateway, &proofs, &config.server.data_dir, &config.base_dir)?;
@@ -377,14 +383,6 @@ impl Ways {
             tracing::warn!("some inlets or relays did not end in time");
         }
     }
-}
-
-async fn start_broker(config: &Configuration) -> anyhow::Result<Option<broker::Broker>> {
-    let Some(settings) = &config.builtin_broker else { return Ok(None) };
-    let config = broker::BrokerConfig { listen: settings.listen, sessions_max: settings.sessions_max, login: settings.login.clone() };
-    let started =
-        broker::Broker::start(config).await.with_context(|| format!("the built-in broker cannot listen on {}", settings.listen))?;
-    Ok(Some(started))
 }
 
 fn build_channels(prepared: Vec<Prepared>, context: &channel::Context) -> anyhow::Result<Vec<(Arc<dyn Channel>, Common)>> {

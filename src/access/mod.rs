@@ -1,6 +1,7 @@
 //! Owns who may do what: API keys, users, roles, areas, sessions; and what a source proves beside its key.
 //! Refuses to know HTTP and alerts. Invariant: secrets are kept on disk only as hashes; a right is granted in `Role::may` alone.
 
+mod devices;
 mod keys;
 mod nonces;
 mod pace;
@@ -26,6 +27,7 @@ use crate::{
     time::SharedClock,
 };
 
+pub use devices::{CREDENTIAL_LETTERS_MIN, Devices, For};
 pub use keys::{KeyView, NewKey};
 pub use nonces::judge as judge_nonces;
 pub use pace::BURST;

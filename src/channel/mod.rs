@@ -248,8 +248,13 @@ pub enum News {
     PartFailed(Failure),
     /// A person's free text reply.
     Reply(String),
-    /// A device's state of health.
-    Online { online: bool, detail: serde_json::Value },
+    /// A device's state of health; said this moment, or kept by the broker from before.
+    Online {
+        online: bool,
+        #[serde(default)]
+        said_now: bool,
+        detail: serde_json::Value,
+    },
 }
 
 /// A far end's call on us, as it came over HTTP.
@@ -310,8 +315,17 @@ pub struct Context {
     pub base_dir: std::path::PathBuf,
     /// Seed of jitter and of sandbox behaviour.
     pub seed: u64,
-    /// Address of the built-in broker when one runs, for `broker = "builtin"`.
-    pub builtin_broker: Option<std::net::SocketAddr>,
+    /// The built-in broker when one runs, for `broker = "builtin"`.
+    pub builtin_broker: Option<BuiltinBroker>,
+}
+
+/// How the gateway itself reaches the built-in broker.
+#[derive(Clone, Debug)]
+pub struct BuiltinBroker {
+    pub address: std::net::SocketAddr,
+    pub prefix: String,
+    /// Nobody else has it.
+    pub login: (String, secrecy::SecretString),
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use super::{
     report,
 };
 use crate::{
-    access::{NewKey, Role},
+    access::{self, NewKey, Role},
     alert::AlertId,
     app::{self, App},
     area::AreaCode,
@@ -68,7 +68,7 @@ impl Demo {
         let speakers = self.make_county(home.path())?;
         let app = App::start(self.configuration(home.path())?, self.seed).await?;
         let stop_fleet = CancellationToken::new();
-        let fleet = self.start_fleet(&app, speakers, stop_fleet.clone())?;
+        let fleet = self.start_fleet(&app, home.path(), speakers, stop_fleet.clone())?;
         let stage = Stage::new(&app, self.json)?;
         let played = self.acts(&stage).await;
         let done = match played {
@@ -110,11 +110,15 @@ impl Demo {
     fn start_fleet(
         &self,
         app: &App,
+        home: &Path,
         speakers: Vec<(String, AreaCode)>,
         stop: CancellationToken,
     ) -> Result<tokio::task::JoinHandle<FleetStats>, Failure> {
         let broker = app.broker.ok_or_else(|| anyhow::anyhow!("the built-in broker does not run"))?;
+        let devices = access::Devices::open(&home.join("data"), Arc::new(SystemClock))?;
+        let credentials = devices.make(speakers.iter().map(|(id, _)| id.as_str()), access::For::New)?;
         let config = FleetConfig {
+            credentials: Arc::new(credentials.into_iter().collect()),
             // A demo in seconds: the text is said a hundred times faster than by a village's loudspeaker.
             voice: Voice { ms_per_char: 2, ..Voice::default() },
             offline: 0.05,

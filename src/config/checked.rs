@@ -94,10 +94,14 @@ pub struct HttpTls {
     pub client_ca: Option<PathBuf>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BrokerSettings {
     pub listen: SocketAddr,
     pub sessions_max: usize,
+    /// Where the topics of loudspeakers begin.
+    pub prefix: String,
+    /// Whether devices without a credential of their own come in, all by one login or by none.
+    pub shared_login: bool,
     pub login: Option<(String, SecretString)>,
 }
 
@@ -356,8 +360,18 @@ fn broker(table: &Table) -> Result<BrokerSettings, Vec<Fault>> {
     if username.is_some() != password.is_some() {
         keys.fault("username", "half-given", "username and password are given together or not at all");
     }
+    let shared_login = keys.flag("shared_login", false);
+    if username.is_some() && password.is_some() && !shared_login {
+        let advice = "with one login for all, each loudspeaker can speak for every other; give each its own by `lastmile speaker credential`, \
+                      or say shared_login = true to go on as before";
+        keys.fault("username", "shared-login", advice);
+    }
+    let prefix = keys.text("prefix").unwrap_or_else(|| "lastmile/v1".to_owned());
+    if prefix.is_empty() || prefix.starts_with(['/', '$']) || prefix.ends_with('/') || prefix.contains(['+', '#', '\0']) {
+        keys.fault("prefix", "bad-topic", "must be a topic without wildcards and without a slash at either end");
+    }
     let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-    keys.finish(BrokerSettings { listen, sessions_max, login: username.zip(password) })
+    keys.finish(BrokerSettings { listen, sessions_max, prefix, shared_login, login: username.zip(password) })
 }
 
 /// Faults inside the policy file are told with its own name and lines.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Unavailable, account::Account, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold, route::Routes,
+    Unavailable, account::Account, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold, rings::Rings, route::Routes,
     told_before::WordsBefore, unmatched::Unmatched,
 };
 use crate::{
@@ -99,6 +99,7 @@ pub struct Inner {
     pub(crate) devices: Devices,
     pub(crate) alarms: Alarms,
     pub(super) lately: super::audit::Lately,
+    pub(crate) rings: Rings,
     /// Early receipts of this run, for their ids.
     pub(super) early_count: AtomicU64,
     pub(super) unmatched: Unmatched,
@@ -167,6 +168,7 @@ impl Gateway {
             cabinet: Cabinet::default(),
             devices: Devices::default(),
             alarms,
+            rings: Rings::default(),
             early_count: AtomicU64::default(),
             unmatched: Unmatched::default(),
             running: Mutex::default(),

@@ -37,6 +37,7 @@ mod references;
 mod refused;
 mod render;
 mod revised;
+mod rings;
 mod route;
 mod send;
 mod settle;

@@ -219,7 +219,10 @@ impl Gathering {
     fn device_status(&mut self, inner: &Arc<Inner>, account: &str, id: &str, report: &Report, now: Timestamp) {
         let snapshot = inner.snapshot();
         match (snapshot.speaker_by_id(id), &report.news) {
-            (Some(speaker), News::Online { online, detail }) => {
+            (Some(speaker), News::Online { online, said_now, detail }) => {
+                if *online && *said_now {
+                    inner.rings.came(speaker.key(), account, now);
+                }
                 inner.devices.note(speaker.key().0, DeviceState { online: *online, at: report.at.unwrap_or(now), detail: detail.clone() });
             }
             // Health of a device that nobody registered: counted, not journaled, or a foreign fleet would fill the disk.

@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Unavailable, account::Account, gateway::Gateway, janitor, lease, queue::Part, receipts, send, settle};
+use super::{Unavailable, account::Account, gateway::Gateway, janitor, lease, queue::Part, receipts, rings, send, settle};
 use crate::delivery::{book::State, event::FactKind, slot::Phase};
 
 /// Outcomes that may wait to be settled: a quarter of a second of the fastest far end; senders wait beyond it.
@@ -107,6 +107,7 @@ impl Gateway {
         }
         self.tasks.spawn(janitor::run(Arc::clone(&self.0)));
         self.tasks.spawn(super::audit::take_pending(Arc::clone(&self.0)));
+        self.tasks.spawn(rings::run(Arc::clone(&self.0)));
         self.ready.send_replace(true);
         Ok(())
     }

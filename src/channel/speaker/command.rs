@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     alert::{EventCode, Level, MsgType, Status},
+    area::AreaCode,
     message::Outgoing,
     time::Timestamp,
 };
@@ -53,6 +54,14 @@ pub(super) struct Command {
     pub(super) expires: Timestamp,
     /// Whether it may cut off what plays at the same level; what is more urgent always may.
     pub(super) preempt: bool,
+    /// When this copy left the gateway: one that comes much later was kept by somebody.
+    #[serde(default)]
+    pub(super) sent: Option<Timestamp>,
+    /// For whom it is, under the signature: one of the two is there. Speakers of before these fields do not look at them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) areas: Vec<AreaCode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) speaker: Option<String>,
 }
 
 /// How this account's speakers are to say things.
@@ -85,5 +94,8 @@ pub(super) fn command(message: &Outgoing, manner: Manner, now: Timestamp) -> Com
         not_before: Some(facts.effective).filter(|&effective| effective > now),
         expires: facts.expires,
         preempt: is_end || facts.msg_type == MsgType::Update || matches!(facts.level, Level::Red | Level::Orange),
+        sent: Some(now),
+        areas: message.whole_area.into_iter().collect(),
+        speaker: message.whole_area.is_none().then(|| message.to.clone()),
     }
 }

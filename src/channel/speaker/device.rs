@@ -3,6 +3,8 @@
 //! Invariant: an acknowledgement or report that the broker has not confirmed is sent again until it has.
 
 use std::{
+    io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,17 +14,22 @@ use std::{
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use rand::{SeedableRng as _, rngs::StdRng};
-use rumqttc::{AsyncClient, Event, EventLoop, Incoming, LastWill, LastWillProperties, PublishOptions, QoS, SubscribeFilterInput};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, Incoming, LastWill, LastWillProperties, PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode,
+};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    broker::divisions,
     line::{Backoff, Far, is_connack},
     player::{Effect, Player, Voice},
+    sound::{Ended, Sound},
+    spent::Spent,
 };
 use crate::{
-    area::{AreaCode, AreaLevel},
+    area::AreaCode,
     time::{SharedClock, Timestamp},
 };
 
@@ -52,6 +59,39 @@ pub struct DeviceConfig {
     pub seed: u64,
     /// Shared by a fleet; each speaker adds to it.
     pub counts: Arc<Counts>,
+    /// The shell's command line of the program that says a text; without one nothing is heard.
+    pub program: Option<String>,
+    /// Where the ids that it has heard are kept over a restart; in memory alone without it.
+    pub memory: Option<PathBuf>,
+    /// Who wants to see what it does.
+    pub notices: Option<Notices>,
+}
+
+pub type Notices = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
+
+/// What a loudspeaker does, for whoever watches it.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    Connected,
+    /// It tries again by itself.
+    NoConnection(&'a rumqttc::ConnectionError),
+    SubscriptionRefused,
+    NotUnderstood,
+    Acknowledged {
+        msg_id: &'a str,
+        state: &'a str,
+        reason: Option<&'a str>,
+    },
+    Says {
+        msg_id: &'a str,
+        text: &'a str,
+    },
+    Reported {
+        msg_id: &'a str,
+        state: &'a str,
+        error: Option<&'a str>,
+        simulated: bool,
+    },
 }
 
 /// What speakers have done, for whoever runs them.
@@ -74,10 +114,14 @@ struct Health<'a> {
     volume: u8,
     battery: Option<u8>,
     playing: Option<&'a str>,
+    /// It takes commands, but no sound is made.
+    simulated: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
+    #[error("speaker {id}: the file of what it has heard, {}: {source}", path.display())]
+    Memory { id: String, path: PathBuf, source: io::Error },
     #[error("speaker {id}: {source}")]
     Options { id: String, source: Box<rumqttc::ClientBuildError> },
 }
@@ -99,11 +143,22 @@ pub async fn run(config: DeviceConfig, shutdown: CancellationToken) -> Result<()
     options.set_last_will(LastWill::new(topic, gone, QoS::AtLeastOnce, true, Some(will_properties)));
     let source = |source| DeviceError::Options { id: config.id.clone(), source: Box::new(source) };
     let (client, events) = AsyncClient::builder(options).capacity(usize::from(WINDOW)).try_build().map_err(source)?;
+    let (spent, ids) = match &config.memory {
+        None => (None, Vec::new()),
+        Some(path) => {
+            let unreadable = |source| DeviceError::Memory { id: config.id.clone(), path: path.clone(), source };
+            Spent::open(path).map(|(spent, ids)| (Some(spent), ids)).map_err(unreadable)?
+        }
+    };
     let (heard, commands) = mpsc::channel(COMMANDS_MAX);
+    let (ended, endings) = mpsc::channel(COMMANDS_MAX);
     let line = Line { config: config.clone(), client: client.clone(), heard };
-    let speaker = Speaker { player: Player::new(config.voice.clone()), config, client };
+    let voice = Voice { by_program: config.program.is_some(), ..config.voice.clone() };
+    let player = Player::new(voice, &config.id, config.area, ids);
+    let sound = config.program.as_deref().map(|program| Sound::new(program, ended));
+    let speaker = Speaker { player, sound, spent, config, client };
     // Both end together: the line when it is told to, the speaker when the line is gone.
-    tokio::join!(line.keep(events, &shutdown), speaker.live(commands, &shutdown));
+    tokio::join!(line.keep(events, &shutdown), speaker.live(commands, endings, &shutdown));
     Ok(())
 }
 
@@ -113,14 +168,28 @@ impl DeviceConfig {
     }
 
     fn health(&self, online: bool, volume: u8, playing: Option<&str>) -> Vec<u8> {
-        let health = Health { online, at: self.clock.now(), firmware: &self.firmware, volume, battery: None, playing };
+        let health = Health {
+            online,
+            at: self.clock.now(),
+            firmware: &self.firmware,
+            volume,
+            battery: None,
+            playing,
+            simulated: self.program.is_none(),
+        };
         serde_json::to_vec(&health).unwrap_or_default()
+    }
+
+    fn notice(&self, notice: Notice<'_>) {
+        if let Some(notices) = &self.notices {
+            notices(notice);
+        }
     }
 
     fn filters(&self) -> Vec<SubscribeFilterInput> {
         let mut topics = vec![self.topic("cmd")];
-        for level in [AreaLevel::Village, AreaLevel::Township, AreaLevel::County] {
-            let topic = format!("{}/area/{}/cmd", self.prefix, self.area.at_level(level));
+        for division in divisions(self.area) {
+            let topic = format!("{}/area/{division}/cmd", self.prefix);
             if !topics.contains(&topic) {
                 topics.push(topic);
             }
@@ -152,6 +221,7 @@ impl Line {
                         backoff.reset();
                         connected = true;
                         self.config.counts.connected.fetch_add(1, Ordering::Relaxed);
+                        self.config.notice(Notice::Connected);
                     }
                     if self.pass_on(packet).await.is_err() {
                         break;
@@ -160,6 +230,7 @@ impl Line {
                 Ok(_) => {}
                 Err(error) => {
                     tracing::debug!(speaker = %self.config.id, %error, "no connection to the broker");
+                    self.config.notice(Notice::NoConnection(&error));
                     if std::mem::take(&mut connected) {
                         self.config.counts.connected.fetch_sub(1, Ordering::Relaxed);
                     }
@@ -180,6 +251,11 @@ impl Line {
                 }
                 self.heard.send(Heard::Connected).await
             }
+            Incoming::SubAck(ack) if ack.return_codes.iter().any(|code| !matches!(code, SubscribeReasonCode::Success(_))) => {
+                tracing::warn!(speaker = %self.config.id, "the broker refuses a subscription: is this the area that the registry has?");
+                self.config.notice(Notice::SubscriptionRefused);
+                Ok(())
+            }
             Incoming::Publish(publish) => self.heard.send(Heard::Command(publish.payload)).await,
             _ => Ok(()),
         }
@@ -195,15 +271,17 @@ struct Letter {
 
 struct Speaker {
     player: Player,
+    sound: Option<Sound>,
+    spent: Option<Spent>,
     config: DeviceConfig,
     client: AsyncClient,
 }
 
 impl Speaker {
-    async fn live(mut self, mut commands: mpsc::Receiver<Heard>, shutdown: &CancellationToken) {
+    async fn live(mut self, mut commands: mpsc::Receiver<Heard>, mut endings: mpsc::Receiver<Ended>, shutdown: &CancellationToken) {
         let mut letters = FuturesUnordered::new();
         loop {
-            let now = self.config.clock.now();
+            let now = self.player.time(self.config.clock.now());
             let wait = self.player.next_at().map_or(LOOK_EVERY, |at| at.since(now).min(LOOK_EVERY));
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -215,6 +293,12 @@ impl Speaker {
                 }
                 Some(returned) = letters.next() => {
                     if let Some(letter) = returned {
+                        letters.push(post(self.client.clone(), letter, Duration::ZERO));
+                    }
+                }
+                Some(Ended { msg_id, error }) = endings.recv() => {
+                    let effects = self.player.ended(&msg_id, error, self.config.clock.now());
+                    for letter in self.letters(effects) {
                         letters.push(post(self.client.clone(), letter, Duration::ZERO));
                     }
                 }
@@ -235,6 +319,7 @@ impl Speaker {
                 Some(effects) => self.letters(effects),
                 None => {
                     tracing::debug!(speaker = %self.config.id, "a command was not understood");
+                    self.config.notice(Notice::NotUnderstood);
                     Vec::new()
                 }
             },
@@ -246,21 +331,51 @@ impl Speaker {
         Letter { topic: self.config.topic("status"), payload, retain: true }
     }
 
-    fn letters(&self, effects: Vec<Effect>) -> Vec<Letter> {
-        for effect in &effects {
-            self.config.counts.add(effect);
-        }
-        if self.config.mute {
-            return Vec::new();
-        }
-        let letter = |effect| {
+    /// Does what the player decided; what is to be told of it comes back.
+    fn letters(&mut self, effects: Vec<Effect>) -> Vec<Letter> {
+        let mut letters = Vec::new();
+        for effect in effects {
+            self.config.counts.add(&effect);
             let (what, payload) = match effect {
-                Effect::Ack(ack) => ("ack", serde_json::to_vec(&ack)),
-                Effect::Report(report) => ("report", serde_json::to_vec(&report)),
+                Effect::Spend(id) => {
+                    self.keep(&id);
+                    continue;
+                }
+                Effect::Say(speech) => {
+                    self.config.notice(Notice::Says { msg_id: &speech.msg_id, text: &speech.text });
+                    if let Some(sound) = &mut self.sound {
+                        sound.say(speech);
+                    }
+                    continue;
+                }
+                Effect::Hush => {
+                    if let Some(sound) = &mut self.sound {
+                        sound.hush();
+                    }
+                    continue;
+                }
+                Effect::Ack(ack) => {
+                    self.config.notice(Notice::Acknowledged { msg_id: &ack.msg_id, state: ack.state, reason: ack.reason });
+                    ("ack", serde_json::to_vec(&ack))
+                }
+                Effect::Report(report) => {
+                    let (msg_id, state, error) = (&report.msg_id, report.state, report.error);
+                    self.config.notice(Notice::Reported { msg_id, state, error, simulated: report.simulated });
+                    ("report", serde_json::to_vec(&report))
+                }
             };
-            Letter { topic: self.config.topic(what), payload: payload.unwrap_or_default(), retain: false }
-        };
-        effects.into_iter().map(letter).collect()
+            letters.push(Letter { topic: self.config.topic(what), payload: payload.unwrap_or_default(), retain: false });
+        }
+        if self.config.mute { Vec::new() } else { letters }
+    }
+
+    /// A warning is said also when its id cannot be kept: twice is better than never.
+    fn keep(&mut self, id: &str) {
+        if let Some(spent) = &mut self.spent
+            && let Err(error) = spent.keep(id)
+        {
+            tracing::error!(speaker = %self.config.id, %error, "what was heard cannot be kept: after a restart it could be said again");
+        }
     }
 }
 
@@ -293,6 +408,7 @@ impl Counts {
                 "stopped" => &self.stopped,
                 _ => return,
             },
+            Effect::Spend(_) | Effect::Say(_) | Effect::Hush => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

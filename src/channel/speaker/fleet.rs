@@ -2,14 +2,15 @@
 //! Refuses to know the gateway.
 //! Invariant: the same seed gives the same speakers the same faults and delays.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use secrecy::SecretString;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    device::{self, Counts, DeviceConfig, FleetStats},
+    device::{self, Counts, DeviceConfig, FleetStats, Notices},
     line::Far,
     player::Voice,
 };
@@ -18,6 +19,8 @@ use crate::{area::AreaCode, time::SharedClock};
 #[derive(Clone)]
 pub struct FleetConfig {
     pub far: Far,
+    /// Each speaker's own credential; who has none uses the login of `far`.
+    pub credentials: Arc<HashMap<String, SecretString>>,
     pub prefix: String,
     pub voice: Voice,
     /// Shares between 0 and 1; a speaker has at most one of the three faults.
@@ -31,6 +34,7 @@ pub struct FleetConfig {
     pub clock: SharedClock,
     /// Give the same one to whoever watches.
     pub counts: Arc<Counts>,
+    pub notices: Option<Notices>,
 }
 
 impl FleetConfig {
@@ -38,6 +42,7 @@ impl FleetConfig {
     pub fn at(far: Far, clock: SharedClock) -> Self {
         Self {
             far,
+            credentials: Arc::default(),
             prefix: "lastmile/v1".to_owned(),
             voice: Voice::default(),
             offline: 0.0,
@@ -48,6 +53,7 @@ impl FleetConfig {
             seed: 0,
             clock,
             counts: Arc::default(),
+            notices: None,
         }
     }
 }
@@ -64,10 +70,11 @@ pub async fn run(config: FleetConfig, speakers: Vec<(String, AreaCode)>, shutdow
         if fault < config.offline {
             continue;
         }
+        let own = config.credentials.get(&id).map(|secret| (id.clone(), secret.clone()));
         let device = DeviceConfig {
             id,
             area,
-            far: config.far.clone(),
+            far: Far { login: own.or_else(|| config.far.login.clone()), ..config.far.clone() },
             prefix: config.prefix.clone(),
             voice: Voice { broken, ..config.voice.clone() },
             firmware: format!("lastmile-reference {}", env!("CARGO_PKG_VERSION")),
@@ -77,6 +84,9 @@ pub async fn run(config: FleetConfig, speakers: Vec<(String, AreaCode)>, shutdow
             clock: Arc::clone(&config.clock),
             seed,
             counts: Arc::clone(&config.counts),
+            program: None,
+            memory: None,
+            notices: config.notices.clone(),
         };
         running.spawn(device::run(device, shutdown.clone()));
     }

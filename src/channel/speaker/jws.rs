@@ -1,6 +1,7 @@
 //! Owns the signature over a command: JWS in flattened JSON form with Ed25519 (RFC 7515, RFC 8037).
 //! Refuses to know what is signed. Pure.
-//! Invariant: only `EdDSA` with exactly our key verifies; the header is never believed about the algorithm.
+//! Invariant: only `EdDSA` with one of exactly our keys verifies; the header is never believed about the algorithm, nor `kid` about more than
+//! which key is tried first.
 
 use base64::{
     Engine as _,
@@ -9,8 +10,7 @@ use base64::{
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey, pkcs8::DecodePrivateKey as _};
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
-
-const HEADER: &str = r#"{"alg":"EdDSA"}"#;
+use sha2::{Digest as _, Sha256};
 
 #[derive(Serialize, Deserialize)]
 struct Flattened {
@@ -19,9 +19,11 @@ struct Flattened {
     signature: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Header {
     alg: String,
+    #[serde(default)]
+    kid: Option<String>,
 }
 
 /// A private key as PKCS#8 PEM, or its 32-byte seed in base64.
@@ -40,29 +42,39 @@ pub fn verifying_key(text: &str) -> Option<VerifyingKey> {
     VerifyingKey::from_bytes(&bytes).ok()
 }
 
+/// Names a key without being it: the thumbprint of RFC 7638 (RFC 8037 appendix A.3).
+pub fn key_id(key: &VerifyingKey) -> String {
+    let x = BASE64_URL_SAFE_NO_PAD.encode(key.as_bytes());
+    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)))
+}
+
 pub(super) fn sign(payload: &[u8], key: &SigningKey) -> Vec<u8> {
-    let protected = BASE64_URL_SAFE_NO_PAD.encode(HEADER);
+    signed(payload, key, &format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, key_id(&key.verifying_key())))
+}
+
+fn signed(payload: &[u8], key: &SigningKey, header: &str) -> Vec<u8> {
+    let protected = BASE64_URL_SAFE_NO_PAD.encode(header);
     let payload = BASE64_URL_SAFE_NO_PAD.encode(payload);
     let signature = key.sign(format!("{protected}.{payload}").as_bytes());
     let signature = BASE64_URL_SAFE_NO_PAD.encode(signature.to_bytes());
     serde_json::to_vec(&Flattened { payload, protected, signature }).unwrap_or_default()
 }
 
-/// What was signed, and whether `key` signed it; `None` when this is no JWS at all.
-pub(super) fn open(bytes: &[u8], key: Option<&VerifyingKey>) -> Option<(Vec<u8>, bool)> {
+/// What was signed, and whether one of `keys` signed it; `None` when this is no JWS at all.
+pub(super) fn open(bytes: &[u8], keys: &[VerifyingKey]) -> Option<(Vec<u8>, bool)> {
     let jws: Flattened = serde_json::from_slice(bytes).ok()?;
     let payload = BASE64_URL_SAFE_NO_PAD.decode(&jws.payload).ok()?;
-    Some((payload, key.is_some_and(|key| verifies(&jws, key))))
+    Some((payload, verifies(&jws, keys)))
 }
 
-fn verifies(jws: &Flattened, key: &VerifyingKey) -> bool {
+fn verifies(jws: &Flattened, keys: &[VerifyingKey]) -> bool {
     let header: Option<Header> = BASE64_URL_SAFE_NO_PAD.decode(&jws.protected).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let signature = BASE64_URL_SAFE_NO_PAD.decode(&jws.signature).ok().and_then(|bytes| Signature::from_slice(&bytes).ok());
+    let (Some(header), Some(signature)) = (header, signature) else { return false };
     let signed = format!("{}.{}", jws.protected, jws.payload);
-    match (header, signature) {
-        (Some(header), Some(signature)) => header.alg == "EdDSA" && key.verify_strict(signed.as_bytes(), &signature).is_ok(),
-        _ => false,
-    }
+    // A gateway of before `kid` names none.
+    let named = |key: &&VerifyingKey| header.kid.as_ref().is_none_or(|kid| *kid == key_id(key));
+    header.alg == "EdDSA" && keys.iter().filter(named).any(|key| key.verify_strict(signed.as_bytes(), &signature).is_ok())
 }
 
 #[cfg(test)]
@@ -73,7 +85,8 @@ mod tests {
     fn the_vector_of_rfc_8037_is_signed_as_there() {
         let seed = BASE64_URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").expect("base64");
         let key = SigningKey::from_bytes(&seed.try_into().expect("32 bytes"));
-        let jws: Flattened = serde_json::from_slice(&sign(b"Example of Ed25519 signing", &key)).expect("json");
+        let jws: Flattened = serde_json::from_slice(&signed(b"Example of Ed25519 signing", &key, r#"{"alg":"EdDSA"}"#)).expect("json");
+        assert_eq!(key_id(&key.verifying_key()), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
         assert_eq!(jws.protected, "eyJhbGciOiJFZERTQSJ9");
         assert_eq!(jws.payload, "RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc");
         assert_eq!(jws.signature, "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg");
@@ -83,15 +96,27 @@ mod tests {
     fn what_was_changed_or_signed_by_another_does_not_verify() {
         let (ours, theirs) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
         let signed = sign(b"{}", &ours);
-        assert_eq!(open(&signed, Some(&ours.verifying_key())), Some((b"{}".to_vec(), true)));
-        assert_eq!(open(&signed, Some(&theirs.verifying_key())), Some((b"{}".to_vec(), false)));
+        assert_eq!(open(&signed, &[ours.verifying_key()]), Some((b"{}".to_vec(), true)));
+        assert_eq!(open(&signed, &[theirs.verifying_key()]), Some((b"{}".to_vec(), false)));
         let mut jws: Flattened = serde_json::from_slice(&signed).expect("json");
         jws.payload = BASE64_URL_SAFE_NO_PAD.encode("{ }");
-        assert_eq!(open(&serde_json::to_vec(&jws).expect("json"), Some(&ours.verifying_key())), Some((b"{ }".to_vec(), false)));
+        assert_eq!(open(&serde_json::to_vec(&jws).expect("json"), &[ours.verifying_key()]), Some((b"{ }".to_vec(), false)));
         jws.protected = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
         jws.signature = String::new();
-        assert_eq!(open(&serde_json::to_vec(&jws).expect("json"), Some(&ours.verifying_key())), Some((b"{ }".to_vec(), false)));
-        assert_eq!(open(b"{\"msg_id\":\"x\"}", Some(&ours.verifying_key())), None);
+        assert_eq!(open(&serde_json::to_vec(&jws).expect("json"), &[ours.verifying_key()]), Some((b"{ }".to_vec(), false)));
+        assert_eq!(open(b"{\"msg_id\":\"x\"}", &[ours.verifying_key()]), None);
+    }
+
+    #[test]
+    fn while_keys_change_both_are_taken_and_the_name_picks_one() {
+        let (old, new) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
+        let both = [old.verifying_key(), new.verifying_key()];
+        for key in [&old, &new] {
+            assert_eq!(open(&sign(b"{}", key), &both), Some((b"{}".to_vec(), true)));
+            assert_eq!(open(&signed(b"{}", key, r#"{"alg":"EdDSA"}"#), &both), Some((b"{}".to_vec(), true)), "of before there were names");
+        }
+        let foreign = format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, key_id(&new.verifying_key()));
+        assert_eq!(open(&signed(b"{}", &old, &foreign), &both), Some((b"{}".to_vec(), false)));
     }
 
     #[test]

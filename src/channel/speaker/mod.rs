@@ -8,11 +8,14 @@ pub mod broker;
 mod command;
 pub mod device;
 pub mod fleet;
+mod heed;
 pub mod jws;
 pub mod line;
 mod mqtt;
 mod player;
 mod reports;
+mod sound;
+mod spent;
 
 pub use mqtt::DRIVER as MQTT;
 pub use player::Voice;

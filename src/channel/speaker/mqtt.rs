@@ -3,6 +3,7 @@
 //! Invariant: `Accepted` means that the broker acknowledged this very publish and somebody subscribes to its topic; nothing is published without a verdict.
 
 use std::{
+    net::{Ipv4Addr, Ipv6Addr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -30,8 +31,8 @@ use super::{
 use crate::{
     area::AreaCode,
     channel::{
-        Batching, BuildError, Callback, Channel, Class, Context, Driver, Failure, Kind, Prepared, Proof, Reach, Reception, ReportSink,
-        Verdict, common,
+        Batching, BuildError, Callback, Channel, Class, Context, Driver, Failure, Kind, News, Prepared, Proof, Reach, Reception,
+        ReportSink, Verdict, common,
     },
     fault::Fault,
     keys::Keys,
@@ -160,18 +161,32 @@ fn settings(keys: &mut Keys<'_>, name: &str, timeout: Duration) -> Settings {
 
 fn build(name: String, settings: Settings, context: Context) -> Result<Arc<dyn Channel>, BuildError> {
     let failed = |message: String| BuildError { name: name.clone(), message };
-    let address = match settings.place {
-        Place::At(address) => address,
+    let (address, login) = match settings.place {
+        Place::At(address) => (address, settings.login),
         Place::Builtin => {
-            let bound = context.builtin_broker.ok_or_else(|| failed("broker = \"builtin\" needs a [builtin_broker] table".to_owned()))?;
-            BrokerAddress { host: bound.ip().to_string(), port: bound.port(), encrypted: false }
+            let ours = context.builtin_broker.ok_or_else(|| failed("broker = \"builtin\" needs a [builtin_broker] table".to_owned()))?;
+            if ours.prefix != settings.prefix {
+                return Err(failed(format!("its prefix {:?} is not that of [builtin_broker], {:?}", settings.prefix, ours.prefix)));
+            }
+            let ip = match ours.address.ip() {
+                // It listens everywhere, and so here too.
+                ip if ip.is_unspecified() => {
+                    if ip.is_ipv6() {
+                        Ipv6Addr::LOCALHOST.into()
+                    } else {
+                        Ipv4Addr::LOCALHOST.into()
+                    }
+                }
+                ip => ip,
+            };
+            (BrokerAddress { host: ip.to_string(), port: ours.address.port(), encrypted: false }, Some(ours.login))
         }
     };
     let pem = match &settings.ca {
         Some(path) => Some(std::fs::read(context.base_dir.join(path)).map_err(|error| failed(format!("ca {path}: {error}")))?),
         None => None,
     };
-    let far = Far::new(&address, pem.as_deref(), settings.login).map_err(|error| failed(format!("ca: {error}")))?;
+    let far = Far::new(&address, pem.as_deref(), login).map_err(|error| failed(format!("ca: {error}")))?;
     Ok(Arc::new(Mqtt {
         far: Far { keep_alive: settings.keep_alive, ..far },
         client_id: settings.client_id,
@@ -422,7 +437,13 @@ impl Listener {
             }
             Incoming::Publish(publish) => match reports::read(&self.prefix, &publish.topic, &publish.payload, self.clock.now()) {
                 // A full queue holds this connection, and so the broker keeps what is behind it.
-                Ok(report) => self.sink.send(report).await.map_err(|_| SinkClosed)?,
+                Ok(mut report) => {
+                    if let News::Online { said_now, .. } = &mut report.news {
+                        // What is retained was said some time before we came.
+                        *said_now = !publish.retain;
+                    }
+                    self.sink.send(report).await.map_err(|_| SinkClosed)?;
+                }
                 Err(what) => {
                     let so_far = self.strange.fetch_add(1, Ordering::Relaxed) + 1;
                     // Powers of two: a broken device says the same thing every minute for years.

@@ -75,12 +75,15 @@ fn ack(id: &str, payload: &[u8]) -> Result<Report, &'static str> {
         "rejected" => {
             let said = ack.reason.unwrap_or_default();
             // Never `Misconfigured`: one speaker's word must not park the account of all the others.
-            let reason = match said.as_str() {
-                "bad-signature" => "bad-signature",
-                "expired" => "expired-at-device",
-                _ => "refused-by-device",
+            let (class, reason) = match said.as_str() {
+                "bad-signature" => (Class::Reject, "bad-signature"),
+                "expired" => (Class::Reject, "expired-at-device"),
+                "not-for-this-speaker" => (Class::Reject, "not-for-this-speaker"),
+                // It lay at the broker while the speaker was away: sent anew it is fresh.
+                "too-old" => (Class::Retry, "too-old-at-device"),
+                _ => (Class::Reject, "refused-by-device"),
             };
-            News::Failed(failure(Class::Reject, reason, &said))
+            News::Failed(failure(class, reason, &said))
         }
         _ => return Err("bad-state"),
     };
@@ -103,7 +106,11 @@ fn health(id: &str, payload: &[u8], now: Timestamp) -> Result<Report, &'static s
     let detail: serde_json::Value = serde_json::from_slice(payload).map_err(|_| "bad-payload")?;
     let health: Health = serde_json::from_value(detail.clone()).map_err(|_| "bad-payload")?;
     let at = health.at.filter(|&at| at <= now.plus(CLOCK_AHEAD_MAX));
-    Ok(Report { about: About::DeviceStatus { id: id.to_owned() }, news: News::Online { online: health.online, detail }, at })
+    Ok(Report {
+        about: About::DeviceStatus { id: id.to_owned() },
+        news: News::Online { online: health.online, said_now: true, detail },
+        at,
+    })
 }
 
 fn about(id: &str, msg_id: String, news: News, at: Option<Timestamp>) -> Result<Report, &'static str> {
@@ -145,6 +152,7 @@ mod tests {
         };
         assert_eq!(class(r#"{"msg_id":"m","state":"rejected","reason":"bad-signature"}"#, "ack"), Class::Reject);
         assert_eq!(class(r#"{"msg_id":"m","state":"rejected","reason":"expired"}"#, "ack"), Class::Reject);
+        assert_eq!(class(r#"{"msg_id":"m","state":"rejected","reason":"too-old"}"#, "ack"), Class::Retry);
         assert_eq!(class(r#"{"msg_id":"m","state":"failed","error":"amplifier"}"#, "report"), Class::Retry);
         assert!(matches!(news("status", r#"{"online":false,"battery":12}"#), Ok(News::Online { online: false, .. })));
     }

@@ -1,49 +1,53 @@
-//! Owns the built-in MQTT broker (5 and 3.1.1, quality 0 and 1): for the demo, tests and small sites.
-//! Refuses to know speakers and alerts, to store anything on disk, and to speak TLS: it listens where only the county's own devices reach it.
-//! Invariant: it says "nobody listens" (0x10) when nobody does, and ends every task when it is stopped.
+//! Owns the built-in MQTT broker (5 and 3.1.1; quality 2 is taken in, everything is handed on at quality 0 or 1): for small sites, drills and the demo.
+//! Refuses to know alerts, to store anything on disk, and to speak TLS: it listens where only the county's own devices reach it.
+//! Invariant: it says "nobody listens" (0x10) when nobody does, holds a bounded number of connections and bytes, and ends every task when it is stopped.
 
-mod codec;
+mod decode;
+mod door;
+mod encode;
+mod guests;
 mod hub;
+mod packet;
+mod session;
+mod talk;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-
-use bytes::{Bytes, BytesMut};
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    time::{Instant, timeout},
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::door::{Devices, Entry, Guard, Guest, SharedLogin, divisions};
 use self::{
-    codec::{Bad, Connect, Packet, Publish, Version, decode},
-    hub::{Attached, Hub, Limits, Routed},
+    guests::{Bounds, Guests},
+    hub::{Hub, Limits},
 };
+/// A county's loudspeakers; the gateway's own sessions are not counted.
+pub const SESSIONS_USUAL: usize = 10_000;
+/// Descriptors of a broker that has a process for itself.
+const DESCRIPTORS_OF_OWN: usize = 65_536;
 
-/// A CONNECT that takes longer is a port scanner.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// A client that takes longer to read is gone, and must not hold what waits for others.
-const WRITE_WITHIN: Duration = Duration::from_secs(10);
-/// Commands and reports have a few kB; pictures and recordings come by address.
-const PACKET_BYTES_MAX: usize = 64 * 1024;
-/// Identifiers are the index of every session.
-const CLIENT_ID_BYTES_MAX: usize = 256;
+/// Told when somebody finds no room: why in a word, and who.
+pub type WhenFull = Arc<dyn Fn(&'static str, &str) + Send + Sync>;
 
 /// `[builtin_broker]`.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
     pub listen: SocketAddr,
-    /// Sessions, connected or kept.
+    /// Sessions of devices, connected or kept.
     pub sessions_max: usize,
-    /// When set, every client must give these.
-    pub login: Option<(String, SecretString)>,
+    pub entry: Entry,
 }
 
 impl BrokerConfig {
+    /// One that lets everybody in.
     pub const fn on(listen: SocketAddr) -> Self {
-        Self { listen, sessions_max: 10_000, login: None }
+        Self { listen, sessions_max: SESSIONS_USUAL, entry: Entry::Open }
     }
 }
 
@@ -57,16 +61,56 @@ pub struct BrokerStats {
     pub dropped: u64,
 }
 
+/// A port that is taken; who comes waits until the broker starts.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Port 0 takes a free one.
+    pub async fn on(listen: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn start(self, sessions_max: usize, entry: Entry, when_full: Option<WhenFull>) -> Broker {
+        let bounds = match entry {
+            Entry::Open => Bounds::below(DESCRIPTORS_OF_OWN),
+            Entry::Guarded(_) => Bounds::of_this_process(),
+        };
+        tracing::info!(address = %self.address, connections = bounds.places, sessions = sessions_max, "the built-in broker listens");
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let shared = Arc::new(Shared {
+            hub: Hub::new(Limits { sessions: sessions_max }),
+            entry,
+            guests: Guests::new(bounds),
+            refusals: Refusals { counts: Mutex::default(), when_full },
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+        });
+        tasks.spawn(stop.clone().run_until_cancelled_owned(accept(self.listener, Arc::clone(&shared))));
+        Broker { address: self.address, shared, stop, tasks }
+    }
+}
+
 pub struct Broker {
     address: SocketAddr,
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 struct Shared {
-    hub: Arc<Hub>,
-    login: Option<(String, SecretString)>,
+    hub: Hub,
+    entry: Entry,
+    guests: Arc<Guests>,
+    refusals: Refusals,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -74,13 +118,7 @@ struct Shared {
 impl Broker {
     /// Binds and serves; port 0 takes a free one.
     pub async fn start(config: BrokerConfig) -> io::Result<Self> {
-        let listener = TcpListener::bind(config.listen).await?;
-        let address = listener.local_addr()?;
-        let hub = Arc::new(Hub::new(Limits { sessions: config.sessions_max }));
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let shared = Arc::new(Shared { hub: Arc::clone(&hub), login: config.login, stop: stop.clone(), tasks: tasks.clone() });
-        tasks.spawn(stop.clone().run_until_cancelled_owned(accept(listener, shared)));
-        Ok(Self { address, hub, stop, tasks })
+        Ok(Bound::on(config.listen).await?.start(config.sessions_max, config.entry, None))
     }
 
     pub const fn address(&self) -> SocketAddr {
@@ -88,7 +126,7 @@ impl Broker {
     }
 
     pub fn stats(&self) -> BrokerStats {
-        let [connected, sessions, published, dropped] = self.hub.counts();
+        let [connected, sessions, published, dropped] = self.shared.hub.counts();
         BrokerStats { connected, sessions, published, dropped }
     }
 
@@ -103,10 +141,12 @@ impl Broker {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let connection = serve(stream, Arc::clone(&shared));
-                shared.tasks.spawn(connection);
-            }
+            Ok((stream, from)) => match shared.guests.come(from.ip()) {
+                Some(place) => {
+                    shared.tasks.spawn(talk::serve(stream, from, place, Arc::clone(&shared)));
+                }
+                None => shared.refusals.count("no-place", || format!("{from}: no place for another connection")),
+            },
             Err(error) => {
                 // Out of descriptors: the pause lets some close instead of spinning.
                 tracing::warn!(%error, "the built-in broker could not accept a connection");
@@ -116,190 +156,39 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// One client's connection.
-struct Line {
-    stream: TcpStream,
-    input: BytesMut,
-    version: Option<Version>,
+/// What was refused, by reason; told at the first, second, fourth, … time, because a stranger can make it happen as often as he likes.
+struct Refusals {
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+    when_full: Option<WhenFull>,
 }
 
-impl Line {
-    /// The next packet; `None` when the client closed. Cancel-safe: what was read stays in `input`.
-    async fn read(&mut self) -> Result<Option<Packet>, Bad> {
-        loop {
-            if let Some(packet) = decode(&mut self.input, self.version, PACKET_BYTES_MAX)? {
-                return Ok(Some(packet));
+impl Refusals {
+    fn count(&self, reason: &'static str, detail: impl FnOnce() -> String) {
+        let so_far = {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = counts.entry(reason).or_insert(0);
+            *count += 1;
+            *count
+        };
+        if !so_far.is_power_of_two() {
+            return;
+        }
+        let detail = detail();
+        if matches!(reason, "sessions-full" | "no-place") {
+            if let Some(when_full) = &self.when_full {
+                when_full(reason, &detail);
             }
-            match self.stream.read_buf(&mut self.input).await {
-                Ok(0) | Err(_) => return Ok(None),
-                Ok(_) => {}
-            }
-        }
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), Bad> {
-        match timeout(WRITE_WITHIN, self.stream.write_all(bytes)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Bad::Silent),
+            tracing::error!(
+                reason,
+                detail,
+                so_far,
+                "the built-in broker has no room: raise [builtin_broker] sessions_max or the limit of open files"
+            );
+        } else {
+            tracing::warn!(reason, detail, so_far, "the built-in broker refused a client");
         }
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let mut line = Line { stream, input: BytesMut::with_capacity(1_024), version: None };
-    let first = shared.stop.run_until_cancelled(timeout(CONNECT_WITHIN, line.read())).await;
-    let Some(Ok(Ok(Some(Packet::Connect(connect))))) = first else {
-        // The answer to an unknown version has the form that the oldest clients read.
-        if let Some(Ok(Err(Bad::Version))) = first
-            && line.write(&codec::refusal(Version::V311, Bad::Version)).await.is_err()
-        {
-            tracing::debug!("a client of another protocol version had gone already");
-        }
-        return;
-    };
-    let version = connect.version;
-    line.version = Some(version);
-    match admit(*connect, &shared) {
-        Ok(client) => converse(line, client, version, &shared).await,
-        Err(bad) => {
-            if line.write(&codec::refusal(version, bad)).await.is_err() {
-                tracing::debug!("a refused client had gone already");
-            }
-        }
-    }
-}
-
-/// A client that was let in.
-struct Client {
-    id: String,
-    given_id: bool,
-    keep_alive_s: u16,
-    attached: Attached,
-}
-
-fn admit(mut connect: Connect, shared: &Shared) -> Result<Client, Bad> {
-    if let Some((user, password)) = &shared.login {
-        let (given_user, given_password) = connect.login.take().unwrap_or_default();
-        let right = given_user.as_bytes().ct_eq(user.as_bytes()) & given_password.ct_eq(password.expose_secret().as_bytes());
-        if !bool::from(right) {
-            return Err(Bad::Login);
-        }
-    }
-    let given_id = connect.client.is_empty();
-    if given_id {
-        if !connect.clean && connect.version == Version::V311 {
-            return Err(Bad::ClientId);
-        }
-        connect.client = format!("auto-{}", uuid::Uuid::now_v7().simple());
-    }
-    if connect.client.len() > CLIENT_ID_BYTES_MAX {
-        return Err(Bad::ClientId);
-    }
-    if connect.receive_max == 0 {
-        return Err(Bad::Protocol);
-    }
-    let attached =
-        shared.hub.attach(&connect.client, connect.clean, connect.session_expiry_s, connect.receive_max, connect.will).ok_or(Bad::Full)?;
-    Ok(Client { id: connect.client, given_id, keep_alive_s: connect.keep_alive_s, attached })
-}
-
-async fn converse(mut line: Line, client: Client, version: Version, shared: &Arc<Shared>) {
-    let end = talk(&mut line, &client, version, shared).await;
-    let polite = matches!(end, Ok(Goodbye::Polite));
-    if let (Err(bad), Version::V5) = (end, version)
-        && line.write(&codec::disconnect(bad)).await.is_err()
-    {
-        tracing::debug!("a client had gone before it was told why");
-    }
-    let due = shared.hub.detach(&client.id, client.attached.turn, polite);
-    // A broker that stops says nothing in its clients' names: they are not gone, it is.
-    if let Some((will, delay)) = due.filter(|_| !shared.stop.is_cancelled()) {
-        let (hub, stop) = (Arc::clone(&shared.hub), shared.stop.clone());
-        shared.tasks.spawn(stop.run_until_cancelled_owned(async move {
-            tokio::time::sleep(delay).await;
-            if hub.is_away(&client.id) {
-                hub.publish(will);
-            }
-        }));
-    }
-}
-
-enum Goodbye {
-    Polite,
-    Lost,
-}
-
-async fn talk(line: &mut Line, client: &Client, version: Version, shared: &Shared) -> Result<Goodbye, Bad> {
-    let given_id = client.given_id.then_some(client.id.as_str());
-    let bytes_max = u32::try_from(PACKET_BYTES_MAX).unwrap_or(u32::MAX);
-    line.write(&codec::connack(version, client.attached.resumed, given_id, bytes_max)).await?;
-    // The standard gives a client half as long again as it promised.
-    let patience = (client.keep_alive_s > 0).then(|| Duration::from_millis(u64::from(client.keep_alive_s) * 1_500));
-    let mut heard = Instant::now();
-    loop {
-        let deadline = heard + patience.unwrap_or(Duration::from_secs(86_400));
-        tokio::select! {
-            biased;
-            () = shared.stop.cancelled() => return Err(Bad::Stopping),
-            packet = line.read() => {
-                heard = Instant::now();
-                match packet? {
-                    None => return Ok(Goodbye::Lost),
-                    Some(Packet::Disconnect { with_will }) => return Ok(if with_will { Goodbye::Lost } else { Goodbye::Polite }),
-                    Some(packet) => {
-                        if let Some(answer) = answer(packet, client, version, shared)? {
-                            line.write(&answer).await?;
-                        }
-                    }
-                }
-            }
-            () = client.attached.wake.notified() => {
-                if !shared.hub.is_current(&client.id, client.attached.turn) {
-                    return Err(Bad::TakenOver);
-                }
-                let mut out = BytesMut::new();
-                for (publish, again) in shared.hub.next(&client.id, client.attached.turn) {
-                    out.extend_from_slice(&codec::forward(version, &publish, again));
-                }
-                line.write(&out).await?;
-            }
-            () = tokio::time::sleep_until(deadline), if patience.is_some() => return Err(Bad::Silent),
-        }
-    }
-}
-
-fn answer(packet: Packet, client: &Client, version: Version, shared: &Shared) -> Result<Option<Bytes>, Bad> {
-    Ok(match packet {
-        Packet::Publish(publish) => publish_answer(publish, version, shared),
-        Packet::PubAck(id) => {
-            shared.hub.acknowledged(&client.id, id);
-            None
-        }
-        Packet::Subscribe(id, filters) => {
-            let refused = if version == Version::V5 { 0x8f } else { 0x80 };
-            let codes: Vec<u8> = shared.hub.subscribe(&client.id, &filters).into_iter().map(|granted| granted.unwrap_or(refused)).collect();
-            Some(codec::suback(version, id, &codes))
-        }
-        Packet::Unsubscribe(id, filters) => {
-            // 0x11: there was no such subscription.
-            let codes: Vec<u8> =
-                shared.hub.unsubscribe(&client.id, &filters).into_iter().map(|removed| if removed { 0 } else { 0x11 }).collect();
-            Some(codec::unsuback(version, id, &codes))
-        }
-        Packet::Ping => Some(codec::pong()),
-        Packet::Connect(_) | Packet::Disconnect { .. } => return Err(Bad::Protocol),
-    })
-}
-
-fn publish_answer(publish: Publish, version: Version, shared: &Shared) -> Option<Bytes> {
-    let packet_id = publish.packet_id;
-    let reason = match shared.hub.publish(publish) {
-        Routed::Taken => 0,
-        Routed::NobodyListens => 0x10,
-        Routed::QueuesFull => 0x97,
-    };
-    packet_id.map(|id| codec::puback(version, id, reason))
-}
+#[cfg(test)]
+mod tests;
