@@ -99,6 +99,42 @@ impl FromStr for Timestamp {
     }
 }
 
+/// Years that a document may name: every form in which times are written has four digits, in any offset.
+const YEARS: std::ops::RangeInclusive<i16> = 1900..=9998;
+/// `xs:dateTime`: no place is further from Greenwich.
+const OFFSET_MINUTES_MAX: u32 = 14 * 60;
+
+impl Timestamp {
+    /// As documents from outside write times, and no stricter than their forms: 24:00:00 is the end of a day; a second 60, an offset of more than
+    /// 14 hours and years of other ages are none. What this program has kept itself is read by `from_str`.
+    pub fn from_document(text: &str) -> Result<Self, BadTimestamp> {
+        let bad = || BadTimestamp { text: text.chars().take(60).collect() };
+        let midnight = text.get(11..19) == Some("24:00:00");
+        let plain = if midnight {
+            format!("{}00:00:00{}", text.get(..11).unwrap_or_default(), text.get(19..).unwrap_or_default())
+        } else {
+            text.to_owned()
+        };
+        let fraction = plain.get(19..).and_then(|rest| rest.strip_prefix('.')).map_or("", |rest| rest.trim_start_matches('0'));
+        if (midnight && fraction.starts_with(|digit: char| digit.is_ascii_digit())) || plain.get(17..19).is_none_or(|second| second > "59")
+        {
+            return Err(bad());
+        }
+        if let Some((hours, minutes)) =
+            plain.get(19..).and_then(|rest| rest.rsplit(['+', '-']).next()).and_then(|offset| offset.split_once(':'))
+        {
+            let minutes = hours.parse::<u32>().ok().zip(minutes.parse::<u32>().ok()).map(|(hours, minutes)| hours * 60 + minutes);
+            if minutes.is_none_or(|minutes| minutes > OFFSET_MINUTES_MAX) {
+                return Err(bad());
+            }
+        }
+        let read: Self = plain.parse().map_err(|_| bad())?;
+        let read = if midnight { read.plus(Duration::from_secs(24 * 3_600)) } else { read };
+        let year = Offset::UTC.to_datetime(read.instant()).year();
+        if YEARS.contains(&year) { Ok(read) } else { Err(bad()) }
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pattern = if self.0 % 1000 == 0 { "%Y-%m-%dT%H:%M:%S%:z" } else { "%Y-%m-%dT%H:%M:%S%.3f%:z" };
@@ -168,6 +204,31 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn documents_end_their_days_at_24_and_have_no_second_60() {
+        let read = |text: &str| Timestamp::from_document(text).map(|time| time.as_ms());
+        let next_day = "2026-07-24T00:00:00+08:00".parse::<Timestamp>().expect("a time").as_ms();
+        for text in ["2026-07-23T24:00:00+08:00", "2026-07-23T24:00:00.000+08:00", "2026-07-24T00:00:00+08:00", "2026-07-23T16:00:00Z"] {
+            assert_eq!(read(text).ok(), Some(next_day), "{text}");
+        }
+        for text in [
+            "2026-07-23T24:00:01+08:00",
+            "2026-07-23T24:00:00.5+08:00",
+            "2026-07-23T25:00:00+08:00",
+            "2026-07-23T08:59:60+08:00",
+            "2026-07-23T09:00:00+24:00",
+            "2026-07-23T09:00:00+14:01",
+            "0000-07-23T09:00:00+08:00",
+            "9999-12-31T23:00:00-08:00",
+            "2026-07-23T09:00:00",
+            "2026-07-23",
+            "",
+            "暴雨暴雨暴雨暴雨",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_time_is_printed_in_beijing_time_whatever_offset_it_came_with() {

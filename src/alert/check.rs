@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Alert, Area, Circle, EventCode, Level, MsgType, Polygon, Reference, Status, Translation,
+    Alert, Area, Carried, Circle, EventCode, Level, MsgType, Polygon, Reference, Status, Translation,
     code::{UNSPECIFIED, category, event_name},
-    geometry,
+    events, geometry,
     words::{self, TEXT_CHARS_MAX, line, lines},
 };
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 /// Longer ones are no names; CAP sets no limit, databases and provider ids do.
 const NAME_BYTES_MAX: usize = 256;
 const AREAS_MAX: usize = 1_000;
+/// Corners of all areas of one alert: the most detailed real warnings have a few thousand, and each is held against every household.
+const CORNERS_MAX: usize = 10_000;
 const REFERENCES_MAX: usize = 100;
 /// County practice when a warning names no end (12379 generators do the same).
 const EXPIRES_AFTER: Duration = Duration::from_secs(24 * 3_600);
@@ -56,6 +58,7 @@ pub(super) struct Draft {
     pub(super) texts: BTreeMap<String, String>,
     pub(super) groups: Vec<String>,
     pub(super) part_of: String,
+    pub(super) carried: Carried,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -78,6 +81,7 @@ pub(super) const RESPONSE_TYPES: &[&str] = &["Shelter", "Evacuate", "Prepare", "
 pub(super) const TEXT_KINDS: &[&str] = &["sms", "email", "speaker", "wechat"];
 
 pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fault>) -> Result<Alert, Vec<Fault>> {
+    words::strip_invisible(&mut draft, warnings);
     words::languages(&mut draft, &mut faults, warnings);
     words::chinese_first(&mut draft);
     let info = |name: &str| format!("{}{name}", draft.info_path);
@@ -93,7 +97,7 @@ pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fau
     let status = status(&draft, &mut faults);
     let msg_type = msg_type(&draft, &mut faults);
     references(&draft, msg_type, &mut faults);
-    let event = event(&draft, &info, &mut faults, warnings);
+    let (event, event_words) = event(&draft, &info, &mut faults, warnings);
     if draft.level.is_none() && !faults.has(&info("level")) && !faults.has(&info("severity")) {
         faults.add(info("level"), "missing", "the level of the warning must be given");
     }
@@ -119,6 +123,8 @@ pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fau
     words::texts(&draft, &info, msg_type, &mut faults, warnings);
     words::translations(&draft, &mut faults);
     words::groups(&draft.groups, &mut faults);
+    let carried = draft.carried.checked(&mut faults, warnings);
+    let web = words::web(&draft.web, &info("web"), warnings);
     let areas = areas(draft.areas, msg_type, &draft.info_path, &mut faults);
     let categories = if draft.categories.is_empty() { vec![category(&event).to_owned()] } else { draft.categories };
     let level = draft.level.unwrap_or(Level::Blue);
@@ -130,7 +136,7 @@ pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fau
         status,
         msg_type,
         references: draft.references.into_iter().map(|one| Reference { sent: one.sent.whole_seconds(), ..one }).collect(),
-        event_name: if draft.event_name.trim().is_empty() { event_name(&event).to_owned() } else { line(&draft.event_name) },
+        event_name: event_words,
         event,
         level,
         urgency,
@@ -146,12 +152,13 @@ pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fau
         language: if draft.language.is_empty() { "zh-CN".into() } else { draft.language },
         translations: draft.translations.iter().map(words::tidy).collect(),
         note: lines(&draft.note),
-        web: line(&draft.web),
+        web,
         contact: line(&draft.contact),
         areas,
         texts: draft.texts.into_iter().map(|(kind, text)| (kind, lines(&text))).collect(),
         groups: draft.groups,
         part_of: draft.part_of,
+        carried,
     })
 }
 
@@ -172,10 +179,12 @@ fn judge_name(text: &str, field: &str, faults: &mut Faults) {
         faults.add(field, "missing", "must not be empty");
     } else if text.len() > NAME_BYTES_MAX {
         faults.add(field, "too-long", format!("{} bytes; at most {NAME_BYTES_MAX} are allowed", text.len()));
-    } else if text
-        .chars()
-        .any(|letter| letter.is_whitespace() || letter.is_control() || matches!(letter, ',' | '<' | '&' | '\u{fffe}' | '\u{ffff}'))
-    {
+    } else if text.chars().any(|letter| {
+        letter.is_whitespace()
+            || letter.is_control()
+            || words::is_invisible(letter)
+            || matches!(letter, ',' | '<' | '&' | '\u{fffe}' | '\u{ffff}')
+    }) {
         faults.add(field, "bad-character", "must hold no blank, comma, < or & (CAP 1.2 section 3.2.1)");
     }
 }
@@ -226,27 +235,53 @@ fn references(draft: &Draft, msg_type: MsgType, faults: &mut Faults) {
     }
 }
 
-fn event(draft: &Draft, info: &impl Fn(&str) -> String, faults: &mut Faults, warnings: &mut Vec<Fault>) -> EventCode {
+/// The code, and the words of the event as people read them.
+fn event(draft: &Draft, info: &impl Fn(&str) -> String, faults: &mut Faults, warnings: &mut Vec<Fault>) -> (EventCode, String) {
     let unspecified = || EventCode(UNSPECIFIED.to_owned());
-    match draft.event.as_deref() {
-        Some(text) => match text.parse() {
-            Ok(event) => event,
-            Err(error) => {
-                faults.add(info("event"), "bad-event", format!("{error}"));
-                unspecified()
-            }
-        },
-        None if !draft.event_name.trim().is_empty() => {
-            let message =
-                format!("no event code is given for {:?}; {UNSPECIFIED} is used", draft.event_name.chars().take(60).collect::<String>());
-            warnings.push(Fault::new(info("event"), "event-code-assumed", message));
-            unspecified()
+    let own = line(&draft.event_name);
+    let by_words = |words: &str, warnings: &mut Vec<Fault>| {
+        let shown: String = words.chars().take(60).collect();
+        // A title may be plainer than the word of the event.
+        let Some(understood) = events::understand(words).or_else(|| events::understand(&events::word_of_title(&draft.headline)?)) else {
+            let message = format!("{shown:?} stands for no event code known here; {UNSPECIFIED} is used, and its words are told");
+            warnings.push(Fault::new(info("event"), "unknown-event-word", message));
+            return unspecified();
+        };
+        let code = understood.code;
+        warnings.push(Fault::new(
+            info("event"),
+            "event-code-assumed",
+            format!("no event code is given for {shown:?}; {code} is taken for it"),
+        ));
+        if !understood.beside.is_empty() {
+            let message = format!("{shown:?} names {} too; {code} decides who is told", understood.beside.join(", "));
+            warnings.push(Fault::new(info("event"), "several-events", message));
         }
+        EventCode(code)
+    };
+    let is_mistyped = |text: &str| {
+        text.trim().is_empty() || text.bytes().all(|byte| byte.is_ascii_alphanumeric()) && text.bytes().any(|byte| byte.is_ascii_digit())
+    };
+    match draft.event.as_deref() {
+        Some(text) => match text.parse::<EventCode>() {
+            Ok(event) if own.is_empty() && event.is_unspecified() => {
+                let own = events::word_of_title(&draft.headline).unwrap_or_else(|| event_name(&event).to_owned());
+                (event, own)
+            }
+            Ok(event) if own.is_empty() => (event.clone(), event_name(&event).to_owned()),
+            Ok(event) => (event, own),
+            Err(error) if is_mistyped(text) => {
+                faults.add(info("event"), "bad-event", format!("{error}"));
+                (unspecified(), own)
+            }
+            Err(_) => (by_words(text, warnings), if own.is_empty() { line(text) } else { own }),
+        },
+        None if !own.is_empty() => (by_words(&own, warnings), own),
         None => {
             if !faults.has(&info("event")) {
                 faults.add(info("event"), "missing", "must be given");
             }
-            unspecified()
+            (unspecified(), own)
         }
     }
 }
@@ -257,6 +292,15 @@ fn areas(drafts: Vec<DraftArea>, msg_type: MsgType, info_path: &str, faults: &mu
     }
     if drafts.len() > AREAS_MAX {
         faults.add(format!("{info_path}areas"), "too-many", format!("{} areas; at most {AREAS_MAX} are read", drafts.len()));
+        return Vec::new();
+    }
+    let corners = drafts.iter().flat_map(|draft| &draft.polygons).flat_map(|(_, polygon)| &polygon.rings).map(Vec::len).sum::<usize>();
+    if corners > CORNERS_MAX {
+        faults.add(
+            format!("{info_path}areas"),
+            "too-many-points",
+            format!("{corners} points in all areas; at most {CORNERS_MAX} are read"),
+        );
         return Vec::new();
     }
     let mut areas = Vec::with_capacity(drafts.len());

@@ -17,6 +17,11 @@ impl EventCode {
         &self.0
     }
 
+    /// Whether it stands for an event of which only words are known.
+    pub fn is_unspecified(&self) -> bool {
+        self.0 == UNSPECIFIED
+    }
+
     /// The first three characters; empty for what another version may have kept in place of a code.
     fn class(&self) -> &str {
         self.0.get(..3).unwrap_or_default()

@@ -3,12 +3,14 @@
 //! Invariant: an `Alert` exists only through `check`, which names every fault it found in the draft.
 
 pub mod cap;
+mod carried;
 mod check;
 mod cn12379;
 mod code;
 #[cfg(test)]
 mod corpus_tests;
 mod crossing;
+mod events;
 mod geometry;
 pub mod json;
 pub mod mapping;
@@ -22,6 +24,7 @@ pub mod validate;
 mod words;
 pub mod wrapped;
 
+pub use carried::{Carried, Named, Resource};
 pub use code::{BadEventCode, BadEventPattern, EventPattern, category, event_name};
 pub use reading::{Format, Limits, Reading, Vocabulary, content_digest, document_digest, read};
 
@@ -215,6 +218,8 @@ pub struct Alert {
     pub groups: Vec<String>,
     /// The identifier of the document that said several things, of which this is one; empty when it said nothing else.
     pub part_of: String,
+    /// What the document said beside the warning, for whoever reads it as CAP after us.
+    pub carried: Carried,
 }
 
 /// CAP `responseType` values that ask for nothing, as they may stand beside an all-clear.

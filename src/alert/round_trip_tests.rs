@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{
-    Alert, Area, Circle, Level, MsgType, Point, Polygon, Reference, Status, Translation, cap, category, content_digest, event_name, json,
+    Alert, Area, Carried, Circle, Level, MsgType, Named, Point, Polygon, Reference, Resource, Status, Translation, cap, category,
+    content_digest, event_name, json,
     tests::{fixture, outcome},
     validate,
 };
@@ -43,6 +44,26 @@ fn any_area() -> impl Strategy<Value = Area> {
         polygons,
         circles,
     })
+}
+
+fn carried() -> Carried {
+    let named = |name: &str| vec![Named { name: name.into(), value: "a < b".into() }];
+    let file = Resource {
+        description: "图".into(),
+        mime_type: "image/png".into(),
+        size: "84".into(),
+        uri: "https://example.org/a.png?x=1&y".into(),
+        digest: String::new(),
+    };
+    Carried {
+        source: "省台".into(),
+        incidents: "i1 i2".into(),
+        audience: "山区群众".into(),
+        codes: vec!["one".into(), "two".into()],
+        event_codes: named("SAME"),
+        parameters: named("stage"),
+        resources: vec![file],
+    }
 }
 
 fn any_alert() -> impl Strategy<Value = Alert> {
@@ -92,6 +113,7 @@ fn any_alert() -> impl Strategy<Value = Alert> {
             contact,
             areas,
             part_of: if own_text { "a.document".to_owned() } else { String::new() },
+            carried: if translated { carried() } else { Carried::default() },
             groups: if own_text { vec!["G01002".to_owned(), "G02003".to_owned()] } else { Vec::new() },
             texts: if own_text { BTreeMap::from([("sms".to_owned(), text)]) } else { BTreeMap::new() },
         }

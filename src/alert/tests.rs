@@ -50,7 +50,7 @@ fn broken_json() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("draft", set("/status", "Draft".into()), "draft", "status"),
         ("an answer between systems", set("/msgType", "Ack".into()), "not-a-warning", "msgType"),
         ("update without reference", set("/msgType", "Update".into()), "missing", "references"),
-        ("event of wrong shape", set("/event", "rain".into()), "bad-event", "event"),
+        ("event of wrong shape", set("/event", "11b03".into()), "bad-event", "event"),
         ("unknown level", set("/level", "purple".into()), "bad-level", "level"),
         ("unknown urgency", set("/urgency", "Now".into()), "bad-value", "urgency"),
         ("ends before it begins", set("/expires", "2026-07-23T10:00:00+08:00".into()), "ends-before-it-begins", "expires"),

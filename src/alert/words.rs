@@ -2,7 +2,10 @@
 //! Refuses to know where texts stand in a document. Invariant: what passes is the same after it was written as XML and read again.
 
 use super::{MsgType, Translation, check::Draft};
-use crate::fault::{Fault, Faults};
+use crate::{
+    area::AreaCode,
+    fault::{Fault, Faults},
+};
 
 const HEADLINE_CHARS_MAX: usize = 500;
 /// Longest text of one kind; a township's instructions are under 2,000.
@@ -14,6 +17,121 @@ const GROUP_CHARS_MAX: usize = 64;
 const LANGUAGE_CHARS_MAX: usize = 40;
 /// Real documents have up to six.
 const TRANSLATIONS_MAX: usize = 50;
+
+/// Whether a text is an address as `xs:anyURI` and RFC 3986 have it.
+pub(super) fn is_uri(text: &str) -> bool {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    let is_scheme = scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    let is_good = |letter: char| {
+        !letter.is_whitespace()
+            && !letter.is_control()
+            && !is_invisible(letter)
+            && !matches!(letter, '<' | '>' | '"' | '{' | '}' | '|' | '\\' | '^' | '`')
+    };
+    let escapes = text.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()));
+    is_scheme && text.chars().all(is_good) && escapes && text.matches('#').count() <= 1
+}
+
+/// The address of a page about the warning; what is none is left out, and said.
+pub(super) fn web(text: &str, path: &str, warnings: &mut Vec<Fault>) -> String {
+    let web = line(text);
+    if web.is_empty() || is_uri(&web) {
+        return web;
+    }
+    let shown: String = web.chars().take(60).collect();
+    warnings.push(Fault::new(
+        path,
+        "web-not-used",
+        format!("{shown:?} is no address such as https://example.org/warning, and is left out"),
+    ));
+    String::new()
+}
+
+/// Signs that people put between the codes of one list.
+const BETWEEN_CODES: &[char] = &[',', '\u{ff0c}', ';', '\u{ff1b}', '、', '|', '/'];
+
+/// The codes of one text, which should hold one.
+pub(super) fn split_codes(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| letter.is_whitespace() || BETWEEN_CODES.contains(&letter)).filter(|code| !code.is_empty())
+}
+
+/// Reads a text that should be one code; several are read too, and said.
+pub(super) fn add_codes(text: &str, path: &str, codes: &mut Vec<AreaCode>, faults: &mut Faults, warnings: &mut Vec<Fault>) {
+    let found: Vec<&str> = split_codes(text).collect();
+    if found.is_empty() {
+        faults.add(path, "bad-code", "must be a division code of 2, 4, 6, 9 or 12 digits");
+    }
+    if found.len() > 1 {
+        warnings.push(Fault::new(path, "several-codes", format!("{} codes stand in one place; each is read", found.len())));
+    }
+    for code in found {
+        match code.parse() {
+            Ok(code) => codes.push(code),
+            Err(error) => faults.add(path, "bad-code", error.to_string()),
+        }
+    }
+}
+
+/// What turns text round or hides in it: marks and overrides of direction, letters of no width.
+pub(super) fn is_invisible(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}'
+    )
+}
+
+/// Without what turns it round or hides in it; `None` when there is nothing of that. Joiners stay between letters of the scripts that need them.
+fn visible(text: &str) -> Option<String> {
+    if !text.contains(is_invisible) {
+        return None;
+    }
+    let letters: Vec<char> = text.chars().collect();
+    let joins = |letter: Option<&char>| {
+        letter.is_some_and(|letter| letter.is_alphabetic() && !letter.is_ascii() && !('\u{2e80}'..='\u{9fff}').contains(letter))
+    };
+    let stays = |place: usize, letter: char| {
+        let is_joiner = matches!(letter, '\u{200c}' | '\u{200d}');
+        !is_invisible(letter)
+            || (is_joiner && joins(place.checked_sub(1).and_then(|before| letters.get(before))) && joins(letters.get(place + 1)))
+    };
+    let left: String = letters.iter().enumerate().filter(|&(place, &letter)| stays(place, letter)).map(|(_, letter)| *letter).collect();
+    (left != text).then_some(left)
+}
+
+/// Takes what nobody sees out of every text that people read, and says where it stood.
+pub(super) fn strip_invisible(draft: &mut Draft, warnings: &mut Vec<Fault>) {
+    let info = draft.info_path.clone();
+    let own: [(&str, &mut String); 8] = [
+        ("senderName", &mut draft.sender_name),
+        ("event", &mut draft.event_name),
+        ("headline", &mut draft.headline),
+        ("description", &mut draft.description),
+        ("instruction", &mut draft.instruction),
+        ("note", &mut draft.note),
+        ("web", &mut draft.web),
+        ("contact", &mut draft.contact),
+    ];
+    let mut texts: Vec<(String, &mut String)> = own.into_iter().map(|(name, text)| (format!("{info}{name}"), text)).collect();
+    for (place, one) in draft.translations.iter_mut().enumerate() {
+        let own = [
+            ("event", &mut one.event),
+            ("headline", &mut one.headline),
+            ("description", &mut one.description),
+            ("instruction", &mut one.instruction),
+        ];
+        texts.extend(own.into_iter().map(|(name, text)| (format!("translations[{place}].{name}"), text)));
+    }
+    texts.extend(draft.areas.iter_mut().map(|area| (format!("{}.name", area.path), &mut area.name)));
+    texts.extend(draft.texts.iter_mut().map(|(kind, text)| (format!("texts.{kind}"), text)));
+    for (path, text) in texts {
+        let Some(left) = visible(text) else { continue };
+        let first = text.chars().find(|letter| is_invisible(*letter)).map_or(0, u32::from);
+        let message = format!("signs that nobody sees were taken out, such as U+{first:04X}: they turn text round or hide in it");
+        warnings.push(Fault::new(path, "invisible-characters", message));
+        *text = left;
+    }
+}
 
 /// On one line: layout is no part of what is said.
 pub(super) fn line(text: &str) -> String {

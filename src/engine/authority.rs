@@ -50,12 +50,23 @@ impl Source {
             return;
         }
         if !self.events.iter().any(|pattern| pattern.matches(&alert.event)) {
-            faults.add("event", "event-not-allowed", format!("source {} may not issue events of {}", self.name, alert.event));
+            faults.add("event", "event-not-allowed", self.not_allowed(alert));
         }
         if !self.levels.contains(&alert.level) {
             faults.add("level", "level-not-allowed", format!("source {} may not issue level {}", self.name, alert.level.name()));
         }
         self.judge_areas(alert, snapshot, faults);
+    }
+
+    fn not_allowed(&self, alert: &Alert) -> String {
+        if alert.event.is_unspecified() {
+            let shown: String = alert.event_name.chars().take(60).collect();
+            return format!(
+                "source {} may not issue events of {}: {shown:?} stands for no event code known here; give the code",
+                self.name, alert.event
+            );
+        }
+        format!("source {} may not issue events of {}", self.name, alert.event)
     }
 
     fn judge_areas(&self, alert: &Alert, snapshot: &Snapshot, faults: &mut Faults) {

@@ -44,6 +44,7 @@ fn rainstorm() -> Alert {
         areas: vec![Area { name: "擂鼓镇".into(), codes: Vec::new(), polygons: Vec::new(), circles: Vec::new() }],
         groups: Vec::new(),
         part_of: String::new(),
+        carried: crate::alert::Carried::default(),
         texts: BTreeMap::new(),
     }
 }

@@ -177,7 +177,7 @@ fn said(info: &Node<'_, '_>) -> Vec<String> {
 fn facts(info: &Node<'_, '_>) -> Facts {
     let awareness = children(info, "parameter").filter(|node| child_text(node, "valueName").as_deref() == Some("awareness_level"));
     let severity = [child_text(info, "severity").unwrap_or_default()].into_iter().chain(awareness.map(|node| one_line(&text(&node))));
-    let time = |name: &'static str| child_text(info, name).and_then(|said| said.parse().ok());
+    let time = |name: &'static str| child_text(info, name).and_then(|said| Timestamp::from_document(&said).ok());
     Facts {
         severity: severity.collect::<Vec<_>>().join(" "),
         times: ["effective", "onset", "expires"].into_iter().map(time).collect(),

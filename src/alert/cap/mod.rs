@@ -1,6 +1,7 @@
 //! Owns CAP: which dialect a document is, reading it (1.2 by its schema, 1.1 and 1.0 leniently), and writing CAP 1.2.
 //! Refuses to know JSON. Invariant: what `write` gives is valid by the schema and reads back to the same alert.
 
+mod carry;
 mod meanings;
 pub(in crate::alert) mod node;
 mod read;

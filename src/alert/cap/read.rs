@@ -4,6 +4,7 @@
 use roxmltree::Node;
 
 use super::{
+    carry,
     meanings::{self, Meaning},
     node::{child, child_text, children, text},
     schema,
@@ -14,8 +15,8 @@ use crate::{
         check::{CATEGORIES, CERTAINTIES, Draft, DraftArea, RESPONSE_TYPES, URGENCIES, check},
         code, json,
         reading::{Format, Vocabulary},
+        words,
     },
-    area::AreaCode,
     fault::{FAULTS_MAX, Fault, Faults},
     time::Timestamp,
 };
@@ -88,7 +89,7 @@ impl Reading<'_> {
     fn drafts(&mut self, root: &Node<'_, '_>) -> Vec<Draft> {
         self.scope(root);
         let infos: Vec<Node<'_, '_>> = children(root, "info").collect();
-        let base = Draft {
+        let mut base = Draft {
             identifier: child_text(root, "identifier"),
             sender: child_text(root, "sender"),
             sent: self.time(root, "", "sent"),
@@ -98,6 +99,8 @@ impl Reading<'_> {
             note: child_text(root, "note").unwrap_or_default(),
             ..Draft::default()
         };
+        carry::of_alert(root, &mut base.carried);
+        self.warnings.extend(carry::left_out(root));
         for (number, info) in infos.iter().enumerate() {
             self.enumerations(info, number);
         }
@@ -173,8 +176,7 @@ impl Reading<'_> {
                 if child_text(root, needs).is_none_or(|text| text.is_empty()) {
                     self.faults.add(needs, "missing", format!("must be given when the scope is {scope} (CAP 1.2 section 3.2.1)"));
                 }
-                let message = format!("scope is {scope}; this gateway tells the public and those responsible for it");
-                self.warnings.push(Fault::new("scope", "not-public", message));
+                self.faults.add("scope", "not-public", format!("{scope}: only public warnings are passed on"));
             }
             Some(other) => self.faults.add("scope", "bad-value", format!("{other:?} is not one of {}", SCOPES.join(", "))),
         }
@@ -236,6 +238,7 @@ impl Reading<'_> {
                 draft.groups.push(text(&value).trim().to_owned());
             }
         }
+        carry::of_info(info, self.vocabulary, draft.event.as_deref(), &mut draft.carried);
         draft.areas = self.areas(info, number);
     }
 
@@ -305,10 +308,7 @@ impl Reading<'_> {
                 self.warnings.push(Fault::new(path, "unknown-geocode", format!("codes named {name:?} are not division codes here")));
                 continue;
             }
-            match value.parse::<AreaCode>() {
-                Ok(code) => draft.codes.push(code),
-                Err(error) => self.faults.add(path, "bad-code", error.to_string()),
-            }
+            words::add_codes(&value, &path, &mut draft.codes, &mut self.faults, self.warnings);
         }
         if child(area, "ceiling").is_some() && child(area, "altitude").is_none() {
             self.faults.add(format!("{path}.ceiling"), "ceiling-without-altitude", "a ceiling needs an altitude (CAP 1.2 section 3.2.4)");
@@ -362,7 +362,7 @@ impl Reading<'_> {
     }
 
     fn lenient_time(&self, text: &str) -> Option<Timestamp> {
-        text.parse().ok()
+        Timestamp::from_document(text).ok()
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) const XMLDSIG: &str = "http://www.w3.org/2000/09/xmldsig#";
 
 pub(super) fn judge(alert: &Node<'_, '_>, faults: &mut Faults) {
     sequence(alert, "", ALERT, true, faults);
+    simple_parts(alert, faults);
     for (number, info) in named(alert, "info").enumerate() {
         let path = format!("info[{number}]");
         sequence(&info, &path, INFO, false, faults);
@@ -86,6 +87,40 @@ pub(super) fn judge(alert: &Node<'_, '_>, faults: &mut Faults) {
             }
         }
     }
+}
+
+/// Elements that hold others; all the rest hold text alone.
+const HOLDERS: &[&str] = &["alert", "info", "resource", "area", "eventCode", "parameter", "geocode"];
+/// Where a document may say which schema it follows.
+const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
+
+/// No element has attributes, and those of text hold no elements.
+fn simple_parts(alert: &Node<'_, '_>, faults: &mut Faults) {
+    let own = alert.tag_name().namespace();
+    for node in alert.descendants().filter(|node| node.is_element() && node.tag_name().namespace() == own) {
+        let name = node.tag_name().name();
+        for attribute in node.attributes().filter(|attribute| attribute.namespace() != Some(XSI)) {
+            faults.add(
+                place_of(&node),
+                "unknown-attribute",
+                format!("{:?} is no attribute of CAP 1.2; elements have none", attribute.name()),
+            );
+        }
+        if !HOLDERS.contains(&name) && node.children().any(|child| child.is_element()) {
+            faults.add(place_of(&node), "element-in-text", "holds an element where only text may stand");
+        }
+        if name == "language" && super::node::text(&node).trim().is_empty() {
+            faults.add(place_of(&node), "bad-value", "is blank; leave it out, or give a language tag such as zh-CN");
+        }
+    }
+}
+
+/// `info[1].headline`, as far as it lies in an info.
+fn place_of(node: &Node<'_, '_>) -> String {
+    let name = node.tag_name().name();
+    let info = node.ancestors().skip(1).find(|above| above.tag_name().name() == "info");
+    let number = info.map(|info| info.prev_siblings().skip(1).filter(|before| before.tag_name().name() == "info").count());
+    number.map_or_else(|| name.to_owned(), |number| format!("info[{number}].{name}"))
 }
 
 fn named<'a, 'd: 'a>(node: &Node<'a, 'd>, name: &'static str) -> impl Iterator<Item = Node<'a, 'd>> + use<'a, 'd> {

@@ -10,7 +10,7 @@ use super::{
     CAP12,
     read::{AREAS_PARAMETER, GROUP_PARAMETER, PART_PARAMETER, TEXT_PARAMETER},
 };
-use crate::alert::{Alert, Area, Point, Translation, json};
+use crate::alert::{Alert, Area, Point, Resource, Translation, json};
 
 type Out = Writer<Vec<u8>>;
 type Done = std::io::Result<()>;
@@ -33,11 +33,14 @@ fn document(out: &mut Out, alert: &Alert) -> Done {
         text(out, "sent", &alert.sent.to_seconds_string())?;
         text(out, "status", &format!("{:?}", alert.status))?;
         text(out, "msgType", &format!("{:?}", alert.msg_type))?;
+        optional(out, "source", &alert.carried.source)?;
         text(out, "scope", "Public")?;
+        alert.carried.codes.iter().try_for_each(|code| text(out, "code", code))?;
         optional(out, "note", &alert.note)?;
         let references: Vec<String> =
             alert.references.iter().map(|one| format!("{},{},{}", one.sender, one.identifier, one.sent.to_seconds_string())).collect();
         optional(out, "references", &references.join(" "))?;
+        optional(out, "incidents", &alert.carried.incidents)?;
         info(out, alert, None)?;
         alert.translations.iter().try_for_each(|translation| info(out, alert, Some(translation)))
     })?;
@@ -63,7 +66,9 @@ fn info(out: &mut Out, alert: &Alert, translation: Option<&Translation>) -> Done
         text(out, "urgency", &alert.urgency)?;
         text(out, "severity", alert.level.severity())?;
         text(out, "certainty", &alert.certainty)?;
+        optional(out, "audience", &alert.carried.audience)?;
         value(out, "eventCode", EVENT_CODE, alert.event.as_str())?;
+        alert.carried.event_codes.iter().try_for_each(|one| value(out, "eventCode", &one.name, &one.value))?;
         text(out, "effective", &alert.effective.to_seconds_string())?;
         if let Some(onset) = alert.onset {
             text(out, "onset", &onset.to_seconds_string())?;
@@ -86,7 +91,20 @@ fn info(out: &mut Out, alert: &Alert, translation: Option<&Translation>) -> Done
                 value(out, "parameter", AREAS_PARAMETER, &json::areas_value(&alert.areas).to_string())?;
             }
         }
+        alert.carried.parameters.iter().try_for_each(|one| value(out, "parameter", &one.name, &one.value))?;
+        alert.carried.resources.iter().try_for_each(|file| resource(out, file))?;
         alert.areas.iter().try_for_each(|area| write_area(out, area))
+    })?;
+    Ok(())
+}
+
+fn resource(out: &mut Out, file: &Resource) -> Done {
+    out.create_element("resource").write_inner_content(|out| {
+        text(out, "resourceDesc", &file.description)?;
+        text(out, "mimeType", &file.mime_type)?;
+        optional(out, "size", &file.size)?;
+        optional(out, "uri", &file.uri)?;
+        optional(out, "digest", &file.digest)
     })?;
     Ok(())
 }

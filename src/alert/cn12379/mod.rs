@@ -173,7 +173,7 @@ fn read_info(info: &Node<'_, '_>, draft: &mut Draft, faults: &mut Faults, warnin
 fn time(node: &Node<'_, '_>, name: &'static str, path: &str, faults: &mut Faults) -> Option<Timestamp> {
     let text = child_text(node, name).filter(|text| !text.is_empty())?;
     let with_t = text.replacen(' ', "T", 1);
-    let parsed = with_t.parse().or_else(|_| format!("{with_t}+08:00").parse()).ok();
+    let parsed = Timestamp::from_document(&with_t).or_else(|_| Timestamp::from_document(&format!("{with_t}+08:00"))).ok();
     if parsed.is_none() {
         faults.add(format!("{path}{name}"), "bad-time", format!("{text:?} is not of the form 2026-07-23 10:15:00+08:00"));
     }
@@ -187,7 +187,7 @@ pub(super) fn compact_time(digits: &str) -> Option<Timestamp> {
     }
     let part = |from: usize, to: usize| &digits[from..to];
     let text = format!("{}-{}-{}T{}:{}:{}+08:00", part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 12), part(12, 14));
-    text.parse().ok()
+    Timestamp::from_document(&text).ok()
 }
 
 /// White space of a document's layout is one blank.

@@ -4,7 +4,7 @@
 use roxmltree::Node;
 
 use crate::{
-    alert::{Circle, Point, Polygon, cap::node::child_text, check::DraftArea},
+    alert::{Circle, Point, Polygon, cap::node::child_text, check::DraftArea, words},
     area::AreaCode,
     fault::{Fault, Faults},
 };
@@ -12,7 +12,7 @@ use crate::{
 pub(super) fn area(node: &Node<'_, '_>, path: String, faults: &mut Faults, warnings: &mut Vec<Fault>) -> DraftArea {
     let mut draft = DraftArea { name: child_text(node, "areaDesc").unwrap_or_default(), ..DraftArea::default() };
     let codes = child_text(node, "geocode").unwrap_or_default();
-    for (place, code) in codes.split([',', '\u{ff0c}']).map(str::trim).filter(|code| !code.is_empty()).enumerate() {
+    for (place, code) in words::split_codes(&codes).enumerate() {
         match code.parse::<AreaCode>() {
             Ok(code) => draft.codes.push(code),
             Err(error) => faults.add(format!("{path}.geocode[{place}]"), "bad-code", error.to_string()),
@@ -22,6 +22,10 @@ pub(super) fn area(node: &Node<'_, '_>, path: String, faults: &mut Faults, warni
         let path = format!("{path}.polygon");
         match points(&text) {
             // What the form calls a line encloses nothing: whoever stands near it was meant, and the form does not say how near.
+            Some((ring, _)) if ring.len() > 1 && ring.first() != ring.last() && !draft.codes.is_empty() => {
+                let message = "an open ring is a line in this form, and encloses nothing; the codes of the area say who is told";
+                warnings.push(Fault::new(path, "line-not-used", message));
+            }
             Some((ring, _)) if ring.len() > 1 && ring.first() != ring.last() => {
                 faults.add(path, "polygon-open", "an open ring is a line in this form; close it, or give a circle or codes");
             }

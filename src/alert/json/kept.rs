@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    alert::{Alert, Area, Circle, EventCode, Level, MsgType, Point, Polygon, Reference, Status, Translation, category, event_name},
+    alert::{
+        Alert, Area, Carried, Circle, EventCode, Level, MsgType, Point, Polygon, Reference, Status, Translation, category, event_name,
+    },
     area::AreaCode,
     time::Timestamp,
 };
@@ -73,6 +75,8 @@ struct Kept {
     groups: Vec<String>,
     #[serde(default)]
     part_of: String,
+    #[serde(default)]
+    carried: Carried,
 }
 
 #[derive(Deserialize)]
@@ -138,6 +142,7 @@ impl Kept {
             texts: self.texts,
             groups: self.groups,
             part_of: self.part_of,
+            carried: self.carried,
         }
     }
 }

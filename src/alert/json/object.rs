@@ -59,7 +59,7 @@ impl<'a> Object<'a> {
 
     pub(super) fn time(&mut self, name: &str) -> Option<Timestamp> {
         let text = self.text(name)?;
-        match text.parse() {
+        match Timestamp::from_document(&text) {
             Ok(time) => Some(time),
             Err(error) => {
                 let message = format!("{error}");

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::object::Object;
 use crate::{
     alert::{
-        Alert, Circle, Level, Point, Polygon, Reference, Translation,
+        Alert, Carried, Circle, Level, Point, Polygon, Reference, Translation,
         check::{CATEGORIES, Draft, DraftArea, RESPONSE_TYPES, TEXT_KINDS, check},
+        words,
     },
     area::AreaCode,
     fault::{Fault, Faults},
@@ -46,6 +48,7 @@ const TOP: &[&str] = &[
     "groups",
     "scope",
     "partOf",
+    "carried",
 ];
 const AREA: &[&str] = &["name", "codes", "geometry", "circle", "circles"];
 
@@ -96,6 +99,7 @@ fn draft(object: &mut Object<'_>) -> Draft {
         texts: texts(object),
         groups: object.texts("groups"),
         part_of: object.text("partOf").unwrap_or_default(),
+        carried: carried(object),
     }
 }
 
@@ -106,6 +110,17 @@ fn level(object: &mut Object<'_>) -> Option<Level> {
         object.fault("level", "bad-level", format!("{word:?} is not red, orange, yellow or blue"));
     }
     level
+}
+
+fn carried(object: &mut Object<'_>) -> Carried {
+    let Some(value) = object.present("carried") else { return Carried::default() };
+    match Carried::deserialize(value) {
+        Ok(carried) => carried,
+        Err(error) => {
+            object.fault("carried", "wrong-type", error.to_string());
+            Carried::default()
+        }
+    }
 }
 
 fn texts(object: &mut Object<'_>) -> BTreeMap<String, String> {
@@ -143,9 +158,14 @@ fn read_area(object: &mut Object<'_>) -> DraftArea {
     object.only(AREA);
     let mut codes = Vec::new();
     for (place, text) in object.texts("codes").into_iter().enumerate() {
-        match text.parse::<AreaCode>() {
-            Ok(code) => codes.push(code),
-            Err(error) => object.fault(&format!("codes[{place}]"), "bad-code", error.to_string()),
+        for code in words::split_codes(&text) {
+            match code.parse::<AreaCode>() {
+                Ok(code) => codes.push(code),
+                Err(error) => object.fault(&format!("codes[{place}]"), "bad-code", error.to_string()),
+            }
+        }
+        if words::split_codes(&text).next().is_none() {
+            object.fault(&format!("codes[{place}]"), "bad-code", "must be a division code of 2, 4, 6, 9 or 12 digits");
         }
     }
     let polygons = object.object("geometry").map(|mut geometry| read_geometry(&mut geometry)).unwrap_or_default();
@@ -175,7 +195,11 @@ fn read_geometry(object: &mut Object<'_>) -> Vec<(String, Polygon)> {
             each.collect::<Option<Vec<_>>>()
         }),
         other => {
-            object.fault("type", "bad-geometry", format!("{other:?} is neither Polygon nor MultiPolygon"));
+            let said = other.unwrap_or("nothing").chars().take(60).collect::<String>();
+            let message = format!(
+                "{said} is neither Polygon nor MultiPolygon; for a place and its surroundings give a circle, with center and radius_km"
+            );
+            object.fault("type", "bad-geometry", message);
             return Vec::new();
         }
     };

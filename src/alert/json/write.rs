@@ -47,6 +47,7 @@ pub fn to_value(alert: &Alert) -> Value {
     add("contact", !alert.contact.is_empty(), json!(alert.contact));
     add("groups", !alert.groups.is_empty(), json!(alert.groups));
     add("partOf", !alert.part_of.is_empty(), json!(alert.part_of));
+    add("carried", !alert.carried.is_empty(), json!(alert.carried));
     value
 }
 

@@ -9,6 +9,8 @@ use crate::{
         Alert, Level, Reference,
         check::{Draft, DraftArea, check},
         cn12379::compact_time,
+        code::UNSPECIFIED,
+        events, words,
     },
     area::AreaCode,
     fault::{Fault, Faults},
@@ -63,6 +65,13 @@ impl Entry<'_> {
             msg_type,
             ..Draft::default()
         };
+        // An interface may have no field for the event: its title names it.
+        if draft.event.as_deref().is_none_or(|code| code == UNSPECIFIED) && draft.event_name.is_empty() {
+            draft.event_name = events::word_of_title(&draft.headline).unwrap_or_else(|| draft.headline.clone());
+            draft.event = None;
+        } else if draft.event_name.is_empty() {
+            draft.event_name = events::word_of_title(&draft.headline).unwrap_or_default();
+        }
         // A first warning comes without any; the word of the source stands in the text.
         if draft.msg_type.as_deref() == Some("Update") && draft.references.is_empty() && self.mapping.update_without_reference {
             self.warn(
@@ -158,7 +167,7 @@ impl Entry<'_> {
             Vec::new()
         });
         let mut codes = Vec::with_capacity(said.len());
-        for (place, text) in said.iter().enumerate() {
+        for (place, text) in said.iter().flat_map(|text| words::split_codes(text)).enumerate() {
             match text.parse::<AreaCode>() {
                 Ok(code) => codes.push(code),
                 Err(error) => self.faults.add(format!("areas[{place}]"), "bad-code", error.to_string()),

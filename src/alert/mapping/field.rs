@@ -7,14 +7,14 @@ use serde_json::Value;
 use toml::Table;
 
 use crate::{
-    alert::code,
+    alert::events,
     fault::Fault,
     keys::{Keys, nearest_word},
 };
 
 /// Words of an answer that are shown in a fault.
 const SHOWN_CHARS: usize = 60;
-/// The name of the table that is built in: names of events in Chinese to their codes.
+/// The name of the table that is built in: words of events, also inside a title, to their codes.
 pub(super) const EVENT_NAMES: &str = "@event-names";
 
 /// `level = { path = "color.code", table = "levels" }`.
@@ -102,15 +102,12 @@ impl Field {
     }
 
     fn looked_up(&self, text: &str, path: &str, name: &str, tables: &Tables) -> Result<Option<String>, Fault> {
-        let built_in;
-        let table = if name == EVENT_NAMES {
-            built_in = code::names().map(|(code, name)| (name.to_owned(), code.to_owned())).collect();
-            &built_in
-        } else {
-            let Some(table) = tables.get(name) else { return Ok(None) };
-            table
+        let found = match tables.get(name) {
+            _ if name == EVENT_NAMES => events::understand(text).map_or(Found::None, |understood| Found::One(understood.code)),
+            Some(table) if self.find => find(table, text),
+            Some(table) => exact(table, text).map_or(Found::None, Found::One),
+            None => return Ok(None),
         };
-        let found = if self.find { find(table, text) } else { exact(table, text).map_or(Found::None, Found::One) };
         let shown: String = text.chars().take(SHOWN_CHARS).collect();
         match (found, &self.otherwise) {
             (Found::One(word), _) => Ok(Some(word).filter(|word| !word.is_empty())),

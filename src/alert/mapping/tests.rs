@@ -146,7 +146,7 @@ fn an_update_that_names_nothing_is_a_warning_and_an_unknown_type_keeps_its_name(
     assert_eq!(update.outcome.expect("taken").msg_type, MsgType::Alert);
     assert!(update.warnings.iter().any(|fault| fault.rule == "update-without-reference"), "{:?}", update.warnings);
     let strange = reading("type", json!("2053")).outcome.expect("taken");
-    assert_eq!((strange.event.as_str(), strange.event_name.as_str()), ("10000", "暴雨"));
+    assert_eq!((strange.event.as_str(), strange.event_name.as_str()), ("11B03", "暴雨"), "by its words");
     assert_eq!(reading("type", json!("1248")).outcome.expect("taken").event.as_str(), "11B37");
 }
 

@@ -33,7 +33,7 @@ impl Times {
 
     pub(super) fn read(&self, text: &str) -> Option<Timestamp> {
         self.forms.iter().find_map(|form| match form.as_str() {
-            "rfc3339" => text.parse().ok(),
+            "rfc3339" => Timestamp::from_document(text).ok(),
             "unix" => text.parse::<i64>().ok()?.checked_mul(1_000).map(Timestamp::from_ms),
             "unix_ms" => text.parse().ok().map(Timestamp::from_ms),
             pattern => self.civil(pattern, text),
