@@ -115,15 +115,22 @@ impl Timestamp {
         } else {
             text.to_owned()
         };
-        let fraction = plain.get(19..).and_then(|rest| rest.strip_prefix('.')).map_or("", |rest| rest.trim_start_matches('0'));
-        if (midnight && fraction.starts_with(|digit: char| digit.is_ascii_digit())) || plain.get(17..19).is_none_or(|second| second > "59")
-        {
+        // Some write no seconds.
+        let zone_at = if plain.as_bytes().get(16) == Some(&b':') { 19 } else { 16 };
+        let rest = plain.get(zone_at..).ok_or_else(bad)?;
+        let is_past_midnight = midnight
+            && rest.strip_prefix('.').is_some_and(|rest| rest.trim_start_matches('0').starts_with(|digit: char| digit.is_ascii_digit()));
+        if is_past_midnight || (zone_at == 19 && plain.get(17..19).is_none_or(|second| second > "59")) {
             return Err(bad());
         }
         if let Some((hours, minutes)) =
-            plain.get(19..).and_then(|rest| rest.rsplit(['+', '-']).next()).and_then(|offset| offset.split_once(':'))
+            rest.rfind(['+', '-']).and_then(|sign| rest.get(sign + 1..)).and_then(|offset| offset.split_once(':'))
         {
-            let minutes = hours.parse::<u32>().ok().zip(minutes.parse::<u32>().ok()).map(|(hours, minutes)| hours * 60 + minutes);
+            let minutes = hours
+                .parse::<u32>()
+                .ok()
+                .zip(minutes.parse::<u32>().ok())
+                .map(|(hours, minutes)| hours.saturating_mul(60).saturating_add(minutes));
             if minutes.is_none_or(|minutes| minutes > OFFSET_MINUTES_MAX) {
                 return Err(bad());
             }

@@ -11,6 +11,8 @@ mod code;
 mod corpus_tests;
 mod crossing;
 mod events;
+#[cfg(test)]
+mod form_tests;
 mod geometry;
 pub mod json;
 pub mod mapping;

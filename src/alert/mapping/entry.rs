@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::Mapping;
+use super::{Mapping, field::Field, strength::Felt};
 use crate::{
     alert::{
-        Alert, Level, Reference,
+        Alert, Circle, Level, Point, Reference,
         check::{Draft, DraftArea, check},
         cn12379::compact_time,
         code::UNSPECIFIED,
@@ -17,20 +17,31 @@ use crate::{
     time::Timestamp,
 };
 
-pub(super) fn read(mapping: &Mapping, entry: &Value, warnings: &mut Vec<Fault>) -> Result<Alert, Vec<Fault>> {
+/// `None` for what is of no concern here: too weak, or too far away.
+pub(super) fn read(mapping: &Mapping, entry: &Value, warnings: &mut Vec<Fault>) -> Result<Option<Alert>, Vec<Fault>> {
     let mut faults = Faults::default();
-    if !entry.is_object() {
-        faults.add("", "wrong-type", "a warning is a JSON object");
+    if !(entry.is_object() || entry.is_array()) {
+        faults.add("", "wrong-type", "a warning is a JSON object, or a row of values");
         return Err(faults.into_list());
     }
-    let mut entry = Entry { mapping, entry, faults: &mut faults, warnings };
+    let mut entry = Entry { mapping, entry, felt: None, circle: None, faults: &mut faults, warnings };
+    entry.circle = entry.place();
+    if let (Some(strength), Some(circle)) = (&mapping.strength, &entry.circle) {
+        match strength.felt(entry.entry, circle.center, &mapping.tables) {
+            Ok(None) => return Ok(None),
+            Ok(felt) => entry.felt = felt,
+            Err(fault) => entry.faults.push(fault),
+        }
+    }
     let draft = entry.draft();
-    check(draft, faults, warnings)
+    check(draft, faults, warnings).map(Some)
 }
 
 struct Entry<'a> {
     mapping: &'a Mapping,
     entry: &'a Value,
+    felt: Option<Felt>,
+    circle: Option<Circle>,
     faults: &'a mut Faults,
     warnings: &'a mut Vec<Fault>,
 }
@@ -125,7 +136,25 @@ impl Entry<'_> {
         time
     }
 
+    /// The middle of the circle that it is about, with the radius that the mapping gives to all.
+    fn place(&mut self) -> Option<Circle> {
+        let round = self.mapping.circle.as_ref()?;
+        let mut number = |field: &Field, most: f64| {
+            let read = field.read(self.entry, &self.mapping.tables);
+            let number = read.ok().flatten().and_then(|text| text.parse::<f64>().ok()).filter(|number| number.abs() <= most);
+            if number.is_none() {
+                self.faults.add("areas", "bad-geometry", "the entry has no longitude and latitude in degrees");
+            }
+            number
+        };
+        let (lat, lon) = (number(&round.lat, 90.0), number(&round.lon, 180.0));
+        Some(Circle { center: Point { lon: lon?, lat: lat? }, radius_km: round.radius_km })
+    }
+
     fn level(&mut self) -> Option<Level> {
+        if let Some(felt) = self.felt {
+            return Some(felt.level);
+        }
         let word = self.text("level")?;
         let level = Level::ALL.into_iter().find(|level| level.name() == word);
         if level.is_none() {
@@ -161,6 +190,14 @@ impl Entry<'_> {
 
     /// Codes that the entry names, else those of the mapping.
     fn areas(&mut self) -> Vec<DraftArea> {
+        if let Some(mut circle) = self.circle.take() {
+            circle.radius_km = self.felt.map_or(circle.radius_km, |felt| felt.radius_km);
+            let circles = vec![("areas[0].circle".to_owned(), circle)];
+            return vec![DraftArea { path: "areas[0]".into(), name: self.area_name(), circles, ..DraftArea::default() }];
+        }
+        if self.mapping.circle.is_some() {
+            return Vec::new();
+        }
         let said = self.mapping.area_code.as_ref().map(|field| field.read_list(self.entry, &self.mapping.tables));
         let said = said.unwrap_or(Ok(Vec::new())).unwrap_or_else(|fault| {
             self.faults.push(Fault { path: "areas".into(), ..fault });
@@ -179,7 +216,11 @@ impl Entry<'_> {
         if codes.is_empty() {
             return Vec::new();
         }
-        let name = self.mapping.area_name.as_ref().and_then(|field| field.read(self.entry, &self.mapping.tables).ok().flatten());
-        vec![DraftArea { path: "areas[0]".into(), name: name.unwrap_or_default(), codes, ..DraftArea::default() }]
+        vec![DraftArea { path: "areas[0]".into(), name: self.area_name(), codes, ..DraftArea::default() }]
+    }
+
+    fn area_name(&self) -> String {
+        let field = self.mapping.area_name.as_ref();
+        field.and_then(|field| field.read(self.entry, &self.mapping.tables).ok().flatten()).unwrap_or_default()
     }
 }

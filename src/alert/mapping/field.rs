@@ -28,6 +28,8 @@ pub(super) struct Field {
     skip: usize,
     take: usize,
     otherwise: Option<String>,
+    /// Words with paths in braces.
+    form: Option<String>,
 }
 
 /// Words of the source to words of an alert; `*` stands for one letter or digit, and is carried over.
@@ -53,9 +55,10 @@ impl Field {
             skip: number(&mut keys, "skip"),
             take: number(&mut keys, "take"),
             otherwise: keys.text("otherwise"),
+            form: keys.text("form"),
         };
-        if field.paths.is_empty() && field.value.is_none() && !keys.has("path") {
-            keys.fault("path", "missing", "a field needs a path or a value");
+        if field.paths.is_empty() && field.value.is_none() && field.form.is_none() && !keys.has("path") {
+            keys.fault("path", "missing", "a field needs a path, a form or a value");
         }
         if let Some(name) = field.table.as_deref().filter(|name| *name != EVENT_NAMES && !tables.contains_key(*name)) {
             let near =
@@ -81,7 +84,10 @@ impl Field {
                 Some(table) => self.looked_up(&text, path, table, tables),
             };
         }
-        Ok(self.value.clone())
+        match &self.form {
+            Some(form) => Ok(filled(form, entry)?.or_else(|| self.value.clone())),
+            None => Ok(self.value.clone()),
+        }
     }
 
     /// Every text of a list, or the one text that stands in its place.
@@ -116,6 +122,21 @@ impl Field {
             (Found::Several, None) => Err(Fault::new(path, "ambiguous", format!("{shown:?} stands for several words of the table {name}"))),
         }
     }
+}
+
+/// The words of a form with what stands at the paths in its braces; `None` when one of them says nothing.
+fn filled(form: &str, entry: &Value) -> Result<Option<String>, Fault> {
+    let mut text = String::new();
+    let mut rest = form;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((path, behind)) = after.split_once('}') else { break };
+        let Some(said) = words(entry, path)? else { return Ok(None) };
+        text.push_str(before);
+        text.push_str(&said);
+        rest = behind;
+    }
+    text.push_str(rest);
+    Ok(Some(text))
 }
 
 enum Found {

@@ -4,6 +4,7 @@
 
 mod entry;
 mod field;
+mod strength;
 mod times;
 
 use std::collections::BTreeMap;
@@ -13,10 +14,11 @@ use toml::Table;
 
 use self::{
     field::{Field, Tables, at},
+    strength::Strength,
     times::Times,
 };
 use super::{
-    json,
+    Point, json,
     reading::{Format, Limits, Reading},
 };
 use crate::{
@@ -31,6 +33,10 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("qweather_v7", include_str!("../../../config/mappings/qweather_v7.toml")),
     ("nmc", include_str!("../../../config/mappings/nmc.toml")),
     ("cma", include_str!("../../../config/mappings/cma.toml")),
+    ("nmc_rows", include_str!("../../../config/mappings/nmc_rows.toml")),
+    ("weathercn", include_str!("../../../config/mappings/weathercn.toml")),
+    ("usgs", include_str!("../../../config/mappings/usgs.toml")),
+    ("cenc", include_str!("../../../config/mappings/cenc.toml")),
 ];
 
 /// Entries of one answer; an interface lists the warnings of one place or one page.
@@ -73,7 +79,23 @@ pub struct Mapping {
     area_codes: Vec<AreaCode>,
     area_code: Option<Field>,
     area_name: Option<Field>,
+    /// Middle and radius in kilometres of the circle that an entry is about.
+    circle: Option<Round>,
+    strength: Option<Strength>,
+    /// Where an entry says whether it is meant, and the words for that; others are passed over in silence.
+    only: Vec<(Field, Vec<String>)>,
+    /// One object may stand in the place of the list.
+    single: bool,
+    /// The answer is a script around the value.
+    script: bool,
     tables: Tables,
+}
+
+#[derive(Clone, Debug)]
+struct Round {
+    lat: Field,
+    lon: Field,
+    radius_km: f64,
 }
 
 impl Mapping {
@@ -111,8 +133,15 @@ impl Mapping {
             area_codes: Vec::new(),
             area_code: None,
             area_name: None,
+            circle: None,
+            strength: None,
+            only: Vec::new(),
+            single: keys.flag("single", false),
+            script: keys.flag("script", false),
             tables,
         };
+        mapping.strength = keys.table("strength").and_then(|table| kept(Strength::parse(table, &mapping.tables), &mut faults));
+        mapping.read_only(&mut keys, &mut faults);
         mapping.read_fields(&mut keys, &mut faults);
         mapping.read_references(&mut keys, &mut faults);
         mapping.read_areas(&mut keys, &mut faults);
@@ -140,6 +169,38 @@ impl Mapping {
         self
     }
 
+    /// The same for a county that lies there: distances of `[strength]` are taken from it, unless the mapping says from where.
+    #[must_use]
+    pub fn for_place(mut self, here: Point) -> Self {
+        if let Some(strength) = &mut self.strength {
+            strength.here = strength.here.or(Some(here));
+        }
+        self
+    }
+
+    /// Whether it must be told where the county lies.
+    pub fn needs_place(&self) -> bool {
+        self.strength.as_ref().is_some_and(|strength| strength.here.is_none())
+    }
+
+    fn read_only(&mut self, keys: &mut Keys<'_>, faults: &mut Faults) {
+        for (name, value) in keys.table("only").into_iter().flatten() {
+            let path = format!("only.{name}");
+            let Some(table) = value.as_table() else {
+                faults.add(path, "wrong-type", "must be a table with path and words");
+                continue;
+            };
+            let mut below = Keys::read(path.clone(), table);
+            let words = below.texts("words");
+            if words.is_empty() {
+                below.fault("words", "missing", "must name the words of what is meant");
+            }
+            kept(below.leave(&["path"]).finish(()), faults);
+            let place: Table = table.iter().filter(|(key, _)| *key == "path").map(|(key, value)| (key.clone(), value.clone())).collect();
+            self.only.extend(kept(Field::parse(path, &place, &self.tables), faults).map(|field| (field, words)));
+        }
+    }
+
     fn read_fields(&mut self, keys: &mut Keys<'_>, faults: &mut Faults) {
         let Some(table) = keys.table("fields") else {
             keys.fault("fields", "missing", "must name where the fields of a warning stand");
@@ -152,7 +213,7 @@ impl Mapping {
             self.fields.extend(kept(field, faults).map(|field| (*name, field)));
         }
         for name in ["identifier", "sender", "sent", "status", "msgType", "level"] {
-            if !below.has(name) {
+            if !below.has(name) && !(name == "level" && keys.has("strength")) {
                 below.fault(name, "missing", "must be given: no warning is whole without it");
             }
         }
@@ -179,6 +240,18 @@ impl Mapping {
             let field = below.table(name).and_then(|table| kept(Field::parse(format!("areas.{name}"), table, &self.tables), faults));
             if name == "code" { self.area_code = field } else { self.area_name = field }
         }
+        let mut field = |name: &'static str| {
+            below.table(name).and_then(|table| kept(Field::parse(format!("areas.{name}"), table, &self.tables), faults))
+        };
+        let (lat, lon) = (field("lat"), field("lon"));
+        let radius = table.get("radius_km").map(|radius| strength::as_number(radius).unwrap_or(f64::NAN));
+        match (lat, lon, radius) {
+            (Some(lat), Some(lon), _) if self.strength.is_some() => self.circle = Some(Round { lat, lon, radius_km: 0.0 }),
+            (Some(lat), Some(lon), Some(radius_km)) if radius_km.is_finite() => self.circle = Some(Round { lat, lon, radius_km }),
+            (None, None, None) => {}
+            _ => below.fault("radius_km", "missing", "a circle needs lat and lon, and a radius in kilometres unless [strength] gives it"),
+        }
+        let below = below.leave(&["radius_km"]);
         kept(below.finish(()), faults);
     }
 
@@ -188,6 +261,7 @@ impl Mapping {
             let message = format!("{} bytes; at most {} are read", bytes.len(), limits.bytes_max);
             return Err(vec![Fault::new("", "too-large", message)]);
         }
+        let bytes = if self.script { bare(bytes) } else { bytes };
         let value = json::parse(bytes, None, limits)?;
         if let Some((path, words)) = &self.success {
             // Some answers are the bare list.
@@ -197,7 +271,11 @@ impl Mapping {
                 return Err(vec![Fault::new(path, "not-an-answer", format!("the interface says {shown:?}, not {}", words.join(" or ")))]);
             }
         }
-        let found = self.alerts.iter().find_map(|path| Some((path, at(&value, path)?.as_array()?)));
+        let found = self.alerts.iter().find_map(|path| match at(&value, path)? {
+            Value::Array(list) => Some((path, list.as_slice())),
+            one @ Value::Object(_) if self.single => Some((path, std::slice::from_ref(one))),
+            _ => None,
+        });
         let Some((path, list)) = found else {
             return Err(vec![Fault::new("", "no-list", format!("there is no list of warnings at {:?}", self.alerts.join(", ")))]);
         };
@@ -205,15 +283,29 @@ impl Mapping {
             let message = format!("{} entries; at most {ENTRIES_MAX} are read", list.len());
             return Err(vec![Fault::new(path, "too-many-entries", message)]);
         }
-        Ok(list.iter().enumerate().map(|(place, entry)| self.read_entry(entry, &format!("{path}[{place}]"))).collect())
+        Ok(list.iter().enumerate().filter_map(|(place, entry)| self.read_entry(entry, &format!("{path}[{place}]"))).collect())
     }
 
-    fn read_entry(&self, entry: &Value, path: &str) -> Reading {
+    /// `None` for what the mapping passes over.
+    fn read_entry(&self, entry: &Value, path: &str) -> Option<Reading> {
+        let is_meant = |(field, words): &(Field, Vec<String>)| {
+            field.read(entry, &self.tables).ok().flatten().is_some_and(|said| words.contains(&said))
+        };
+        if !self.only.iter().all(is_meant) {
+            return None;
+        }
         let mut warnings = Vec::new();
-        let outcome = entry::read(self, entry, &mut warnings);
+        let outcome = entry::read(self, entry, &mut warnings).transpose()?;
         let placed = |faults: Vec<Fault>| faults.into_iter().map(|fault| place(fault, path)).collect::<Vec<_>>();
-        Reading::of_one(Some(Format::Json), outcome.map_err(placed), placed(warnings))
+        Some(Reading::of_one(Some(Format::Json), outcome.map_err(placed), placed(warnings)))
     }
+}
+
+/// What stands between the first opening bracket of a script and its last closing one.
+fn bare(bytes: &[u8]) -> &[u8] {
+    let from = bytes.iter().position(|byte| matches!(byte, b'{' | b'['));
+    let to = bytes.iter().rposition(|byte| matches!(byte, b'}' | b']'));
+    from.zip(to).and_then(|(from, to)| bytes.get(from..=to)).unwrap_or(bytes)
 }
 
 fn place(mut fault: Fault, path: &str) -> Fault {
@@ -253,5 +345,7 @@ fn success(keys: &mut Keys<'_>, faults: &mut Faults) -> Option<(String, Vec<Stri
     kept(below.finish(success), faults)
 }
 
+#[cfg(test)]
+mod form_tests;
 #[cfg(test)]
 mod tests;

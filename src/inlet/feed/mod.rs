@@ -16,7 +16,10 @@ use tokio::time::Instant;
 use toml::Table;
 
 use super::{Context, Prepared, hand_in::Hand, reach::Reach};
-use crate::{alert::mapping::Mapping, fault::Fault};
+use crate::{
+    alert::{Point, mapping::Mapping},
+    fault::Fault,
+};
 use entries::Reader;
 use fetch::{Asked, Failure, Fetcher, Version};
 use seen::Seen;
@@ -83,6 +86,12 @@ async fn mapping(named: &MappingSettings, context: &Context) -> Result<Mapping, 
     };
     if !named.areas.is_empty() {
         mapping = mapping.for_areas(named.areas.clone());
+    }
+    if mapping.needs_place() {
+        let county = context.gateway.snapshot().areas().root().and_then(|root| root.place);
+        let place = county
+            .ok_or_else(|| format!("mapping {}: the county has no coordinates in the registry; give `here` in the mapping", named.name))?;
+        mapping = mapping.for_place(Point { lon: place.lon(), lat: place.lat() });
     }
     Ok(match &named.sender {
         Some(sender) => mapping.for_sender(sender),
