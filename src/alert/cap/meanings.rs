@@ -40,9 +40,14 @@ pub(super) struct Meaning {
     pub(super) again: Vec<usize>,
 }
 
-/// The language of an info, as it is compared and kept.
+/// The language of an info, as written.
 pub(super) fn language(info: &Node<'_, '_>) -> String {
-    let said = child_text(info, "language").filter(|said| !said.is_empty()).unwrap_or_else(|| LANGUAGE.into());
+    child_text(info, "language").filter(|said| !said.is_empty()).unwrap_or_else(|| LANGUAGE.into())
+}
+
+/// As it is compared.
+fn tag(info: &Node<'_, '_>) -> String {
+    let said = language(info);
     words::language_tag(&said).unwrap_or(said)
 }
 
@@ -72,7 +77,7 @@ pub(super) fn meanings(infos: &[Node<'_, '_>]) -> Vec<Meaning> {
 fn groups(infos: &[Node<'_, '_>]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (place, info) in infos.iter().enumerate() {
-        let (language, said) = (language(info), said(info));
+        let (language, said) = (tag(info), said(info));
         match groups.iter_mut().find(|group| group.language == language && group.said == said) {
             Some(group) => {
                 group.infos.push(place);
