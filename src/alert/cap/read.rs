@@ -155,6 +155,7 @@ impl Reading<'_> {
         let is_cancel = draft.msg_type.as_deref() == Some("Cancel");
         if is_cancel {
             draft.event_name = "预警".into();
+            draft.event = Some(code::UNSPECIFIED.to_owned());
             draft.level = Some(Level::Blue);
             draft.expires = draft.sent.map(|sent| sent.plus(std::time::Duration::from_secs(24 * 3_600)));
             self.warnings.push(Fault::new(
