@@ -201,6 +201,11 @@ impl Gateway {
         self.journal.space().map_err(Unavailable::NoSpace)
     }
 
+    /// Whether so many bytes may be written beside the journal, its reserve left alone.
+    pub fn room_for(&self, bytes: u64) -> Result<(), Unavailable> {
+        self.journal.room_for(bytes).map_err(Unavailable::NoSpace)
+    }
+
     /// Why the store takes nothing any more, if so.
     pub fn store_failure(&self) -> Option<String> {
         match self.journal.health() {

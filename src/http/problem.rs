@@ -165,16 +165,20 @@ pub(super) async fn no_such_page() -> Problem {
     Problem::not_found("there is nothing at this address")
 }
 
+impl Problem {
+    /// What did not find room on the disk, and may be sent again.
+    pub(super) fn storage_full(detail: impl Into<String>) -> Self {
+        Self { wait: Some(ROOM_WITHIN), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage-full", "The disk is full", detail) }
+    }
+}
+
 impl From<Unavailable> for Problem {
     fn from(error: Unavailable) -> Self {
         if let Unavailable::NoSpace(lack) = error {
             // One alarm tells of the outage; a line for each request would fill the disk further.
             tracing::debug!(%lack, "refused for lack of space");
             let detail = format!("{lack}; nothing was kept or promised: send it again");
-            return Self {
-                wait: Some(ROOM_WITHIN),
-                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage-full", "The disk is full", detail)
-            };
+            return Self::storage_full(detail);
         }
         tracing::error!(%error, "the store refused");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Cannot be stored now", "nothing was promised; send it again")
@@ -315,6 +319,9 @@ impl From<RegistryError> for Problem {
         match error {
             RegistryError::Refused(faults) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-registry", "The registry refuses it", detail).with(faults)
+            }
+            RegistryError::Write { ref source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Self::storage_full("the registry could not be written: nothing was changed; send it again")
             }
             RegistryError::Write { .. } => {
                 tracing::error!(detail, "the registry cannot be written");

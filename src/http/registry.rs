@@ -179,6 +179,7 @@ pub(super) async fn import(
     };
     let options = ImportOptions { mode: if is_set("replace") { Mode::Replace } else { Mode::Upsert }, datum };
     let turn = IMPORTS.try_acquire().map_err(|_| Problem::busy("another import is under way"))?;
+    edge.gateway.room()?;
     let mut files = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(|error| part_problem(&error))? {
         if files.len() >= FILES_MAX {
@@ -190,6 +191,9 @@ pub(super) async fn import(
         return Err(Problem::bad_request("no file came with the request"));
     }
     let (gateway, dry_run) = (edge.gateway.clone(), is_set("dry_run"));
+    if !dry_run {
+        edge.gateway.room_for(bytes_to_write(&edge, &files))?;
+    }
     let imported = tokio::task::spawn_blocking(move || {
         // It goes on when the request is given up; the next import waits for it all the same.
         let _turn = turn;
@@ -200,16 +204,31 @@ pub(super) async fn import(
     Ok(Json(report).into_response())
 }
 
+/// The new generation is about the old one and what came in, of which a workbook is packed.
+fn bytes_to_write(edge: &Edge, files: &[(String, File)]) -> u64 {
+    /// Sheets of names and numbers pack to about an eighth.
+    const UNPACKED: u64 = 8;
+    let unpacked = |(name, file): &(String, File)| {
+        let bytes = file.metadata().map_or(0, |about| about.len());
+        if name.to_ascii_lowercase().ends_with(".xlsx") { bytes.saturating_mul(UNPACKED) } else { bytes }
+    };
+    edge.gateway.registry().bytes_on_disk().saturating_add(files.iter().map(unpacked).sum())
+}
+
 /// Puts a part by in a file without a name, which goes with the request: a county's registry is not held in memory beside the old and
 /// the new state. What the store needs of the disk is left alone.
 async fn put_by(mut part: Field<'_>, edge: &Edge) -> Answer<(String, File)> {
     let name = part.file_name().or(part.name()).unwrap_or("file").to_owned();
     let failed = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            return Problem::storage_full("the file could not be put by: nothing was changed; send it again");
+        }
         tracing::error!(%error, "a file for an import could not be put by");
         Problem::failed()
     };
     let mut kept = tokio::fs::File::from_std(tempfile::tempfile_in(edge.gateway.data_dir()).map_err(failed)?);
-    let mut unlooked = 0;
+    // The first look comes with the first byte: small files have only that one.
+    let mut unlooked = LOOK_FOR_ROOM_BYTES;
     while let Some(piece) = part.chunk().await.map_err(|error| part_problem(&error))? {
         unlooked += piece.len();
         if unlooked >= LOOK_FOR_ROOM_BYTES {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{place::Place, snapshot::Snapshot};
+use super::{far, snapshot::Snapshot};
 use crate::{
     area::AreaLevel,
     fault::{Fault, Faults},
@@ -11,8 +11,6 @@ use crate::{
 
 /// A family shares a telephone; more owners are a number typed to fill a column.
 const OWNERS_MAX: u32 = 8;
-/// Farther from their village's point than any village reaches, in kilometres: swapped or shifted coordinates.
-const FAR_KM: f64 = 30.0;
 /// Letters of a hazard point's 统一编号: county, type, number.
 const HAZARD_CODE_DIGITS: usize = 12;
 
@@ -23,8 +21,8 @@ pub fn check(snapshot: &Snapshot) -> Vec<Fault> {
     check_hazard_points(snapshot, &mut odd);
     check_subscribers(snapshot, &mut odd);
     for speaker in (0..snapshot.speaker_count()).map(|position| snapshot.speaker_at(position)) {
-        if is_far(snapshot, speaker.area(), speaker.point()) {
-            odd.add(format!("speakers {}", speaker.id()), "far-from-area", far_message());
+        if let Some(message) = far::from_area(snapshot.areas(), speaker.area(), speaker.point()) {
+            odd.add(format!("speakers {}", speaker.id()), "far-from-area", message);
         }
     }
     odd.into_list()
@@ -52,8 +50,8 @@ fn check_hazard_points(snapshot: &Snapshot, odd: &mut Faults) {
             }
             Some(_) => {}
         }
-        if is_far(snapshot, point.area(), point.point()) {
-            odd.add(path(), "far-from-area", far_message());
+        if let Some(message) = far::from_area(snapshot.areas(), point.area(), point.point()) {
+            odd.add(path(), "far-from-area", message);
         }
     }
 }
@@ -77,29 +75,16 @@ fn check_subscribers(snapshot: &Snapshot, odd: &mut Faults) {
         if let Some(backup) = backup.filter(|backup| !backup.has_address()) {
             odd.add(path(), "backup-without-address", format!("backup {:?} cannot be reached", backup.id()));
         }
-        if is_far(snapshot, subscriber.area(), subscriber.point()) {
-            odd.add(path(), "far-from-area", far_message());
+        if let Some(message) = far::from_area(snapshot.areas(), subscriber.area(), subscriber.point()) {
+            odd.add(path(), "far-from-area", message);
         }
     }
-}
-
-/// Whether a record stands much farther from its village than any village reaches.
-fn is_far(snapshot: &Snapshot, area: crate::area::AreaCode, place: Option<Place>) -> bool {
-    let village = (area.level() == AreaLevel::Village).then(|| snapshot.areas().get(area)).flatten();
-    let Some((at, home)) = place.zip(village.and_then(|village| village.place)) else { return false };
-    // Flat reckoning will do: 111 km a degree, less to the east by the latitude.
-    let east = (at.lon() - home.lon()) * home.lat().to_radians().cos();
-    east.hypot(at.lat() - home.lat()) * 111.0 > FAR_KM
-}
-
-fn far_message() -> String {
-    format!("stands more than {FAR_KM} km from its village: swapped or shifted coordinates?")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{Mode, fixture, merge};
+    use crate::registry::{Mode, Place, fixture, merge};
 
     #[test]
     fn a_sound_county_has_nothing_odd_and_each_oddity_is_named() {

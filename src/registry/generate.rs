@@ -2,7 +2,7 @@
 //! Refuses to know real people; see `made_up` for the words and numbers.
 //! Invariant: areas, number of households and seed decide everything.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -39,13 +39,20 @@ const THREATENED_DIVISOR: u32 = 8;
 
 /// Everything but the areas: people and things for every county, township and village of `areas`.
 pub fn generate(areas: &[AreaRecord], households: u32, seed: u64) -> Import {
-    let mut county =
-        Maker { rng: StdRng::seed_from_u64(seed), import: Import::default(), duty_phones: DUTY_PHONES_FROM, households: 0, hazards: 0 };
+    let rng = StdRng::seed_from_u64(seed);
+    let known = areas.iter().map(|area| area.code).collect();
+    let mut county = Maker { rng, import: Import::default(), known, duty_phones: DUTY_PHONES_FROM, households: 0, hazards: 0 };
+    // The towns of a city without counties lie in the city itself, which then has the duty of a county.
+    let over_towns: BTreeSet<AreaCode> = {
+        let towns = areas.iter().filter(|area| area.code.level() == AreaLevel::Township);
+        towns.map(|town| town.code.at_level(AreaLevel::County)).collect()
+    };
     county.import.kinds = vec![Kind::HazardPoints, Kind::Subscribers, Kind::Speakers, Kind::Endpoints];
     for area in areas {
         match area.code.level() {
             AreaLevel::County => county.add_county(area),
             AreaLevel::Township => county.add_township(area),
+            AreaLevel::City if over_towns.contains(&area.code) => county.add_county(area),
             AreaLevel::Province | AreaLevel::City | AreaLevel::Village => {}
         }
     }
@@ -71,6 +78,8 @@ fn share(of: u32, part: f64) -> u32 {
 struct Maker {
     rng: StdRng,
     import: Import,
+    /// Areas that somebody answers for: nobody is the substitute who is not there.
+    known: BTreeSet<AreaCode>,
     duty_phones: u32,
     households: u32,
     hazards: u32,
@@ -87,19 +96,20 @@ impl Maker {
 
     fn add_township(&mut self, area: &AreaRecord) {
         let id = |what: &str| format!("{}-{what}", area.code);
-        let county = area.code.at_level(AreaLevel::County);
+        let county = Some(area.code.at_level(AreaLevel::County)).filter(|county| self.known.contains(county));
         self.add_duty(area, &id("leader"), "town_leader", Some(id("duty1")));
         self.add_duty(area, &id("duty1"), "town_duty", Some(id("duty2")));
-        self.add_duty(area, &id("duty2"), "town_duty", Some(format!("{county}-duty1")));
+        self.add_duty(area, &id("duty2"), "town_duty", county.map(|county| format!("{county}-duty1")));
         self.add_robot(area, "防灾工作群");
     }
 
     fn add_village(&mut self, area: &AreaRecord, households: u32) {
         let id = |what: &str| format!("{}-{what}", area.code);
-        let town_duty = format!("{}-duty1", area.code.at_level(AreaLevel::Township));
+        let town = Some(area.code.at_level(AreaLevel::Township)).filter(|town| self.known.contains(town));
+        let town_duty = town.map(|town| format!("{town}-duty1"));
         self.add_duty(area, &id("leader"), "village_leader", Some(id("grid1")));
         self.add_duty(area, &id("grid1"), "grid_worker", Some(id("grid2")));
-        self.add_duty(area, &id("grid2"), "grid_worker", Some(town_duty));
+        self.add_duty(area, &id("grid2"), "grid_worker", town_duty);
         if self.rng.random_bool(WITH_INSTITUTION) {
             self.add_institution(area);
         }

@@ -13,7 +13,10 @@ use super::{
     area_record::AreaRecord,
     columns::Kind,
     endpoint::{EndpointFacts, EndpointRecord},
+    far,
     hazard_point::{self, HazardFacts, HazardPointRecord},
+    headings::Understood,
+    place::Place,
     role,
     roll::{Context, Roll, replaces},
     row_faults::RowFaults,
@@ -49,6 +52,8 @@ pub struct Placed<R> {
 #[derive(Clone, Debug, Default)]
 pub struct Import {
     pub files: Vec<String>,
+    /// How each of them was read.
+    pub understood: Vec<Understood>,
     /// Kinds that the import speaks of, also when a file has no rows.
     pub kinds: Vec<Kind>,
     pub areas: Vec<Placed<AreaRecord>>,
@@ -123,6 +128,7 @@ pub(super) fn merge_read(old: &Snapshot, import: &Import, mode: Mode, mut faults
     let hazard_facts = link_hazard_points(&context, &hazards, &subscribers, &mut faults);
     let subscriber_facts = link_subscribers(&context, &subscribers, &hazards, &mut words, &mut faults);
     check_kept_links(old, &hazards, &subscribers, &mut faults);
+    let read_warnings = faults.take_warnings();
     faults.into_result(())?;
 
     let mut warnings = RowFaults::default();
@@ -144,7 +150,10 @@ pub(super) fn merge_read(old: &Snapshot, import: &Import, mode: Mode, mut faults
         (Kind::Speakers, speaker_counts),
         (Kind::Endpoints, endpoint_counts),
     ]);
-    Ok(Merged { snapshot, counts, warnings: warnings.into_list() })
+    warn_of_far(&snapshot, import, &mut warnings);
+    let mut list = read_warnings;
+    list.extend(warnings.take_warnings());
+    Ok(Merged { snapshot, counts, warnings: list })
 }
 
 fn merge_areas(old: &Snapshot, import: &Import, mode: Mode, faults: &mut RowFaults) -> (AreaTree, Counts) {
@@ -316,6 +325,24 @@ fn check_kept_links(
     }
 }
 
+/// Coordinates that were swapped or shifted put a hazard point where no warning of its village finds it.
+fn warn_of_far(snapshot: &Snapshot, import: &Import, warnings: &mut RowFaults) {
+    let mut look = |row: String, area: AreaCode, place: Option<Place>| {
+        if let Some(message) = far::from_area(snapshot.areas(), area, place) {
+            warnings.warn(row, "far-from-area", message);
+        }
+    };
+    for placed in &import.hazard_points {
+        look(import.place(placed, "lon"), placed.record.area, placed.record.place);
+    }
+    for placed in &import.speakers {
+        look(import.place(placed, "lon"), placed.record.area, placed.record.place);
+    }
+    for placed in import.subscribers.iter().filter(|placed| placed.record.place.is_some()) {
+        look(import.place(placed, "lon"), placed.record.area, placed.record.place);
+    }
+}
+
 /// A chain of backups that comes back to its start never reaches anybody new.
 fn warn_of_cycles(snapshot: &Snapshot, warnings: &mut RowFaults) {
     /// A chain longer than this is as good as endless to the person who waits.
@@ -325,7 +352,7 @@ fn warn_of_cycles(snapshot: &Snapshot, warnings: &mut RowFaults) {
         for _ in 0..STEPS_MAX {
             let Some(key) = next else { break };
             if key == start.key() {
-                warnings.add("", "backup-cycle", format!("the backups of subscriber {:?} lead back to the same person", start.id()));
+                warnings.warn("", "backup-cycle", format!("the backups of subscriber {:?} lead back to the same person", start.id()));
                 break;
             }
             next = snapshot.subscriber(key).and_then(|backup| backup.backup());

@@ -4,6 +4,7 @@
 
 mod address;
 mod area_record;
+mod cell;
 mod check;
 mod columns;
 mod content;
@@ -11,6 +12,7 @@ mod county;
 mod edit;
 mod endpoint;
 mod export;
+mod far;
 mod file;
 pub mod fixture;
 mod gaps;
@@ -18,6 +20,7 @@ mod generate;
 mod ground;
 mod hashed;
 mod hazard_point;
+mod headings;
 mod import;
 #[cfg(test)]
 mod import_tests;
@@ -29,6 +32,9 @@ mod log_tests;
 mod made_up;
 pub mod mask;
 mod merge;
+mod named_area;
+#[cfg(test)]
+mod office_tests;
 mod opening;
 mod phone;
 mod place;
@@ -60,6 +66,7 @@ pub use gaps::{AreaGaps, DutyGaps, GAP_NAMES_MAX, Gaps, HazardGaps, Names, Peopl
 pub use generate::generate;
 pub use ground::{Ground, PlaceBox, Stand};
 pub use hazard_point::{HazardPoint, HazardPointRecord};
+pub use headings::{Understood, UnderstoodColumn};
 pub use import::{FILE_BYTES_MAX, FILES_MAX, ImportOptions, Progress};
 pub use key::{EndpointKey, HazardKey, SpeakerKey, SubscriberKey};
 pub use listing::{ListQuery, PAGE_ITEMS_MAX, Page, change_from_json, list, subscriber_json, unmasked, view};

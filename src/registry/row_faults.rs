@@ -11,7 +11,13 @@ pub const ROW_FAULTS_MAX: usize = 10_000;
 pub struct RowFaults {
     list: Vec<Fault>,
     over: usize,
+    /// What was read otherwise than written, and is not a fault.
+    warnings: Vec<Fault>,
+    warnings_over: usize,
 }
+
+/// Warnings are looked over by a person, who sees after these what is wrong with a column.
+const WARNINGS_MAX: usize = 1_000;
 
 impl RowFaults {
     pub fn add(&mut self, path: impl Into<String>, rule: &'static str, message: impl Into<String>) {
@@ -20,6 +26,23 @@ impl RowFaults {
         } else {
             self.over += 1;
         }
+    }
+
+    pub fn warn(&mut self, path: impl Into<String>, rule: &'static str, message: impl Into<String>) {
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.push(Fault::new(path, rule, message));
+        } else {
+            self.warnings_over += 1;
+        }
+    }
+
+    pub fn take_warnings(&mut self) -> Vec<Fault> {
+        let mut warnings = std::mem::take(&mut self.warnings);
+        if self.warnings_over > 0 {
+            let message = format!("{} more warnings are not listed: {WARNINGS_MAX} are", self.warnings_over);
+            warnings.push(Fault::new("", "too-many-warnings", message));
+        }
+        warnings
     }
 
     pub fn is_empty(&self) -> bool {

@@ -17,6 +17,7 @@ use super::{
     content::ImportFile,
     edit::{Change, edited},
     file::FileError,
+    headings::Understood,
     import::{ImportOptions, Progress, read_files},
     log::ChangeLog,
     merge::{Counts, Import, Merged, Mode, merge, merge_read},
@@ -97,6 +98,9 @@ pub struct ImportReport {
     /// By kind, those that the import speaks of.
     pub counts: Vec<KindCounts>,
     pub warnings: Vec<Fault>,
+    /// How each file and sheet was read, column by column.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub understood: Vec<Understood>,
     /// The state after the import; of a dry run, the one that would be.
     #[serde(skip)]
     pub snapshot: Arc<Snapshot>,
@@ -119,6 +123,11 @@ impl Registry {
         Ok(Opened { registry, snapshot, damaged })
     }
 
+    /// Bytes of the newest generation's file; none before the first.
+    pub fn bytes_on_disk(&self) -> u64 {
+        std::fs::metadata(generation_path(&self.dir, self.current().generation())).map_or(0, |about| about.len())
+    }
+
     pub fn current(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
@@ -136,10 +145,10 @@ impl Registry {
         watch: &dyn Fn(Progress),
     ) -> Result<ImportReport, RegistryError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (kinds, merged) = self.read(files, options, watch)?;
+        let (kinds, understood, merged) = self.read(files, options, watch)?;
         watch(Progress::Writing);
         let snapshot = self.keep(&mut writing.log, merged.snapshot)?;
-        Ok(report(&kinds, merged.counts, merged.warnings, snapshot, false))
+        Ok(ImportReport { understood, ..report(&kinds, merged.counts, merged.warnings, snapshot, false) })
     }
 
     /// What `import` would do, without doing it.
@@ -153,8 +162,8 @@ impl Registry {
         options: ImportOptions,
         watch: &dyn Fn(Progress),
     ) -> Result<ImportReport, RegistryError> {
-        let (kinds, merged) = self.read(files, options, watch)?;
-        Ok(report(&kinds, merged.counts, merged.warnings, Arc::new(merged.snapshot), true))
+        let (kinds, understood, merged) = self.read(files, options, watch)?;
+        Ok(ImportReport { understood, ..report(&kinds, merged.counts, merged.warnings, Arc::new(merged.snapshot), true) })
     }
 
     /// Takes in records that are there already: a generated county.
@@ -206,12 +215,12 @@ impl Registry {
         files: &[ImportFile<'_>],
         options: ImportOptions,
         watch: &dyn Fn(Progress),
-    ) -> Result<(Vec<Kind>, Merged), RegistryError> {
+    ) -> Result<(Vec<Kind>, Vec<Understood>, Merged), RegistryError> {
         let current = self.current();
         let (import, faults) = read_files(files, options, &current, watch);
         watch(Progress::Merging);
         let merged = merge_read(&current, &import, options.mode, faults).map_err(RegistryError::Refused)?;
-        Ok((import.kinds, merged))
+        Ok((import.kinds, import.understood, merged))
     }
 
     /// Writes a state and only then lets it be seen.
@@ -246,5 +255,5 @@ fn report(
 ) -> ImportReport {
     let named = counts.into_iter().filter(|(kind, _)| kinds.contains(kind));
     let counts = named.map(|(kind, counts)| KindCounts { kind: kind.name(), counts }).collect();
-    ImportReport { dry_run, generation: snapshot.generation(), counts, warnings, snapshot }
+    ImportReport { dry_run, generation: snapshot.generation(), counts, warnings, understood: Vec::new(), snapshot }
 }

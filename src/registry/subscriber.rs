@@ -15,7 +15,7 @@ use super::{
     snapshot::Snapshot,
     table::Facts,
 };
-use crate::area::AreaCode;
+use crate::area::{AreaCode, AreaLevel};
 
 /// What a subscriber reads when nobody has said.
 pub const DEFAULT_LANGUAGE: &str = "zh-CN";
@@ -65,7 +65,7 @@ impl Record for SubscriberRecord {
         let id = cells.id(0);
         let area = cells.area(1);
         let name = cells.text(2, SHORT_LETTERS_MAX);
-        let role = read_role(cells);
+        let role = read_role(cells, area);
         let phone = cells.optional(4, "bad-phone");
         let mail = cells.optional(5, "bad-mail-address");
         let wecom = cells.text(6, SHORT_LETTERS_MAX);
@@ -109,9 +109,9 @@ impl Record for SubscriberRecord {
     }
 }
 
-fn read_role(cells: &mut Cells<'_>) -> Cow<'static, str> {
+fn read_role(cells: &mut Cells<'_>, area: Option<AreaCode>) -> Cow<'static, str> {
     let raw = cells.raw(ROLE);
-    match role::from_cell(raw) {
+    match role::from_cell(raw, area.map_or(AreaLevel::Village, AreaCode::level)) {
         Some(word) => {
             let known = role::KNOWN.iter().find(|(name, _)| *name == word);
             known.map_or_else(|| Cow::Owned(word.to_owned()), |(name, _)| Cow::Borrowed(*name))
@@ -121,7 +121,11 @@ fn read_role(cells: &mut Cells<'_>) -> Cow<'static, str> {
             Cow::Borrowed("")
         }
         None => {
-            cells.fault(ROLE, "bad-role", format!("expected a known role or a word of a-z and _, not {raw:?}"));
+            cells.fault(
+                ROLE,
+                "bad-role",
+                format!("{raw:?} is no known role; known are {}; another may be a word of a-z and _", role::known_words()),
+            );
             Cow::Borrowed("")
         }
     }

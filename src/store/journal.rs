@@ -157,6 +157,11 @@ impl Journal {
         has_room_for(&self.shared.state.space, bytes)
     }
 
+    /// The same, with what is missing.
+    pub fn room_for(&self, bytes: u64) -> Result<(), NoSpace> {
+        super::space::room_for(&self.shared.state.space, bytes)
+    }
+
     /// Bytes that are free for the store; `None` where the file system does not say.
     pub fn free_bytes(&self) -> Option<u64> {
         self.shared.state.space.free()

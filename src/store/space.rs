@@ -156,6 +156,15 @@ impl Space {
     }
 }
 
+/// The same, with what is missing; no alarm, since nothing that an alert needs is refused.
+pub(super) fn room_for(space: &Space, bytes: u64) -> Result<(), NoSpace> {
+    let needed = space.reserve.saturating_add(bytes);
+    match space.free() {
+        Some(free) if free < needed => Err(NoSpace { free, needed }),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a file of about `bytes` beside the data leaves the reserve alone.
 pub(super) fn has_room_for(space: &Space, bytes: u64) -> bool {
     space.free().is_none_or(|free| free >= space.reserve.saturating_add(bytes))

@@ -8,7 +8,7 @@ mod names;
 
 pub use book::CodeBook;
 
-use self::names::{Verdict, compare};
+use self::names::{Verdict, compare, is_same};
 use crate::{
     alert::Area,
     area::{AreaCode, AreaLevel},
@@ -60,7 +60,11 @@ fn translate(code: AreaCode, path: &str, book: &CodeBook, snapshot: &Snapshot, m
 /// The area of this name in the same county, or for a village in the township that the source means.
 fn by_name(code: AreaCode, theirs: &str, path: &str, book: &CodeBook, snapshot: &Snapshot, meant: &mut Meant) -> Option<AreaCode> {
     let areas = snapshot.areas();
-    if areas.name(code) == Some(theirs) {
+    let is_theirs = |node: &crate::registry::AreaNode| {
+        let above: Vec<&str> = areas.ancestors(node.code).map(|above| &*above.name).collect();
+        is_same(&node.name, theirs, &above)
+    };
+    if areas.get(code).is_some_and(is_theirs) {
         return Some(code);
     }
     let within = match code.level() {
@@ -77,7 +81,7 @@ fn by_name(code: AreaCode, theirs: &str, path: &str, book: &CodeBook, snapshot: 
         }
     };
     let of_level = |node: &&crate::registry::AreaNode| node.code.level() == code.level();
-    let mut found = areas.descends(within).filter(of_level).filter(|node| &*node.name == theirs);
+    let mut found = areas.descends(within).filter(of_level).filter(|node| is_theirs(node));
     match (found.next(), found.next()) {
         (Some(only), None) => {
             let message = format!("{code} is {theirs} in the source's table, which is {} here", only.code);

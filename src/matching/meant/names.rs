@@ -1,7 +1,7 @@
 //! Owns whether the words beside a code name the area that the code stands for.
 //! Refuses to know which of the two is right: that is for a person. Invariant: words that name no place at all never contradict.
 
-use crate::area::AreaLevel;
+use crate::area::{AreaLevel, called};
 
 /// Ends of names, longest first; 族乡 ends a minority township, whose people's name is often left out.
 const ENDS: &[(&str, AreaLevel)] = &[
@@ -48,8 +48,13 @@ pub(super) fn compare<'a>(words: &str, name: &str, above: impl Iterator<Item = &
     if words.contains(name) || short(name).is_some_and(|short| words.contains(short)) {
         return Verdict::Named;
     }
+    let above: Vec<&str> = above.collect();
+    // 四川省某街道 and 某街道, 某社区居民委员会 and 某社区 are one place in two registers.
+    if words.contains(&own_part(name, &above)) || !words.is_empty() && own_part(words, &above) == own_part(name, &above) {
+        return Verdict::Named;
+    }
     let mut rest = words.to_owned();
-    for above in above {
+    for above in &above {
         rest = rest.replace(above, "");
         if let Some(short) = short(above) {
             rest = rest.replace(short, "");
@@ -65,6 +70,20 @@ pub(super) fn compare<'a>(words: &str, name: &str, above: impl Iterator<Item = &
         (true, true) => Verdict::AmongOthers,
         (true, false) => Verdict::Another,
     }
+}
+
+/// Whether two registers mean one place that lies in the areas called `above`.
+pub(super) fn is_same(one: &str, other: &str, above: &[&str]) -> bool {
+    one == other || own_part(one, above) == own_part(other, above)
+}
+
+/// The name as people say it, without those of the areas above in front.
+fn own_part(name: &str, above: &[&str]) -> String {
+    let mut rest = called(name).into_owned();
+    while let Some(shorter) = above.iter().find_map(|above| rest.strip_prefix(above).filter(|rest| !rest.is_empty()).map(str::to_owned)) {
+        rest = shorter;
+    }
+    rest
 }
 
 /// The name without what every area of its kind ends in; `None` when too little is left to be told from other words.
@@ -101,6 +120,14 @@ mod tests {
         }
         assert_eq!(says("桃龙乡", "桃龙藏族乡"), Verdict::Named);
         assert_eq!(says("凤凰社区", "凤凰社区居民委员会"), Verdict::Named);
+    }
+
+    #[test]
+    fn one_place_in_two_registers_is_one_place() {
+        assert!(is_same("四川省样例高新区管委会街道", "样例高新区管委会街道", &ABOVE));
+        assert!(is_same("绵阳市北川羌族自治县凤凰社区居民委员会", "凤凰社区", &ABOVE));
+        assert!(!is_same("凤凰社区居民委员会", "凤凰村村民委员会", &ABOVE) && !is_same("曲山镇", "擂鼓镇", &ABOVE));
+        assert_eq!(says("样例高新区管委会街道", "四川省样例高新区管委会街道"), Verdict::Named);
     }
 
     #[test]
