@@ -31,7 +31,7 @@ use crate::{
     relay,
     store::{self, Options, documents::Documents, home},
     telemetry,
-    time::{SharedClock, SystemClock, set_output_offset},
+    time::{GuardedClock, SharedClock, SystemClock, set_output_offset},
 };
 
 /// Where `serve` looks for its configuration.
@@ -170,7 +170,7 @@ pub struct App {
 impl App {
     /// Opens, connects and listens; when this returns, alerts can be posted.
     pub async fn start(config: Configuration, seed: u64) -> anyhow::Result<Self> {
-        let clock: SharedClock = Arc::new(SystemClock);
+        let clock: SharedClock = Arc::new(GuardedClock::new(Arc::new(SystemClock)));
         set_output_offset(config.server.utc_offset_s);
         telemetry::metrics::install();
         let listener = TcpListener::bind(config.server.listen).with_context(|| format!("cannot listen on {}", config.server.listen))?;

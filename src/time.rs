@@ -2,6 +2,8 @@
 //! Refuses to know alerts, storage or schedules.
 //! Invariant: nothing else in the crate reads the machine's clock (`std::time` clocks are banned by lint outside this file).
 
+mod guarded;
+
 use std::{
     fmt,
     str::FromStr,
@@ -171,7 +173,14 @@ impl<'de> Deserialize<'de> for Timestamp {
 /// Where "now" comes from; passed in wherever a decision depends on it.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
+
+    /// By how much the machine's clock has jumped that this one does not follow yet; forward is positive.
+    fn held_jump_ms(&self) -> Option<i64> {
+        None
+    }
 }
+
+pub use guarded::GuardedClock;
 
 pub type SharedClock = Arc<dyn Clock>;
 
@@ -199,6 +208,11 @@ impl ManualClock {
 
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(duration_ms(by), Ordering::SeqCst);
+    }
+
+    /// As a clock that is set: also backwards.
+    pub fn advance_ms(&self, by_ms: i64) {
+        self.0.fetch_add(by_ms, Ordering::SeqCst);
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     let mut had_room = true;
     let mut clocks = ClockWatch::begin(inner.clock.now(), Instant::now());
     let mut old_months = Turn::default();
+    let mut clock_is_held = false;
     let mut circumstances = Circumstances::of(&inner);
     loop {
         tokio::select! {
@@ -51,6 +52,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         }
         meter::tidy();
         alarm_book::write_down(&inner).await;
+        clock_is_held = tell_of_the_clock(&inner, clock_is_held);
         if let Some(jumped_ms) = clocks.look(inner.clock.now(), Instant::now()) {
             inner.alarms.raise("clock-jumped", "", format!("时钟跳变 {} 秒", jumped_ms / 1_000));
             tracing::error!(jumped_ms, "the machine's clock was set: alerts end, and answers are overdue, by the new time");
@@ -110,6 +112,26 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         }
     }
 }
+
+/// As long as the machine's clock is elsewhere than time can be, a person is asked to look at it; whether it is so now.
+fn tell_of_the_clock(inner: &Inner, was_held: bool) -> bool {
+    let held = inner.clock.held_jump_ms();
+    match held {
+        Some(jump_ms) if !was_held => {
+            tracing::error!(
+                jump_ms,
+                "the machine's clock is elsewhere than time can be: the old time is kept for ten minutes; check the clock"
+            );
+            let text = format!("系统时钟跳变 {} 秒；预警时效暂按原时钟计，十分钟后仍如此则采用新时钟", jump_ms / 1_000);
+            inner.alarms.raise(CLOCK_HELD, "", text);
+        }
+        None if was_held => inner.alarms.end(CLOCK_HELD, ""),
+        _ => {}
+    }
+    held.is_some()
+}
+
+const CLOCK_HELD: &str = "clock-held";
 
 /// What alerts are judged and planned by, beside themselves.
 struct Circumstances {
