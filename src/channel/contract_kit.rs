@@ -168,7 +168,7 @@ fn providers() -> Vec<Provider> {
 fn gateway() -> Provider {
     let table = |base: &str| {
         format!(
-            "url = \"{base}/send?to={{{{ to|urlencode }}}}&key={{{{ secret }}}}\"\nsecret = \"{SECRET}\"\ntimeout = \"1s\"\n\
+            "url = \"{base}/send?to={{{{ to|urlencode }}}}&key={{{{ secret|urlencode }}}}\"\nsecret = \"{SECRET}\"\ntimeout = \"1s\"\n\
              ok = {{ path = \"/code\", equals = [\"0\"] }}\nbody = \"{{{{ text|urlencode }}}}\""
         )
     };

@@ -21,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 pub use answers::{Meaning, Said};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::{
     area::AreaCode,
@@ -298,6 +299,12 @@ pub trait Channel: Send + Sync + 'static {
 
     /// Opens what lives longer than a send and keeps reporting until `stop`. Called once.
     fn start(&self, reports: ReportSink) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// Rung each time a connection that the driver keeps has been made: the engine need not wait for a pause to be over. Drivers that
+    /// connect for each message have none.
+    fn line(&self) -> Option<Arc<Notify>> {
+        None
+    }
 
     /// Flushes and closes; bounded by the caller's grace.
     fn stop(&self) -> BoxFuture<'_, ()>;

@@ -1,6 +1,9 @@
 //! Owns showing the effective configuration. Refuses to know what keys mean.
 //! Invariant: no secret is shown, wherever it stands.
 
+#[path = "show_body.rs"]
+mod body;
+
 use toml::{Table, Value};
 
 use super::layers::{Layers, is_secret};
@@ -22,6 +25,8 @@ fn masked(table: &Table) -> Table {
             Value::String(_) if is_secret(key) && !table.contains_key("cert") => Value::String(MASK.into()),
             // Headers that stood in a file of their own.
             Value::String(_) if key == "headers" => Value::String(MASK.into()),
+            // What a far end is sent often holds an account and its password in so many words.
+            Value::String(text) if key == "body" => Value::String(body::masked(text)),
             Value::String(text) => Value::String(without_login(text)),
             Value::Table(below) if key == "headers" => {
                 Value::Table(below.keys().map(|name| (name.clone(), Value::String(MASK.into()))).collect())

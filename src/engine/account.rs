@@ -1,4 +1,4 @@
-//! Owns one account's pace and health: rate limit, breaker, parking. Refuses to know queues and alerts.
+//! Owns one account as the engine has it: its pace, its door, its health. Refuses to know queues and alerts.
 //! Invariant: a token is taken before work is leased, so nobody sleeps holding work; a misconfigured account burns no delivery.
 
 use std::{
@@ -12,14 +12,14 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::pace::Pace;
-use crate::channel::{Batching, Channel, Class, Common, Kind, Reach};
-
-/// Failures in a row after which an account is taken for down.
-const BREAKER_FAILURES: u32 = 5;
-/// First pause of the breaker; it doubles up to the longest.
-const BREAKER_FIRST: Duration = Duration::from_secs(2);
-const BREAKER_LONGEST: Duration = Duration::from_secs(60);
+use super::{
+    health::{Health, Heard, Held, Recovery, Who},
+    pace::Pace,
+};
+use crate::{
+    channel::{Batching, Channel, Common, Failure, Kind, Reach},
+    delivery::retry::Trust,
+};
 
 /// Reports that may come before anything was sent: the last run's, after a crash.
 const EARLY_AT_START: u32 = 10_000;
@@ -38,20 +38,11 @@ pub(crate) struct Account {
     returned: Notify,
     /// The same at the far end's door: leases wait for commits and for slow answers, and must not arrive in a bunch.
     door: Mutex<Pace>,
-    health: Mutex<Health>,
+    /// As it answers at once, and as it reports later (`Heard`).
+    health: Mutex<[Health; 2]>,
     in_flight: AtomicU32,
     /// How many reports of unknown messages may still be taken for ones that overtook their send: what is sent buys them.
     early_left: AtomicU32,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Health {
-    failures_in_a_row: u32,
-    pauses: u32,
-    /// Until when nothing is handed to it, by a clock that does not jump.
-    parked: Option<Instant>,
-    /// Why, for the page and the metrics.
-    pub(crate) trouble: Option<String>,
 }
 
 impl Account {
@@ -129,54 +120,57 @@ impl Account {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn health(&self) -> Health {
-        self.locked().clone()
+    /// Why it is in trouble, if it is.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.locked().iter().find_map(|health| health.trouble.clone())
     }
 
     /// How long nothing may be handed to it yet.
     pub(crate) fn parked_for(&self) -> Option<Duration> {
         let now = Instant::now();
-        self.locked().parked.filter(|&until| until > now).map(|until| until - now)
+        self.locked().iter().filter_map(|health| health.parked_for(now)).max()
     }
 
-    /// Answers whether it was in trouble until now.
-    pub(crate) fn went_well(&self) -> bool {
-        let mut health = self.locked();
-        if health.failures_in_a_row == 0 && health.trouble.is_none() {
-            return false;
-        }
-        std::mem::take(&mut *health).trouble.is_some()
+    pub(crate) fn went_well(&self, heard: Heard) -> Recovery {
+        self.locked()[heard as usize].went_well()
     }
 
-    /// Takes note of a failure; `true` when the account has just been parked, which is worth an alarm.
-    pub(crate) fn went_wrong(&self, class: Class, reason: &str) -> bool {
+    /// Whether it has taken anything since the start.
+    pub(crate) fn has_taken(&self, heard: Heard) -> bool {
+        self.locked()[heard as usize].has_taken
+    }
+
+    /// Takes note of a failure; the kind of alarm when the account has just been parked.
+    pub(crate) fn went_wrong(&self, heard: Heard, failure: &Failure) -> Option<&'static str> {
+        self.locked()[heard as usize].went_wrong(failure, Instant::now())
+    }
+
+    /// As `Health::refuses`.
+    pub(crate) fn refuses(&self, heard: Heard, who: Who, held: Option<Held>, failure: &Failure) -> (Trust, bool) {
+        self.locked()[heard as usize].refuses(who, held, failure, Instant::now())
+    }
+
+    /// As `Health::acquit`.
+    pub(crate) fn acquit(&self, heard: Heard, who: Who) -> bool {
+        self.locked()[heard as usize].acquit(who)
+    }
+
+    /// Whether one message may look whether the far end is well again, though its pause is not over.
+    pub(crate) fn may_look_in(&self) -> bool {
         let now = Instant::now();
-        let mut health = self.locked();
-        let already = health.parked.is_some_and(|until| until > now);
-        match class {
-            Class::Misconfigured => {
-                health.parked = Some(now + crate::delivery::retry::PARKED);
-                health.trouble = Some(format!("misconfigured: {reason}"));
-                !already
-            }
-            Class::Retry | Class::Unknown => {
-                health.failures_in_a_row += 1;
-                if health.failures_in_a_row < BREAKER_FAILURES || already {
-                    return false;
-                }
-                let pause = BREAKER_FIRST.saturating_mul(1 << health.pauses.min(5)).min(BREAKER_LONGEST);
-                health.pauses += 1;
-                // After the pause one failure is enough to open it again.
-                health.failures_in_a_row = BREAKER_FAILURES - 1;
-                health.parked = Some(now + pause);
-                health.trouble = Some(format!("down: {reason}"));
-                true
-            }
-            Class::Throttled | Class::Reject | Class::OptedOut => false,
-        }
+        self.locked().iter().filter(|health| health.parked_for(now).is_some()).all(|health| health.may_look_in(now))
     }
 
-    fn locked(&self) -> MutexGuard<'_, Health> {
+    pub(crate) fn looks_in(&self) {
+        let now = Instant::now();
+        self.locked().iter_mut().for_each(|health| health.looks_in(now));
+    }
+
+    pub(crate) fn came_back(&self) {
+        self.locked().iter_mut().for_each(Health::came_back);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, [Health; 2]> {
         self.health.lock().expect("no code panics while it holds an account's health")
     }
 }

@@ -70,6 +70,8 @@ pub(crate) struct Running {
     pub(crate) meant: OnceLock<Vec<AreaCode>>,
     /// Whose words those had before who hear of a change or an end; set before the first of them is sent to.
     pub(crate) words: OnceLock<WordsBefore>,
+    /// What came before of deliveries in doubt or refused; forgotten by a restart, which is in doubt of its own.
+    pub(crate) past: Mutex<HashMap<u32, super::refusals::Past>>,
     /// Held while a plan of this alert is made and appended.
     pub(crate) extending: tokio::sync::Mutex<()>,
 }
@@ -287,8 +289,8 @@ impl Inner {
             RetryUntil::After(limit) => (alert.expires.min(shelf.read().base().plus(limit)), false),
         };
         let facts = super::render::facts(self, shelf, &rule);
-        let (meant, words) = (OnceLock::new(), OnceLock::new());
-        Running { rule, facts: Arc::new(facts), stop_at, persist, meant, words, extending: tokio::sync::Mutex::new(()) }
+        let (meant, words, extending) = (OnceLock::new(), OnceLock::new(), tokio::sync::Mutex::new(()));
+        Running { rule, facts: Arc::new(facts), stop_at, persist, meant, words, past: Mutex::default(), extending }
     }
 
     pub(crate) fn with_households(&self, shelf: &Shelf) -> bool {

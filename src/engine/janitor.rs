@@ -12,10 +12,11 @@ use super::{
     clock_watch::ClockWatch,
     escalator,
     gateway::{Gateway, Inner},
+    health::Heard,
     months::Turn,
     planner::{self, Basis},
     queue::Work,
-    settle::{Batch, Requeue, after_failure, steady},
+    settle::{Batch, Case, Requeue, after_failure, steady},
 };
 use crate::{
     channel::{Batching, Class, Concerns, Failure, Proof},
@@ -193,7 +194,18 @@ async fn unproven(inner: &Inner, shelf: &Shelf, now: Timestamp) -> Result<(), Un
             continue;
         }
         let silent = Failure::new(Class::Retry, Concerns::Recipient, "no-report", "");
-        let next = after_failure(inner, shelf, &mut batch, index, &account, &route, &silent, now, &mut rng);
+        let next = after_failure(
+            inner,
+            shelf,
+            &mut batch,
+            index,
+            &account,
+            &route,
+            &silent,
+            Case { heard: Heard::ByReport, is_proven: true },
+            now,
+            &mut rng,
+        );
         if let Some((due, to)) = next {
             let work = Work { alert: shelf.no, first: index, count: 1 };
             again.push(Requeue { route: route.into(), urgency: inner.urgency_of(shelf, index), work, due: steady(due, now), to });

@@ -83,14 +83,19 @@ pub(crate) async fn run(inner: Arc<Inner>, account: Arc<Account>, part: Part, ou
         let Ok(place) = out.reserve().await else { return };
         let Some(tokens) = leave(&inner, &account, &routes, part, appetite.now()).await else { return };
         // Chosen only now: what came while we waited for the token may be more urgent, and the account may have been parked.
+        let is_look = account.parked_for().is_some();
+        let most = if is_look { 1 } else { tokens };
         let taken = most_urgent(&account, &routes, part).and_then(|best| {
-            let (urgency, works) = best.queue().take(account.number, best.is_its_turn(&account), part, tokens, whole)?;
+            let (urgency, works) = best.queue().take(account.number, best.is_its_turn(&account), part, most, whole)?;
             Some((best, urgency, works))
         });
         let Some((best, urgency, works)) = taken else {
             account.give_back(tokens);
             continue;
         };
+        if is_look {
+            account.looks_in();
+        }
         if part == Part::Express && most_urgent(&account, &routes, part).is_none() {
             // The other hand keeps still while there is any of it.
             routes.iter().for_each(|route| route.bell.notify_waiters());
@@ -164,7 +169,7 @@ async fn leave(inner: &Inner, account: &Account, routes: &[Arc<Route>], part: Pa
 
 /// The route with the most urgent work of this part that this account may take now: of the rest none while there is express work.
 fn most_urgent(account: &Account, routes: &[Arc<Route>], part: Part) -> Option<Arc<Route>> {
-    if account.parked_for().is_some() {
+    if account.parked_for().is_some() && !(part == Part::Express && looks_in(account, routes)) {
         return None;
     }
     let now = Instant::now();
@@ -178,6 +183,13 @@ fn most_urgent(account: &Account, routes: &[Arc<Route>], part: Part) -> Option<A
     }
     let found = routes.iter().filter_map(|route| Some((best(route, part)?, route)));
     found.min_by_key(|(urgency, _)| *urgency).map(|(_, route)| Arc::clone(route))
+}
+
+/// Whether one express message may try a far end that was down a moment ago: where nobody else could take it, it does not wait for a pause
+/// to be over that nobody needs any more.
+fn looks_in(account: &Account, routes: &[Arc<Route>]) -> bool {
+    let is_alone = routes.iter().all(|route| route.accounts.iter().all(|other| other.parked_for().is_some()));
+    is_alone && account.may_look_in()
 }
 
 fn next_look(account: &Account, routes: &[Arc<Route>]) -> Duration {

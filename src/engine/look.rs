@@ -236,13 +236,12 @@ impl Gateway {
     /// Accounts with their health, and what waits on their routes.
     pub fn accounts(&self) -> Vec<AccountView> {
         let view = |account: &Arc<super::account::Account>| {
-            let health = account.health();
             let depths = self.routes.of_account(account).iter().map(|route| route.queue().depth()).collect::<Vec<_>>();
             AccountView {
                 name: account.name().to_owned(),
                 kind: account.channel.kind().name(),
                 in_flight: account.in_flight(),
-                trouble: health.trouble,
+                trouble: account.trouble(),
                 parked_until: account.parked_for().map(|rest| self.clock.now().plus(rest)),
                 queued: depths.iter().map(|(ready, _)| ready).sum(),
                 later: depths.iter().map(|(_, later)| later).sum(),

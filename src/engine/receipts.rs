@@ -11,9 +11,11 @@ use super::{
     Unavailable,
     devices::DeviceState,
     gateway::Inner,
+    health::Heard,
     planner::address_kind,
     queue::Work,
-    settle::{Batch, Requeue, after_failure, steady},
+    refusals::{went_well, went_wrong},
+    settle::{Batch, Case, Requeue, after_failure, steady},
 };
 use crate::{
     alert::{AlertId, AlertNo},
@@ -177,6 +179,11 @@ impl Gathering {
             }
             News::Online { .. } => self.stray(inner, account, report, now),
         }
+        if matches!(report.news, News::Accepted | News::Delivered | News::Played)
+            && let Some(account) = inner.routes.account(account)
+        {
+            went_well(inner, &mut self.batches, account, Heard::ByReport, now);
+        }
         if let Some(word) = news_word(&report.news) {
             meter::receipt(account, word);
         }
@@ -205,14 +212,18 @@ impl Gathering {
             return;
         }
         let mut rng = StdRng::seed_from_u64(inner.seed ^ u64::from(index));
-        let again = after_failure(inner, shelf, batch, index, account, &route, failure, now, &mut rng);
+        let case = Case { heard: Heard::ByReport, is_proven: false };
+        if let Some(account) = inner.routes.account(account) {
+            went_wrong(inner, account, case.heard, failure);
+        }
+        let again = after_failure(inner, shelf, batch, index, account, &route, failure, case, now, &mut rng);
         if let Some((due, to)) = again {
             let work = Work { alert: shelf.no, first: index, count: 1 };
             let urgency = inner.urgency_of(shelf, index);
             self.again.push(Requeue { route: route.into(), urgency, work, due: steady(due, now), to });
         }
         if failure.class == Class::Reject {
-            tracing::info!(account, reason = failure.reason, alert = %shelf.id, delivery = index, "an address was refused for good");
+            tracing::info!(account, reason = failure.reason, concerns = failure.concerns.name(), alert = %shelf.id, delivery = index, "a message was refused");
         }
     }
 

@@ -8,8 +8,10 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     early_receipts,
-    gateway::Inner,
+    gateway::{Inner, Running},
+    health::Heard,
     queue::{For, Urgency, Work},
+    refusals::{self, Past, went_well, went_wrong},
     send::{Ended, Outcome},
 };
 use crate::{
@@ -65,6 +67,13 @@ impl Batch {
     }
 }
 
+/// How a failure became known, and whether its account took something after it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    pub(crate) heard: Heard,
+    pub(crate) is_proven: bool,
+}
+
 /// A delivery to be put back into its queue once its fact is durable.
 pub(crate) struct Requeue {
     pub(crate) route: Arc<str>,
@@ -105,10 +114,16 @@ async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) ->
     let mut batches: BTreeMap<AlertNo, Batch> = BTreeMap::new();
     let mut refs: BTreeMap<(AlertNo, u8), Vec<(u32, String)>> = BTreeMap::new();
     let mut again = Vec::new();
-    for outcome in outcomes {
+    let proven = last_taken(&outcomes);
+    // Before what came with it: what is refused after the last one that was taken is not proven by it.
+    for &account in proven.keys() {
+        went_well(inner, &mut batches, &inner.routes.accounts()[usize::from(account)], Heard::AtOnce, now);
+    }
+    for (place, outcome) in outcomes.into_iter().enumerate() {
         let Some(shelf) = inner.ledger.get(outcome.alert) else { continue };
         let batch = batches.entry(outcome.alert).or_insert_with(|| Batch::of(&shelf));
-        again.extend(settle_one(inner, &shelf, batch, &outcome, now, rng));
+        let case = Case { heard: Heard::AtOnce, is_proven: proven.get(&outcome.account).is_some_and(|&last| last > place) };
+        again.extend(settle_one(inner, &shelf, batch, &outcome, case, now, rng));
         if let Ended::Verdict(Verdict::Accepted { provider_ref: Some(reference) }, _) = outcome.end {
             refs.entry((outcome.alert, outcome.account)).or_default().push((outcome.index, reference));
         }
@@ -125,7 +140,21 @@ async fn settle(inner: &Arc<Inner>, outcomes: Vec<Outcome>, rng: &mut StdRng) ->
     early_receipts::bring_settled(inner, &events).await
 }
 
-fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome, now: Timestamp, rng: &mut StdRng) -> Option<Requeue> {
+/// The place of the last message that each account took: a refusal before it is the recipient's, as the account goes on working.
+fn last_taken(outcomes: &[Outcome]) -> BTreeMap<u8, usize> {
+    let taken = outcomes.iter().enumerate().filter(|(_, outcome)| matches!(outcome.end, Ended::Verdict(Verdict::Accepted { .. }, _)));
+    taken.map(|(place, outcome)| (outcome.account, place)).collect()
+}
+
+fn settle_one(
+    inner: &Inner,
+    shelf: &Shelf,
+    batch: &mut Batch,
+    outcome: &Outcome,
+    case: Case,
+    now: Timestamp,
+    rng: &mut StdRng,
+) -> Option<Requeue> {
     let account = &inner.routes.accounts()[usize::from(outcome.account)];
     let work = Work { alert: outcome.alert, first: outcome.index, count: 1 };
     let requeue = |due, to| Requeue { route: Arc::clone(&outcome.route), urgency: outcome.urgency, work, due: steady(due, now), to };
@@ -140,9 +169,6 @@ fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome
             None
         }
         Ended::Verdict(Verdict::Accepted { .. }, _) => {
-            if account.went_well() {
-                ["account-parked", "account-start"].into_iter().for_each(|what| inner.alarms.end(what, account.name()));
-            }
             meter::delivery(account.channel.kind().name(), "accepted");
             match account.channel.proof() {
                 Proof::AcceptedOnly => batch.add(outcome.index, FactKind::Settled, account.name(), now),
@@ -160,14 +186,13 @@ fn settle_one(inner: &Inner, shelf: &Shelf, batch: &mut Batch, outcome: &Outcome
         }
         Ended::Verdict(Verdict::Failed(failure), attempt) => {
             meter::delivery(account.channel.kind().name(), failure.reason);
-            if failure.concerns_account() && account.went_wrong(failure.class, failure.reason) {
-                inner.alarms.raise("account-parked", account.name(), format!("{}：{}", failure.reason, failure.detail));
-                tracing::error!(account = account.name(), reason = failure.reason, detail = %failure.detail, "account is parked");
+            if !case.is_proven {
+                went_wrong(inner, account, case.heard, failure);
             }
             if !is_current(&shelf.read(), outcome.index, account.name(), *attempt) {
                 return None;
             }
-            after_failure(inner, shelf, batch, outcome.index, account.name(), &outcome.route, failure, now, rng)
+            after_failure(inner, shelf, batch, outcome.index, account.name(), &outcome.route, failure, case, now, rng)
                 .map(|(due, to)| requeue(due, to))
         }
     }
@@ -190,6 +215,7 @@ pub(crate) fn after_failure(
     account: &str,
     route: &str,
     failure: &Failure,
+    case: Case,
     now: Timestamp,
     rng: &mut StdRng,
 ) -> Option<(Timestamp, For)> {
@@ -208,13 +234,23 @@ pub(crate) fn after_failure(
     }
     let next_account = route.next_account(account);
     let schedule = inner.routes.account(account).map_or(&[][..], |account| &account.common.retry);
-    let terms = Terms { schedule, stop_at: running.stop_at, has_next_account: next_account.is_some(), persist: running.persist };
+    let by_report = case.heard == Heard::ByReport && taken > 0;
+    let doubts = if failure.class == Class::Unknown { running.past(index, Past::doubt) } else { 0 };
+    let has_next_account = next_account.is_some();
+    let trust = refusals::trust(inner, shelf, index, account, failure, case, has_next_account);
+    let Running { stop_at, persist, .. } = *running;
+    let terms = Terms { schedule, stop_at, has_next_account, persist, doubts, by_report, trust };
     match retry::next(terms, failure, attempts, now, rng) {
         Next::Again { kind, at } => {
             // What a far end had taken was an attempt, whatever it says of it now.
             let kind = if taken > 0 && kind == FactKind::Throttled { FactKind::Retry } else { kind };
             batch.add(index, kind, failure.reason, at);
             Some((at, For::ANY))
+        }
+        // By its own name and not the next one's: if it is believed after all, it is this account that refused.
+        Next::Held { at } => {
+            batch.add(index, FactKind::Retry, failure.reason, at);
+            Some((at, For(next_account.map(|next| next.number))))
         }
         Next::NextAccount { at } => {
             let next = next_account?;

@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Unavailable, account::Account, gateway::Gateway, janitor, lease, queue::Part, receipts, rings, send, settle};
+use super::{Unavailable, account::Account, gateway::Gateway, health::Heard, janitor, lease, queue::Part, receipts, rings, send, settle};
 use crate::delivery::{book::State, event::FactKind, slot::Phase};
 
 /// Outcomes that may wait to be settled: a quarter of a second of the fastest far end; senders wait beyond it.
@@ -49,9 +49,20 @@ impl Gateway {
         self.tasks.spawn(receipts::run(Arc::clone(&self.0), account.name().to_owned(), incoming));
         if let Err(failure) = account.channel.start(reports).await {
             // The debt stays: the account is parked and asked again, and the page shows why.
-            account.went_wrong(failure.class, failure.reason);
+            account.went_wrong(Heard::AtOnce, &failure);
             self.alarms.raise("account-start", account.name(), failure.to_string());
             tracing::error!(account = account.name(), %failure, "channel did not start");
+        }
+        if let Some(line) = account.channel.line() {
+            let (account, routes) = (Arc::clone(account), self.routes.of_account(account));
+            // If this task dies, an account that was down waits for its pause to be over, as others do.
+            self.tasks.spawn(self.0.stop.clone().run_until_cancelled_owned(async move {
+                loop {
+                    line.notified().await;
+                    account.came_back();
+                    routes.iter().for_each(|route| route.bell.notify_waiters());
+                }
+            }));
         }
         // One lease waits ready while the one before is sent; more would only be in doubt after a crash.
         let hand = |part| {

@@ -30,6 +30,8 @@ const fn happened(word: &'static str, title: &'static str, advice: &'static str)
 
 static KINDS: &[AlarmKind] = &[
     lasts("account-parked", "发送通道已停用", "看原因：账号、余额、密码、网络；恢复后自动续发"),
+    lasts("account-refuses-all", "发送通道拒收所有人", "看原因：签名、模板、发送号码、报备、号码格式；修好后自动恢复"),
+    lasts("account-throttled", "发送通道限速", "看原因；调低 per_second 或 per_minute，或请运营商放宽；期间由下一通道发送"),
     lasts("account-start", "发送通道启动失败", "检查该通道的配置与对端；启动后自动续发"),
     happened("alarms-overflow", "告警过多", "先处理列表中的告警"),
     happened("alert-before-its-reference", "更新或解除先于其所指预警到达", "核对来源；所指预警到达后自动受理，超过24小时失效"),

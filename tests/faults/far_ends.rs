@@ -133,23 +133,75 @@ async fn an_account_that_is_forbidden_passes_its_deliveries_on_at_once() {
     gateway.stop_and_verify(&home.path().join("data")).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_number_that_is_refused_is_asked_once_by_nobody_else_and_again_never() {
-    let (home, first, second) = (TempDir::new().unwrap(), Moody::start().await, Moody::start().await);
-    let table = "error = { classes = { NO = \"reject\" } }\n";
-    let gateway = started(&home, account("first", &first, 1) + table + &account("second", &second, 2), SMS).await;
-    first.is(Mood::Refuses(200, None));
-    let alert = gateway.accepted(1).await;
+/// As the county's table says, and nobody can know whether it is right: the number is refused.
+const OF_NUMBERS: &str = "error = { classes = { NO = \"reject\" } }\n";
+
+async fn until_closed(gateway: &Running, alert: &str) -> Vec<Value> {
     until("every delivery is closed", DEADLINE, async || {
         let progress = gateway.json(&format!("{alert}/coverage")).await["progress"].clone();
-        progress["deliveries"].as_u64() > Some(0) && progress["failed"] == progress["deliveries"]
+        progress["deliveries"].as_u64() > Some(0) && progress["queued"] == 0 && progress["in_flight"] == 0
     })
     .await;
-    let rows = gateway.deliveries(&alert).await;
-    assert!(rows.iter().all(|row| row["reason"].as_str().is_some_and(|reason| !reason.is_empty())), "closed without a reason: {rows:#?}");
-    assert_eq!((first.requests(), second.requests()), (rows.len(), 0));
-    // Wrong numbers say nothing about the account.
-    assert_eq!(gateway.alarms("account-parked").await, 0);
+    gateway.deliveries(alert).await
+}
+
+fn count(rows: &[Value], state: &str) -> usize {
+    rows.iter().filter(|row| row["state"] == state).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_is_refused_among_others_is_closed_and_says_nothing_of_the_account() {
+    let (home, first, second) = (TempDir::new().unwrap(), Moody::start().await, Moody::start().await);
+    let channels = account("first", &first, 1) + OF_NUMBERS + &account("second", &second, 2) + OF_NUMBERS;
+    let gateway = started(&home, channels, SMS).await;
+    first.refuses_numbers_that_end_in('7');
+    second.refuses_numbers_that_end_in('7');
+    let alert = gateway.accepted(1).await;
+    let rows = until_closed(&gateway, &alert).await;
+    let failed = count(&rows, "failed");
+    assert!(failed > 0 && count(&rows, "accepted") == rows.len() - failed, "{failed} of {}", rows.len());
+    let of_second = second.requests();
+    eprintln!("{failed} of {} are dead, {of_second} of them were asked of the second account as well", rows.len());
+    // The very last ones, after which the first account had nothing more to take.
+    assert!(of_second < 10 && second.taken().is_empty());
+    assert_eq!(gateway.alarms("account-parked").await + gateway.alarms("account-refuses-all").await, 0);
+    gateway.stop_and_verify(&home.path().join("data")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_refuses_everyone_is_passed_over_with_an_alarm_and_nobody_is_blamed() {
+    let (home, first, second) = (TempDir::new().unwrap(), Moody::start().await, Moody::start().await);
+    let gateway = started(&home, account("first", &first, 1) + OF_NUMBERS + &account("second", &second, 2), SMS).await;
+    // From its first message on, for a village of some dozens and for a few people; then in the middle of an alert for everyone.
+    first.is(Mood::Refuses(200, None));
+    for (number, area) in [(1, VILLAGE), (2, "510726")] {
+        let alert = gateway.accepted_for(number, area).await;
+        gateway.until_told(&alert).await;
+        let (rows, taken) = (gateway.deliveries(&alert).await, second.taken());
+        assert!(ids(&rows).iter().all(|id| taken.get(*id) == Some(&1)), "the second account told everyone, once");
+    }
+    gateway.until_alarm("account-refuses-all").await;
+    let (asked, everyone) = (first.requests(), second.requests());
+    assert!(asked < everyone, "the first account was asked {asked} times of {everyone}");
+    gateway.stop_and_verify(&home.path().join("data")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_village_of_dead_numbers_is_closed_and_blames_no_account_for_longer_than_a_moment() {
+    let (home, first, second) = (TempDir::new().unwrap(), Moody::start().await, Moody::start().await);
+    let channels = account("first", &first, 1) + OF_NUMBERS + &account("second", &second, 2) + OF_NUMBERS;
+    let gateway = started(&home, channels, SMS).await;
+    let before = gateway.accepted_for(1, VILLAGE).await;
+    gateway.until_told(&before).await;
+    first.is(Mood::Refuses(200, None));
+    second.is(Mood::Refuses(200, None));
+    let dead = gateway.accepted_for(2, VILLAGE).await;
+    let rows = until_closed(&gateway, &dead).await;
+    assert!(rows.len() > 10 && count(&rows, "failed") == rows.len(), "dead numbers are closed as what they are: {rows:#?}");
+    first.is(Mood::Takes);
+    second.is(Mood::Takes);
+    let after = gateway.accepted_for(3, VILLAGE).await;
+    gateway.until_told(&after).await;
     gateway.stop_and_verify(&home.path().join("data")).await;
 }
 

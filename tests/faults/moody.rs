@@ -42,6 +42,8 @@ struct Memory {
     /// How often each delivery was read whole and not refused.
     taken: HashMap<String, u32>,
     seen: HashMap<String, u32>,
+    /// Numbers that end so are refused, whatever the mood.
+    dead: Option<char>,
 }
 
 #[derive(Clone)]
@@ -84,6 +86,10 @@ impl Moody {
         self.mood.send_replace((mood, true));
     }
 
+    pub(crate) fn refuses_numbers_that_end_in(&self, digit: char) {
+        self.memory().dead = Some(digit);
+    }
+
     pub(crate) fn requests(&self) -> usize {
         self.memory().requests
     }
@@ -115,6 +121,8 @@ async fn answer(mut stream: TcpStream, mut shared: Shared) -> Option<()> {
         let seen = memory.seen.entry(id.clone()).or_default();
         *seen += 1;
         let mood = if only_at_first && *seen > 1 { Mood::Takes } else { mood };
+        let is_dead = memory.dead.is_some_and(|digit| body["to"].as_str().is_some_and(|to| to.ends_with(digit)));
+        let mood = if is_dead { Mood::Refuses(200, None) } else { mood };
         if !matches!(mood, Mood::Refuses(..)) {
             *memory.taken.entry(id).or_default() += 1;
         }

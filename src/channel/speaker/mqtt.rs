@@ -19,7 +19,7 @@ use rumqttc::{
     SubscribeReasonCode,
 };
 use secrecy::ExposeSecret as _;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -88,6 +88,8 @@ struct Mqtt {
     tasks: TaskTracker,
     /// Set once by `start`.
     commands: Mutex<Option<Commands>>,
+    /// Rung when both connections have come to stand.
+    line: Arc<Notify>,
 }
 
 /// The way out, as long as the account runs.
@@ -200,6 +202,7 @@ fn build(name: String, settings: Settings, context: Context) -> Result<Arc<dyn C
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
         commands: Mutex::default(),
+        line: Arc::default(),
         name,
     }))
 }
@@ -315,7 +318,7 @@ impl Mqtt {
         let (both_up, both) = watch::channel(Standing::NOT_YET);
         self.spawn(keep_commands(self.name.clone(), events, commands_up, Backoff::new(self.rng(1))));
         self.spawn(listener.keep(incoming, Backoff::new(self.rng(2))));
-        self.spawn(join(standing, hearing, both_up));
+        self.spawn(join(standing, hearing, both_up, Arc::clone(&self.line)));
         *self.commands.lock().unwrap_or_else(PoisonError::into_inner) = Some(Commands { client, standing: both });
         self.tasks.close();
         Ok(())
@@ -378,13 +381,16 @@ fn fall(name: &str, standing: &watch::Sender<Standing>, error: &rumqttc::Connect
 }
 
 /// Up when both are up, else what ails the first that is down.
-async fn join(mut one: watch::Receiver<Standing>, mut other: watch::Receiver<Standing>, both: watch::Sender<Standing>) {
+async fn join(mut one: watch::Receiver<Standing>, mut other: watch::Receiver<Standing>, both: watch::Sender<Standing>, line: Arc<Notify>) {
     loop {
         let standing = match (&*one.borrow_and_update(), &*other.borrow_and_update()) {
             (Standing::Up, second) => second.clone(),
             (first, _) => first.clone(),
         };
-        both.send_replace(standing);
+        let is_up = standing == Standing::Up;
+        if both.send_replace(standing) != Standing::Up && is_up {
+            line.notify_one();
+        }
         tokio::select! {
             changed = one.changed() => if changed.is_err() { return },
             changed = other.changed() => if changed.is_err() { return },
@@ -507,6 +513,10 @@ impl Channel for Mqtt {
 
     fn start(&self, reports: ReportSink) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(std::future::ready(self.open(reports)))
+    }
+
+    fn line(&self) -> Option<Arc<Notify>> {
+        Some(Arc::clone(&self.line))
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {

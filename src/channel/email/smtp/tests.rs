@@ -34,6 +34,8 @@ struct Script {
     mute_at: &'static str,
     /// Closes after this many letters, as servers do.
     letters_max: usize,
+    /// After this many letters MAIL is put off for as long as the connection lasts, as some servers do.
+    spent_after: usize,
     acceptor: Option<TlsAcceptor>,
     implicit_tls: bool,
 }
@@ -51,6 +53,7 @@ impl Default for Script {
             hang_up_at: "never",
             mute_at: "never",
             letters_max: usize::MAX,
+            spent_after: usize::MAX,
             acceptor: None,
             implicit_tls: false,
         }
@@ -109,7 +112,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, script: &Script, see
     if greet {
         say(&mut line, script.greeting).await?;
     }
-    let mut letters = 0;
+    let (mut letters, mut is_spent) = (0, false);
     loop {
         let mut command = String::new();
         if line.read_line(&mut command).await.ok()? == 0 {
@@ -135,6 +138,11 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, script: &Script, see
                 return Some(line.into_inner());
             }
             "AUTH" => say(&mut line, script.auth).await?,
+            "MAIL" if letters >= script.spent_after => {
+                is_spent = true;
+                say(&mut line, "452 4.5.3 too many letters by this connection").await?;
+            }
+            "RCPT" | "DATA" if is_spent => say(&mut line, "503 5.5.1 MAIL first").await?,
             "MAIL" => say(&mut line, script.mail).await?,
             "RCPT" => say(&mut line, script.rcpt).await?,
             "DATA" if !script.mail.starts_with('2') || !script.rcpt.starts_with('2') => {
@@ -208,6 +216,22 @@ async fn failure_of(script: Script, more: &str) -> Failure {
         Verdict::Failed(failure) => failure,
         Verdict::Accepted { .. } => panic!("was accepted"),
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_has_carried_as_many_letters_as_it_takes_is_replaced_and_no_letter_is_put_off() {
+    for offers in [&["PIPELINING"][..], &[]] {
+        let (address, seen) = serve(Script { offers, spent_after: 3, ..Script::default() }).await;
+        let channel = account(address, "tls = \"none\"\npool = 1");
+        let batch: Vec<Outgoing> = (0..10).map(letter).collect();
+        let verdicts = channel.send(&batch).await;
+        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Accepted { .. })), "{offers:?}: {verdicts:?}");
+        let connections = seen.connections.load(Ordering::SeqCst);
+        assert!(seen.letters().len() == 10 && (4..10).contains(&connections), "{connections} connections");
+    }
+    let (address, _) = serve(Script { spent_after: 0, ..Script::default() }).await;
+    let refused = account(address, "tls = \"none\"").send(&[letter(1)]).await.remove(0);
+    assert!(matches!(&refused, Verdict::Failed(failure) if failure.reason == "too-often"), "a new connection says it of us: {refused:?}");
 }
 
 use crate::channel::Class::{Misconfigured, Reject, Retry, Unknown};

@@ -3,6 +3,7 @@
 //! Invariant: what the table says is compiled and checked when it is read, so a warning never meets a broken template.
 
 mod answers;
+mod place;
 mod reading;
 mod receipts;
 mod template;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 
 use self::{
     answers::{BATCH, GARBAGE, NO_ID, UNLISTED},
+    place::Place,
     reading::{Errors, MessageId, Spoken, Success, said_in, text_at},
     receipts::{Receipt, Replies},
     template::{Template, Values},
@@ -132,10 +134,14 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
     } else {
         "application/x-www-form-urlencoded"
     };
-    let body = body_text.map(|source| Template::read(keys, "body", &source, charset));
     let secret = keys.secret("secret");
     let mut hidden: Vec<SecretString> = secret.iter().cloned().collect();
     let headers = headers(keys, &mut hidden, charset);
+    let body = body_text.map(|source| {
+        let typed = headers.iter().find(|(name, _)| name == header::CONTENT_TYPE);
+        let place = Place::of_body(&source, typed.and_then(|(_, kind)| kind.as_fixed()));
+        Template::read(keys, "body", &source, charset, place)
+    });
     let success = Success::read(keys);
     let errors = Errors::read(keys, &success);
     let spoken = Spoken::read(keys, "errors");
@@ -202,7 +208,7 @@ fn address(keys: &mut Keys<'_>, charset: Option<&'static Encoding>) -> Address {
             "must be an http or https address whose host is fixed, such as http://127.0.0.1/send?to={{ to|urlencode }}",
         );
     }
-    let template = Template::read(keys, "url", &source, charset);
+    let template = Template::read(keys, "url", &source, charset, Place::Url);
     match fixed.parse() {
         Ok(url) if fixed == source && template.is_fixed() => Address::Fixed(url),
         _ => Address::Written(template),
@@ -219,7 +225,7 @@ fn headers(keys: &mut Keys<'_>, hidden: &mut Vec<SecretString>, charset: Option<
                 if header != header::CONTENT_TYPE && !source.contains("{{") {
                     hidden.push(SecretString::from(source));
                 }
-                headers.push((header, Template::read(keys, &key, source, charset)));
+                headers.push((header, Template::read(keys, &key, source, charset, Place::Header)));
             }
             (Err(_), _) => keys.fault(&key, "bad-header", "is not the name of a header"),
             (Ok(_), None) => keys.fault(&key, "wrong-type", "must be a text"),

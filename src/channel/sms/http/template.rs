@@ -1,12 +1,15 @@
 //! Owns the texts of a request that the table writes as templates: address, headers, body.
-//! Refuses to know HTTP. Filters: `tojson` writes a JSON text with its quotes, or a list of them; `urlencode` escapes for a query or a form.
-//! Invariant: a template that names anything but the known variables is found when the table is read, not when a warning is sent.
+//! Refuses to know HTTP. Filters: `tojson` writes a JSON text with its quotes, or a list of them; `urlencode` escapes for a query, a form or a
+//! header; `xml` escapes for a document.
+//! Invariant: a template that names anything but the known variables, or through which a text could write more than its own place, is found
+//! when the table is read, not when a warning is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use encoding_rs::Encoding;
 use minijinja::{Environment, Error, UndefinedBehavior, Value};
 
+use super::place::Place;
 use crate::{
     channel::http_client::{percent_encode, percent_encode_octets},
     keys::Keys,
@@ -52,7 +55,7 @@ impl Values {
 
 impl Template {
     /// In words, what is wrong with it.
-    fn compile(source: &str, charset: Option<&'static Encoding>) -> Result<Self, String> {
+    pub(super) fn compile(source: &str, charset: Option<&'static Encoding>) -> Result<Self, String> {
         if !["{{", "{%", "{#"].iter().any(|mark| source.contains(mark)) {
             return Ok(Self::Fixed(source.to_owned()));
         }
@@ -69,6 +72,7 @@ impl Template {
             }
             written
         });
+        environment.add_filter("xml", to_xml);
         environment.add_template_owned(NAME, source.to_owned()).map_err(|error| error.to_string())?;
         let (named, unknown) = names(&environment)?;
         if !unknown.is_empty() {
@@ -81,11 +85,30 @@ impl Template {
     }
 
     /// From a key's text; a fault there and a stand-in that is never used when it cannot be one.
-    pub(super) fn read(keys: &mut Keys<'_>, key: &str, source: &str, charset: Option<&'static Encoding>) -> Self {
-        Self::compile(source, charset).unwrap_or_else(|message| {
+    pub(super) fn read(keys: &mut Keys<'_>, key: &str, source: &str, charset: Option<&'static Encoding>, place: Place) -> Self {
+        let template = Self::compile(source, charset).unwrap_or_else(|message| {
             keys.fault(key, "bad-template", message);
             Self::Fixed(String::new())
-        })
+        });
+        let bare: Vec<&str> = template.named().into_iter().filter(|&name| place.lets_through(&template, name)).collect();
+        if !bare.is_empty() {
+            let filter = place.filter();
+            let message = format!(
+                "{} must pass the filter {filter}, as in {{{{ {}|{filter} }}}}, or a text could write more than its own place",
+                bare.join(", "),
+                bare[0]
+            );
+            keys.fault(key, "unfiltered", message);
+        }
+        template
+    }
+
+    /// Its text, where it names nothing.
+    pub(super) fn as_fixed(&self) -> Option<&str> {
+        match self {
+            Self::Fixed(text) => Some(text),
+            Self::Written { .. } => None,
+        }
     }
 
     pub(super) const fn is_fixed(&self) -> bool {
@@ -137,9 +160,28 @@ fn names(environment: &Environment<'_>) -> Result<(BTreeSet<&'static str>, Vec<S
     Ok((named, unknown))
 }
 
-fn sample(name: &'static str) -> Value {
+pub(super) fn sample(name: &'static str) -> Value {
     let text = VARIABLES.into_iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
-    if name == LIST { vec![text].into() } else { text.into() }
+    in_its_form(name, text)
+}
+
+pub(super) fn in_its_form(name: &str, text: &str) -> Value {
+    if name == LIST { vec![text.to_owned()].into() } else { text.into() }
+}
+
+fn to_xml(text: &str) -> String {
+    let mut written = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => written.push_str("&amp;"),
+            '<' => written.push_str("&lt;"),
+            '>' => written.push_str("&gt;"),
+            '"' => written.push_str("&quot;"),
+            '\'' => written.push_str("&#39;"),
+            other => written.push(other),
+        }
+    }
+    written
 }
 
 /// A text, or the list of numbers.

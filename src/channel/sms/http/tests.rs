@@ -1,5 +1,7 @@
 //! Gateways as tables describe them, over the wire.
 
+use std::sync::Mutex;
+
 use super::*;
 use crate::channel::{
     About, News,
@@ -204,7 +206,7 @@ fn a_report_may_name_the_gateways_own_id() {
 #[tokio::test]
 async fn an_address_of_one_message_takes_reports_of_that_message_alone() {
     let far_end = FarEnd::open(200, r#"{"code":0}"#).await;
-    let table = "callback_token = \"tok\"\nbody = '{{ message_callback_url }}'\n\
+    let table = "callback_token = \"tok\"\nheaders = { content-type = \"text/plain\" }\nbody = '{{ message_callback_url }}'\n\
                  [receipt]\nid = \"/out_id\"\nstatus = \"/s\"\ndelivered = [\"ok\"]\nfailed = { \"*\" = \"reject\" }";
     let channel = build(Kind::Sms, "http", &format!("url = \"{}/send\"\n{table}", far_end.base()));
     send_one(channel.as_ref(), message(1, PHONE)).await;
@@ -304,4 +306,139 @@ fn reports_of_real_gateways_are_read_by_a_table() {
         let reception = build(Kind::Sms, "http", &table).receive(&call).expect("a reception");
         assert_eq!(only_news(&reception), &News::Delivered, "{file}");
     }
+}
+
+#[tokio::test]
+async fn what_a_gateway_says_of_the_account_its_money_its_pace_or_the_text_is_not_the_numbers_fault() {
+    use Concerns::{Account, Message, Provider, Recipient, Request};
+    let far_end = FarEnd::open(200, "").await;
+    let words = "errors = { \"未报备\" = \"misconfigured\", \"日限\" = \"reject\", \"Code 77\" = \"elsewhere\" }\n";
+    let channel = build(Kind::Sms, "http", &format!("url = \"{}/send\"\n{words}{JSON}", far_end.base()));
+    for (status, body, class, concerns) in [
+        (400, r#"{"code":"isv.X","message":"签名不存在"}"#, Class::Misconfigured, Account),
+        (400, "signature not registered", Class::Misconfigured, Account),
+        (402, r#"{"message":"no credit left"}"#, Class::Misconfigured, Account),
+        (402, "", Class::Misconfigured, Account),
+        (422, r#"{"message":"template 31 is not approved"}"#, Class::Misconfigured, Account),
+        (422, r#"{"message":"模板未审核"}"#, Class::Misconfigured, Account),
+        (400, r#"{"message":"Too Many Requests"}"#, Class::Throttled, Provider),
+        (400, "发送频率超限", Class::Throttled, Provider),
+        (403, r#"{"message":"rate limit exceeded"}"#, Class::Throttled, Provider),
+        (400, r#"{"message":"content holds a sensitive word"}"#, Class::Reject, Message),
+        (400, r#"{"message":"invalid mobile number"}"#, Class::Reject, Recipient),
+        (400, r#"{"message":"手机号码格式错误"}"#, Class::Reject, Recipient),
+        (400, r#"{"mobile":"","signature":"","message":"no"}"#, Class::Reject, Request),
+        (200, r#"{"code":"X","message":"余额不足"}"#, Class::Misconfigured, Account),
+        (200, r#"{"code":"X","message":"号码未报备"}"#, Class::Misconfigured, Account),
+        (500, r#"{"message":"号码日限"}"#, Class::Reject, Recipient),
+        (400, "code 77", Class::Reject, Provider),
+        (408, "", Class::Retry, Provider),
+        (413, "", Class::Reject, Request),
+        (414, "<html>too large", Class::Reject, Request),
+        (431, "", Class::Reject, Request),
+        (409, "", Class::Reject, Request),
+    ] {
+        far_end.says(status, body);
+        let failure = failure(send_one(channel.as_ref(), message(1, PHONE)).await);
+        assert_eq!((failure.class, failure.concerns), (class, concerns), "{status} {body}");
+        assert!(failure.detail.starts_with(&status.to_string()), "the status is kept: {failure}");
+        assert!(status != 408 || failure.reason == "http-408");
+    }
+}
+
+/// Takes what `takes` says yes to, refuses the rest with this status; and how many it was asked for each time.
+async fn choosy(status: u16, takes: impl Fn(&[String]) -> bool + Clone + Send + Sync + 'static) -> (String, Arc<Mutex<Vec<usize>>>) {
+    let asked: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let seen = Arc::clone(&asked);
+    let answer = move |body: axum::Json<Value>| async move {
+        let numbers: Vec<String> = serde_json::from_value(body["numbers"].clone()).expect("numbers");
+        seen.lock().expect("whole").push(numbers.len());
+        if takes(&numbers) {
+            (axum::http::StatusCode::OK, r#"{"sid":"s"}"#)
+        } else {
+            (axum::http::StatusCode::from_u16(status).expect("a status"), "")
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    let router = axum::Router::new().fallback(axum::routing::any(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (base, asked)
+}
+
+fn many(base: &str) -> Arc<dyn Channel> {
+    build(Kind::Sms, "http", &format!("url = \"{base}/send\"\n{}", BATCH.replace("numbers_max = 3", "numbers_max = 64")))
+}
+
+fn batch(of: u32) -> Vec<Outgoing> {
+    (0..of).map(|index| message(index, &format!("138001380{index:02}"))).collect()
+}
+
+#[tokio::test]
+async fn one_bad_number_among_many_stands_alone_in_the_end_and_the_others_are_told() {
+    let (base, asked) = choosy(400, |numbers| !numbers.contains(&"13800138007".to_owned())).await;
+    let verdicts = many(&base).send(&batch(64)).await;
+    for (index, verdict) in verdicts.iter().enumerate() {
+        assert_eq!(matches!(verdict, Verdict::Accepted { .. }), index != 7, "{index}: {verdict:?}");
+    }
+    assert_eq!(asked.lock().expect("whole").len(), 13, "two for each halving of 64");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_is_halved_until_it_fits() {
+    let (base, asked) = choosy(413, |numbers| numbers.len() <= 10).await;
+    let verdicts = many(&base).send(&batch(64)).await;
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Accepted { .. })), "{verdicts:?}");
+    assert_eq!(asked.lock().expect("whole").iter().max(), Some(&64));
+}
+
+#[tokio::test]
+async fn what_is_refused_for_the_account_is_not_taken_apart_and_all_of_it_ends_within_bounds() {
+    let (base, asked) = choosy(402, |_| false).await;
+    let verdicts = many(&base).send(&batch(64)).await;
+    assert!(verdicts.into_iter().all(|verdict| failure(verdict).class == Class::Misconfigured));
+    assert_eq!(asked.lock().expect("whole").len(), 1);
+
+    let (base, asked) = choosy(400, |_| false).await;
+    let channel = build(Kind::Sms, "http", &format!("url = \"{base}/send\"\n{}", BATCH.replace("numbers_max = 3", "numbers_max = 1000")));
+    let verdicts = channel.send(&(0..1_000).map(|index| message(index, &format!("1380013{index:04}"))).collect::<Vec<_>>()).await;
+    let requests = asked.lock().expect("whole").len();
+    assert!(requests <= 1 + 2 * usize::try_from(HALVINGS_MAX).expect("few"), "{requests} requests");
+    assert!(verdicts.into_iter().any(|verdict| failure(verdict).reason == "batch-refused"), "who has not been asked alone is not judged");
+}
+
+#[tokio::test]
+async fn each_further_try_is_made_in_smaller_company() {
+    let (base, asked) = choosy(400, |_| true).await;
+    let again: Vec<Outgoing> = batch(64).into_iter().map(|message| Outgoing { attempt: 3, ..message }).collect();
+    many(&base).send(&again).await;
+    assert_eq!(*asked.lock().expect("whole"), [16, 16, 16, 16]);
+}
+
+#[tokio::test]
+async fn success_without_the_promised_id_is_in_doubt_where_it_may_be_somebody_elses() {
+    let far_end = FarEnd::open(200, "<html>sign in to the network").await;
+    let by_ref = build(Kind::Sms, "http", &format!("url = \"{}/send\"\n{BATCH}", far_end.base()));
+    let in_doubt = failure(send_one(by_ref.as_ref(), message(1, PHONE)).await);
+    assert_eq!((in_doubt.class, in_doubt.reason), (Class::Unknown, "no-message-id"));
+    // It has said its own word of success, and reports name ours.
+    far_end.says(200, r#"{"code":0}"#);
+    assert_eq!(send_one(gateway(&far_end.base()).as_ref(), message(1, PHONE)).await, Verdict::Accepted { provider_ref: None });
+}
+
+#[test]
+fn a_template_through_which_a_text_could_write_fields_is_at_fault() {
+    for (table, path) in [
+        ("url = \"http://h/\"\nbody = '{\"text\":\"{{ text }}\"}'", "body"),
+        ("url = \"http://h/?t={{ text }}\"", "url"),
+        ("url = \"http://h/?e={{ to_e164 }}\"", "url"),
+        ("url = \"http://h/\"\nbody = 't={{ text }}'", "body"),
+        ("url = \"http://h/\"\nbody = '<t>{{ text }}</t>'", "body"),
+        ("url = \"http://h/\"\nheaders = { x-text = \"{{ text }}\" }", "headers.x-text"),
+        ("url = \"http://h/\"\nheaders = { content-type = \"application/json\" }\nbody = '{{ text }}'", "body"),
+    ] {
+        assert_eq!(faults(Kind::Sms, "http", table), [format!("channel.acc-1.{path}")], "{table}");
+    }
+    let good = "url = \"http://h/?t={{ text|urlencode }}&n={{ to }}&id={{ id }}\"\nbody = '<t>{{ text|xml }}</t>'\nheaders = { x-key = \"Bearer {{ secret }}\" }";
+    assert!(faults(Kind::Sms, "http", good).is_empty());
 }
