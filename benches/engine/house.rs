@@ -120,7 +120,7 @@ pub(crate) fn alert(number: u32, level: &str, area: &str) -> anyhow::Result<Valu
 }
 
 pub(crate) async fn submit(app: &App, alert: &Value) -> anyhow::Result<AlertId> {
-    let by = Actor { name: "met".into(), source: Some("met".into()) };
+    let by = Actor::of_source("met", "met");
     Ok(app.gateway.submit(alert.to_string().as_bytes(), None, &by).await?.id)
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn viewer_key(app: &App) -> anyhow::Result<String> {
 }
 
 fn new_key(app: &App, name: &str, role: Role, source: Option<&str>) -> anyhow::Result<String> {
-    let new = NewKey { name: name.into(), role, source: source.map(str::to_owned), areas: Vec::new(), good_for: None };
+    let new = NewKey { name: name.into(), role, source: source.map(str::to_owned), areas: Vec::new(), good_for: None, owner: None };
     Ok(app.access.new_key(new)?.expose_secret().to_owned())
 }
 

@@ -26,6 +26,9 @@ pub(super) struct Key {
     /// From then on it is nobody's; keys of before this could be said never end.
     #[serde(default)]
     expires: Option<Timestamp>,
+    /// Whose key it is; an approval by the same person is none.
+    #[serde(default)]
+    owner: Option<String>,
 }
 
 impl Key {
@@ -44,6 +47,7 @@ pub struct KeyView {
     pub created: Timestamp,
     pub revoked: Option<Timestamp>,
     pub expires: Option<Timestamp>,
+    pub owner: Option<String>,
 }
 
 pub struct NewKey {
@@ -53,6 +57,8 @@ pub struct NewKey {
     pub areas: Vec<AreaCode>,
     /// How long it is good; without an end when left out.
     pub good_for: Option<Duration>,
+    /// The person whose key it is.
+    pub owner: Option<String>,
 }
 
 impl Access {
@@ -70,6 +76,7 @@ impl Access {
             created: now,
             revoked: None,
             expires: new.good_for.map(|time| now.plus(time)),
+            owner: new.owner,
         };
         self.change(|book| {
             if book.keys.iter().any(|known| known.name == key.name && known.is_valid(now)) {
@@ -90,6 +97,7 @@ impl Access {
             created: key.created,
             revoked: key.revoked,
             expires: key.expires,
+            owner: key.owner.clone(),
         };
         self.book().keys.iter().map(view).collect()
     }
@@ -111,7 +119,14 @@ impl Access {
         let wanted = hash(presented);
         let (book, now) = (self.fresh(), self.clock.now());
         let key = book.keys.iter().filter(|key| key.is_valid(now)).find(|key| bool::from(key.hash.as_bytes().ct_eq(wanted.as_bytes())))?;
-        Some(Caller { kind: CallerKind::Key, name: key.name.clone(), role: key.role, source: key.source.clone(), areas: key.areas.clone() })
+        Some(Caller {
+            kind: CallerKind::Key,
+            name: key.name.clone(),
+            role: key.role,
+            source: key.source.clone(),
+            areas: key.areas.clone(),
+            owner: key.owner.clone(),
+        })
     }
 }
 

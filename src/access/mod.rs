@@ -66,6 +66,8 @@ pub struct Caller {
     pub source: Option<String>,
     /// Subtrees that the caller is limited to; empty is everywhere.
     pub areas: Vec<AreaCode>,
+    /// The person whose key it is, where that was said.
+    pub owner: Option<String>,
 }
 
 /// As logs and records name whoever asked: `key met-bureau`, `user zhang`.

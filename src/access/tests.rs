@@ -12,7 +12,14 @@ fn open(dir: &tempfile::TempDir) -> Access {
 }
 
 fn viewer(name: &str) -> NewKey {
-    NewKey { name: name.into(), role: Role::Viewer, source: None, areas: vec!["510726".parse().expect("a code")], good_for: None }
+    NewKey {
+        name: name.into(),
+        role: Role::Viewer,
+        source: None,
+        areas: vec!["510726".parse().expect("a code")],
+        good_for: None,
+        owner: None,
+    }
 }
 
 #[test]
@@ -109,7 +116,8 @@ fn a_flipped_bit_kills_no_key() {
 fn one_caller_who_asks_without_end_waits_and_another_does_not() {
     let dir = tempfile::tempdir().expect("a directory");
     let access = open(&dir);
-    let caller = |name: &str| Caller { kind: CallerKind::Key, name: name.into(), role: Role::Viewer, source: None, areas: Vec::new() };
+    let caller =
+        |name: &str| Caller { kind: CallerKind::Key, name: name.into(), role: Role::Viewer, source: None, areas: Vec::new(), owner: None };
     let greedy = caller("greedy");
     let refused = (0..BURST.get() * 10).find_map(|_| access.may_ask(&greedy).err());
     assert!(refused.is_some_and(|wait| !wait.is_zero()));

@@ -104,7 +104,7 @@ impl User {
     }
 
     fn caller(&self) -> Caller {
-        Caller { kind: CallerKind::User, name: self.name.clone(), role: self.role, source: None, areas: self.areas.clone() }
+        Caller { kind: CallerKind::User, name: self.name.clone(), role: self.role, source: None, areas: self.areas.clone(), owner: None }
     }
 }
 

@@ -187,7 +187,14 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     fn new(app: &'a App, quiet: bool) -> Result<Self, Failure> {
         let key = |name: &str, role, source: Option<&str>| {
-            app.access.new_key(NewKey { name: name.to_owned(), role, source: source.map(str::to_owned), areas: Vec::new(), good_for: None })
+            app.access.new_key(NewKey {
+                name: name.to_owned(),
+                role,
+                source: source.map(str::to_owned),
+                areas: Vec::new(),
+                good_for: None,
+                owner: None,
+            })
         };
         Ok(Self {
             app,

@@ -66,6 +66,9 @@ pub(super) enum Key {
         /// How long the key is good, such as 90d; without an end when left out.
         #[arg(long, value_parser = time)]
         expires: Option<Duration>,
+        /// The person whose key it is: what needs a second person is not approved by another key, or the sign-in, of the same one.
+        #[arg(long)]
+        owner: Option<String>,
         #[command(flatten)]
         place: Where,
         #[arg(long)]
@@ -88,13 +91,16 @@ pub(super) enum Key {
 impl Key {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Self::New { name, role, source, area, expires, place, json } => {
+            Self::New { name, role, source, area, expires, owner, place, json } => {
                 if role == Role::Bureau && source.is_none() {
                     return Err(Failure::usage("a bureau's key needs --source, the name of its [[source]] in the configuration"));
                 }
+                if role != Role::Bureau && source.is_some() {
+                    return Err(Failure::usage("only a bureau's key has a --source: the other roles post nothing"));
+                }
                 let shown = json!({ "name": name, "role": role, "source": source });
                 let object = format!("{name} ({role})");
-                let new = NewKey { name, role, source, areas: area, good_for: expires };
+                let new = NewKey { name, role, source, areas: area, good_for: expires, owner };
                 let secret = place.change("key-new", &object, |access| Ok(access.new_key(new)?))?;
                 if json {
                     let mut shown = shown;

@@ -54,6 +54,7 @@ pub struct Checked<J: Judges> {
     pub policy_file: Option<PathBuf>,
     pub vocabulary: Vocabulary,
     pub drill_households: bool,
+    pub drill_speakers: bool,
     pub log: Log,
     pub base_dir: PathBuf,
 }
@@ -138,12 +139,12 @@ impl<J: Judges> Checked<J> {
         let mut elsewhere = Vec::new();
         let policy = section(&mut top, "policy", |keys| policy(keys, layers, kinds, &mut elsewhere), &mut faults);
         let vocabulary = section(&mut top, "cap", |keys| Some(vocabulary(keys)), &mut faults);
-        let drill_households = section(&mut top, "drill", |keys| Some(keys.flag("households", false)), &mut faults);
+        let drill = section(&mut top, "drill", |keys| Some((keys.flag("households", false), keys.flag("speakers", false))), &mut faults);
         let log = section(&mut top, "log", log, &mut faults);
         let rest = top.finish(());
         faults.extend(rest.err().into_iter().flatten());
         let list = faults.into_list();
-        let whole = (server, store, county, policy, vocabulary, drill_households, log);
+        let whole = (server, store, county, policy, vocabulary, drill, log);
         match whole {
             (
                 Some(server),
@@ -151,7 +152,7 @@ impl<J: Judges> Checked<J> {
                 Some((county, county_name)),
                 Some((policy, policy_file)),
                 Some(vocabulary),
-                Some(drill_households),
+                Some((drill_households, drill_speakers)),
                 Some(log),
             ) if list.is_empty() && !layers.has_secret_faults() => Ok(Self {
                 server,
@@ -167,6 +168,7 @@ impl<J: Judges> Checked<J> {
                 policy_file,
                 vocabulary,
                 drill_households,
+                drill_speakers,
                 log,
                 base_dir: layers.base_dir.clone(),
             }),

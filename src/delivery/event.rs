@@ -185,6 +185,9 @@ pub struct Accepted {
     /// `[[source]]` name, and who posted (key or user name): the second person must be another.
     pub source: String,
     pub by: String,
+    /// The person whose key that was, where it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     pub needs_approval: bool,
     pub format: String,
     pub digest: String,
@@ -199,6 +202,23 @@ pub struct Accepted {
     /// It only tells duty that this alert waits for approval; no warning, and no part of any figure of warnings.
     #[serde(default)]
     pub notice_of: Option<AlertNo>,
+    /// Nobody has decided anything when it is taken in; filled by the fold.
+    #[serde(default, skip_serializing_if = "Decided::is_nothing")]
+    pub decided: Decided,
+}
+
+/// Who has decided about an alert since it was taken in; one decision does not hide the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Decided {
+    pub approved_by: Option<String>,
+    pub cancelled_by: Option<String>,
+}
+
+impl Decided {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlertNo>, D::Error> {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     book::Book,
-    event::{Accepted, FactKind},
+    event::{Accepted, Decided, FactKind},
 };
 use crate::{
     alert::{AlertId, AlertNo},
@@ -32,6 +32,8 @@ pub(crate) fn accepted(document: Value) -> Accepted {
         targets: Vec::new(),
         doubts: Vec::new(),
         notice_of: None,
+        owner: None,
+        decided: Decided::default(),
     }
 }
 

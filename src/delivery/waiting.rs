@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{alert::Reference, time::Timestamp};
+use crate::{alert::Reference, area::AreaCode, time::Timestamp};
 
 /// An Update overtakes its Alert by seconds; a thousand at once is a flood of mistaken references.
 pub const WAITING_MAX: usize = 1_000;
@@ -22,6 +22,11 @@ pub struct Waiting {
     /// `[[source]]` name, and who posted.
     pub source: String,
     pub by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// What the key was limited to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub areas: Vec<AreaCode>,
     pub format: String,
     pub digest: String,
     pub sender: String,
@@ -88,6 +93,8 @@ mod tests {
             until: Timestamp::from_ms(at + 1_000),
             source: "met".into(),
             by: "met".into(),
+            owner: None,
+            areas: Vec::new(),
             format: "json".into(),
             digest: number.to_string(),
             sender: "1".into(),

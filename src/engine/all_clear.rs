@@ -85,3 +85,56 @@ pub(super) fn headline(ended: &Alert) -> String {
 pub(super) fn only_withdraws(alert: &Alert, targets: &[Arc<Shelf>]) -> bool {
     alert.is_all_clear() && !targets.is_empty() && targets.iter().all(|target| target.read().timeline.released.is_none())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::alert::json::from_value;
+
+    const STATUSES: [&str; 4] = ["Actual", "Exercise", "System", "Test"];
+
+    fn alert(kind: &str, status: &str, responses: &[&str]) -> Alert {
+        let references = json!([{ "sender": "51072641600000", "identifier": "0", "sent": "2026-07-23T10:00:00+08:00" }]);
+        let document = json!({
+            "identifier": "1", "sender": "51072641600000", "sent": "2026-07-23T10:15:00+08:00", "status": status, "msgType": kind,
+            "references": if kind == "Alert" { json!([]) } else { references }, "event": "11B03", "level": "red", "urgency": "Immediate",
+            "certainty": "Likely", "effective": "2026-07-23T10:15:00+08:00", "expires": "2026-07-23T16:15:00+08:00", "headline": "h",
+            "description": "d", "instruction": "i", "responseTypes": responses, "areas": [{ "name": "x", "codes": ["510726"] }],
+        });
+        from_value(&document).unwrap_or_else(|faults| panic!("{faults:?}"))
+    }
+
+    #[test]
+    fn a_drill_touches_nothing_real_nor_the_other_way_in_any_kind_and_status() {
+        let kinds: [(&str, &[&str]); 3] = [("Update", &[]), ("Update", &["AllClear"]), ("Cancel", &[])];
+        for (kind, responses) in kinds {
+            for own in STATUSES {
+                for theirs in STATUSES {
+                    let (new, earlier) = (alert(kind, own, responses), alert("Alert", theirs, &[]));
+                    let is_real = theirs == "Actual";
+                    let may = may_touch(&new, &earlier, is_real);
+                    // The all-clear of a drill is one, whatever it says of itself; all else is of one status.
+                    let expected = own == theirs || (new.is_all_clear() && !is_real);
+                    assert_eq!(may, expected, "{kind} {responses:?} {own} of {theirs}");
+                    assert!(!may || own == theirs || !is_real, "nothing touches what is real but what is real");
+                    assert!(!(new.is_all_clear() && !is_real && may_touch(&new, &earlier, true)), "a drill beside what is real");
+                }
+            }
+        }
+        let draft = json!({ "status": "Draft" });
+        assert!(from_value(&draft).is_err());
+    }
+
+    #[test]
+    fn an_update_that_gives_the_all_clear_is_one_and_one_that_asks_for_something_is_not() {
+        let is = |kind: &str, urgency: &str, responses: &[&str]| {
+            Alert { urgency: urgency.to_owned(), ..alert(kind, "Actual", responses) }.is_all_clear()
+        };
+        assert!(is("Cancel", "Immediate", &["Evacuate"]) && is("Update", "Unknown", &["AllClear"]) && is("Update", "Past", &[]));
+        assert!(is("Update", "Past", &["Monitor"]) && is("Update", "Immediate", &["AllClear", "Monitor"]));
+        assert!(!is("Update", "Past", &["Evacuate"]) && !is("Update", "Unknown", &["AllClear", "Shelter"]));
+        assert!(!is("Update", "Immediate", &[]) && !is("Alert", "Past", &["AllClear"]));
+    }
+}

@@ -82,7 +82,7 @@ async fn notify(
     let number = before.map_or(1, |last| notice_number(last) + 1);
     let alert = notice(inner, shelf, number, approval, now);
     let digest = alert::content_digest(&alert).iter().map(|byte| format!("{byte:02x}")).collect();
-    let origin = Origin { received: now, source: OURSELVES, by: OURSELVES, format: "json", digest };
+    let origin = Origin { received: now, source: OURSELVES, by: OURSELVES, owner: None, format: "json", digest };
     let mut accepted = gateway.accepted(&alert, origin, Vec::new());
     accepted.notice_of = Some(shelf.no);
     let no = accepted.alert;

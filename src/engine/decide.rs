@@ -7,6 +7,7 @@ use super::{
     Unavailable,
     all_clear::{self, TRIED_FOR, headline},
     approvals,
+    authority::Rights,
     filed::Unreadable,
     gateway::Gateway,
     intake::{Origin, Submitted, Taken, end_by, hex, told},
@@ -22,6 +23,27 @@ use crate::{
     telemetry::metrics as meter,
     time::Timestamp,
 };
+
+/// Who decides: the name they are known by here, and the person behind it where a key says whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Decider<'a> {
+    pub name: &'a str,
+    pub owner: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for Decider<'a> {
+    fn from(name: &'a str) -> Self {
+        Self { name, owner: None }
+    }
+}
+
+impl Decider<'_> {
+    /// A person by any of their keys, or signed in.
+    fn is_same_person(self, other: Decider<'_>) -> bool {
+        let names = |one: Decider<'_>| [Some(one.name.to_owned()), one.owner.map(str::to_owned)];
+        names(self).iter().flatten().any(|name| names(other).iter().flatten().any(|other| other == name))
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum DecideError {
@@ -42,9 +64,11 @@ pub enum DecideError {
 }
 
 impl Gateway {
-    pub async fn approve(&self, id: AlertId, by: &str) -> Result<State, DecideError> {
+    pub async fn approve(&self, id: AlertId, by: impl Into<Decider<'_>>) -> Result<State, DecideError> {
+        let decider = by.into();
+        let by = decider.name;
         let turn = self.intake.lock().await;
-        let shelf = self.held(id, by)?;
+        let shelf = self.held(id, decider)?;
         let now = self.clock.now();
         if shelf.alert.expires <= now {
             return Err(DecideError::Expired);
@@ -62,9 +86,11 @@ impl Gateway {
         Ok(state)
     }
 
-    pub async fn reject(&self, id: AlertId, by: &str, reason: &str) -> Result<State, DecideError> {
+    pub async fn reject(&self, id: AlertId, by: impl Into<Decider<'_>>, reason: &str) -> Result<State, DecideError> {
+        let decider = by.into();
+        let by = decider.name;
         let _turn = self.intake.lock().await;
-        let shelf = self.held(id, by)?;
+        let shelf = self.held(id, decider)?;
         let rejected = Told::Rejected { alert: shelf.no, at: self.clock.now(), by: by.to_owned(), reason: reason.to_owned() };
         let mut events = vec![told(rejected)];
         events.extend(approvals::ends_of_notices(self, shelf.no, by, self.clock.now()));
@@ -73,14 +99,15 @@ impl Gateway {
         Ok(state)
     }
 
-    fn held(&self, id: AlertId, by: &str) -> Result<Arc<Shelf>, DecideError> {
+    fn held(&self, id: AlertId, by: Decider<'_>) -> Result<Arc<Shelf>, DecideError> {
         let shelf = self.ledger.find(id).ok_or(DecideError::NoSuchAlert)?;
         {
             let book = shelf.read();
             if book.state != State::Held {
                 return Err(DecideError::NotHeld(book.state.name()));
             }
-            if book.accepted.by == by {
+            let posted_by = Decider { name: &book.accepted.by, owner: book.accepted.owner.as_deref() };
+            if by.is_same_person(posted_by) {
                 return Err(DecideError::SamePerson);
             }
         }
@@ -103,7 +130,8 @@ impl Gateway {
         self.look_whom_to_clear(&alert, &targets).await?;
         let digest = hex(&alert::content_digest(&alert));
         let source = target.read().accepted.source.clone();
-        let accepted = self.accepted(&alert, Origin { received: now, source: &source, by, format: "json", digest }, vec![target.no]);
+        let accepted =
+            self.accepted(&alert, Origin { received: now, source: &source, by, owner: None, format: "json", digest }, vec![target.no]);
         let (no, cancel_id) = (accepted.alert, accepted.id);
         let cancelled = Told::Cancelled { alert: target.no, at: now, by: by.to_owned(), reason: reason.to_owned(), cancel: Some(no) };
         let mut events = vec![told(Told::Accepted(accepted)), told(cancelled)];
@@ -140,13 +168,14 @@ impl Gateway {
     fn targets_now(&self, shelf: &Shelf) -> Vec<Arc<Shelf>> {
         let named = self.judge_references(&shelf.alert, &mut Faults::default());
         let source = { shelf.read().accepted.source.clone() };
-        let source = self.sources.iter().find(|known| known.name == source);
+        // The limits of the key that posted it were judged then.
+        let rights = self.sources.iter().find(|known| known.name == source).map(|source| Rights::of(source, &[]));
         let mut targets: Vec<Arc<Shelf>> = Vec::new();
         for target in &named.targets {
             let mut faults = Faults::default();
             all_clear::judge_status(&shelf.alert, std::slice::from_ref(target), &mut faults);
             let said_by = { target.shelf.read().accepted.source.clone() };
-            source.into_iter().for_each(|source| source.judge_target(&said_by, target, &self.snapshot(), &mut faults));
+            rights.iter().for_each(|rights| rights.judge_target(&said_by, target, &self.snapshot(), &mut faults));
             // The one that came in between may be beyond what was judged: what was agreed to is not stretched to it.
             let was_judged = shelf.read().accepted.targets.contains(&target.shelf.no);
             if was_judged || faults.is_empty() {

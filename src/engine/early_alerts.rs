@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     alert::{self, Alert},
+    area::AreaCode,
     delivery::{
         event::{Event, Told},
         waiting::Waiting,
@@ -28,6 +29,7 @@ impl Gateway {
         &self,
         alert: &Alert,
         origin: Origin<'_>,
+        areas: &[AreaCode],
         document: serde_json::Value,
         faults: &mut [Fault],
     ) -> Result<(), Unavailable> {
@@ -43,6 +45,8 @@ impl Gateway {
                     until,
                     source: origin.source.to_owned(),
                     by: origin.by.to_owned(),
+                    owner: origin.owner.map(str::to_owned),
+                    areas: areas.to_vec(),
                     format: origin.format.to_owned(),
                     digest: origin.digest,
                     sender: alert.sender.clone(),
@@ -91,7 +95,7 @@ impl Gateway {
     }
 
     async fn take_one(&self, one: Waiting) -> Result<(), Unavailable> {
-        let actor = Actor::of_source(&one.by, &one.source);
+        let actor = Actor { owner: one.owner.clone(), areas: one.areas.clone(), ..Actor::of_source(&one.by, &one.source) };
         let said = match &one.document {
             serde_json::Value::Array(several) => several.iter().map(alert::json::from_kept).collect::<Result<Vec<_>, _>>(),
             single => alert::json::from_kept(single).map(|alert| vec![alert]),

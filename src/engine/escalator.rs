@@ -38,8 +38,7 @@ pub(crate) async fn look(inner: &Arc<Inner>, shelf: &Shelf) -> Result<(), Unavai
     // Only one extension of a book is made at a time: indices follow those before.
     let _extending = running.extending.lock().await;
     let snapshot = inner.snapshot();
-    let basis =
-        Basis { snapshot: &snapshot, routes: &inner.routes, rule: &running.rule, now, with_households: inner.with_households(shelf) };
+    let basis = Basis { snapshot: &snapshot, routes: &inner.routes, rule: &running.rule, now, public: inner.public_of(&shelf.alert) };
     let (events, requeue_from) = {
         let book = shelf.read();
         if !book.state.may_send() {

@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Unavailable, account::Account, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold, rings::Rings, route::Routes,
-    told_before::WordsBefore, unmatched::Unmatched,
+    Unavailable, account::Account, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold, planner::Public, rings::Rings,
+    route::Routes, told_before::WordsBefore, unmatched::Unmatched,
 };
 use crate::{
-    alert::{AlertNo, Limits, Vocabulary},
+    alert::{Alert, AlertNo, Limits, Status, Vocabulary},
     area::AreaCode,
     channel::{Channel, Common},
     delivery::{
@@ -51,6 +51,8 @@ pub struct Setup {
     pub tokens: AnswerTokens,
     /// Drills also go to households.
     pub drill_households: bool,
+    /// Tests and messages between systems also go to public loudspeakers.
+    pub drill_speakers: bool,
     pub seed: u64,
     /// An alert that has been over for so long is filed.
     pub keep_open: Duration,
@@ -93,7 +95,8 @@ pub struct Inner {
     pub(crate) max_skew: Duration,
     pub(crate) public_url: String,
     pub(crate) tokens: AnswerTokens,
-    pub(crate) drill_households: bool,
+    drill_households: bool,
+    drill_speakers: bool,
     pub(crate) seed: u64,
     pub(crate) keep_open: Duration,
     pub(crate) keep_months: u32,
@@ -164,6 +167,7 @@ impl Gateway {
             public_url: setup.public_url,
             tokens: setup.tokens,
             drill_households: setup.drill_households,
+            drill_speakers: setup.drill_speakers,
             seed: setup.seed,
             keep_open: setup.keep_open,
             keep_months: setup.keep_months,
@@ -293,8 +297,10 @@ impl Inner {
         Running { rule, facts: Arc::new(facts), stop_at, persist, meant, words, past: Mutex::default(), extending }
     }
 
-    pub(crate) fn with_households(&self, shelf: &Shelf) -> bool {
-        self.drill_households || !shelf.alert.status.is_drill()
+    /// An exercise is there to be heard; what tests the machinery is not, unless the county says so.
+    pub(crate) fn public_of(&self, alert: &Alert) -> Public {
+        let is_test = matches!(alert.status, Status::Test | Status::System);
+        Public { households: self.drill_households || !alert.status.is_drill(), speakers: self.drill_speakers || !is_test }
     }
 
     /// The delivery that an account's own id names, if its send has returned; newest alerts first.

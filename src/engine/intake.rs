@@ -7,16 +7,17 @@ use serde::Serialize;
 
 use super::{
     Unavailable, all_clear,
-    authority::Source,
+    authority::{Rights, Source},
     gateway::Gateway,
     parts::{Document, ELSEWHERE, Part},
     references::{Named, UNKNOWN_REFERENCE},
 };
 use crate::{
     alert::{self, Alert, AlertId, AlertNo, Level},
+    area::AreaCode,
     delivery::{
         book::State,
-        event::{Accepted, Event, Told},
+        event::{Accepted, Decided, Event, Told},
         ledger::{AlertKey, Shelf},
     },
     fault::{Fault, Faults},
@@ -33,11 +34,15 @@ pub struct Actor {
     pub name: String,
     /// `[[source]]` that the key speaks for; people of the county's duty have none.
     pub source: Option<String>,
+    /// The person whose key it is, where that is said: two keys of one person are one person.
+    pub owner: Option<String>,
+    /// What the key is limited to, within the areas of its source; empty is all of them.
+    pub areas: Vec<AreaCode>,
 }
 
 impl Actor {
     pub fn of_source(name: &str, source: &str) -> Self {
-        Self { name: name.to_owned(), source: Some(source.to_owned()) }
+        Self { name: name.to_owned(), source: Some(source.to_owned()), owner: None, areas: Vec::new() }
     }
 }
 
@@ -46,6 +51,7 @@ pub(super) struct Origin<'a> {
     pub(super) received: Timestamp,
     pub(super) source: &'a str,
     pub(super) by: &'a str,
+    pub(super) owner: Option<&'a str>,
     pub(super) format: &'a str,
     pub(super) digest: String,
 }
@@ -112,6 +118,8 @@ pub enum SubmitError {
     Early(Vec<Fault>),
     #[error("another alert with this sender, identifier and time of sending is known as {0}")]
     Conflict(AlertId),
+    #[error("{0} says the same in every word under the same identifier and is in force; only the time of sending differs")]
+    LikelyRepeat(AlertId),
     #[error("no source of this name may post alerts: {0:?}")]
     NoSource(String),
     #[error(transparent)]
@@ -143,18 +151,23 @@ impl Gateway {
         let digest = hex(&alert::document_digest(&document.alerts));
         let Some(head) = document.alerts.first().cloned() else { return Err(SubmitError::Invalid(Vec::new())) };
         let turn = self.intake.lock().await;
-        if let Some(known) = self.ledger.find_key(&AlertKey::of(&head)) {
-            return repeat(&self.ledger.document_of(&known), &known, &digest, warnings);
-        }
         let source_name = by.source.clone().unwrap_or_default();
         let source = self.sources.iter().find(|source| source.name == source_name).ok_or(SubmitError::NoSource(source_name))?;
+        let rights = Rights::of(source, &by.areas);
+        if let Some(known) = self.ledger.find_key(&AlertKey::of(&head)) {
+            rights.judge_repeat(&head, &known, &self.snapshot()).map_err(SubmitError::Invalid)?;
+            return repeat(&self.ledger.document_of(&known), &known, &digest, warnings);
+        }
+        if let Some(known) = document.alerts.iter().find_map(|alert| self.repeated_with_another_time(alert)) {
+            return Err(SubmitError::LikelyRepeat(known));
+        }
         let as_written = as_written(&document.alerts);
-        let parts = match self.judge_parts(source, document, received, &mut warnings) {
+        let parts = match self.judge_parts(&rights, document, received, &mut warnings) {
             Ok(parts) => parts,
             // Nothing else is wrong with it: the post may have overtaken the alert that it refers to.
             Err(mut faults) if faults.iter().all(|fault| fault.rule == UNKNOWN_REFERENCE) => {
-                let origin = Origin { received, source: &source.name, by: &by.name, format, digest };
-                self.keep_waiting(&head, origin, as_written, &mut faults).await?;
+                let origin = Origin { received, source: &source.name, by: &by.name, owner: by.owner.as_deref(), format, digest };
+                self.keep_waiting(&head, origin, &by.areas, as_written, &mut faults).await?;
                 return Err(SubmitError::Early(faults));
             }
             Err(faults) => return Err(SubmitError::Invalid(faults)),
@@ -163,7 +176,8 @@ impl Gateway {
         for part in &parts {
             let targets = part.shelves();
             self.look_whom_to_clear(&part.alert, &targets).await.map_err(Unavailable::from)?;
-            let origin = Origin { received, source: &source.name, by: &by.name, format, digest: digest.clone() };
+            let origin =
+                Origin { received, source: &source.name, by: &by.name, owner: by.owner.as_deref(), format, digest: digest.clone() };
             let mut accepted = self.accepted_part(part, source, origin, &mut warnings);
             accepted.alert = AlertNo(accepted.alert.0 + u32::try_from(numbers.len()).unwrap_or(u32::MAX));
             let (no, is_held) = (accepted.alert, accepted.needs_approval);
@@ -191,6 +205,7 @@ impl Gateway {
     fn accepted_part(&self, part: &Part, source: &Source, origin: Origin<'_>, warnings: &mut Vec<Fault>) -> Accepted {
         // Codes of neighbouring counties are normal in a city's alert: ours is told, the rest is named.
         warnings.extend(part.matched.iter().flat_map(|audience| audience.unresolved.iter().cloned()));
+        warnings.extend(self.likely_update(&part.alert));
         warnings.extend(self.reach_warnings(&part.alert, part.matched.as_ref()));
         let mut accepted = self.accepted(&part.alert, origin, part.targets.iter().map(|target| target.shelf.no).collect());
         // An all-clear goes to those who were told, whatever its areas are called.
@@ -227,6 +242,8 @@ impl Gateway {
             accepted: self.clock.now(),
             source: origin.source.to_owned(),
             by: origin.by.to_owned(),
+            owner: origin.owner.map(str::to_owned),
+            decided: Decided::default(),
             needs_approval: false,
             format: origin.format.to_owned(),
             digest: origin.digest,
@@ -240,14 +257,14 @@ impl Gateway {
     /// Holds an alert against its source's rights, the time, what it refers to, the registry and the policy: the alerts that it changes or
     /// ends and whom it means, or every fault. One right that is missing over one of several alerts refuses the whole: nothing is ended in
     /// part that was asked for as one.
-    pub(super) fn judged(&self, source: &Source, alert: &Alert, now: Timestamp) -> Result<Sound, Vec<Fault>> {
+    pub(super) fn judged(&self, rights: &Rights<'_>, alert: &Alert, now: Timestamp) -> Result<Sound, Vec<Fault>> {
         let mut faults = Faults::default();
-        source.judge(alert, &self.snapshot(), &mut faults);
+        rights.judge(alert, &self.snapshot(), &mut faults);
         judge_time(alert, now, self.max_skew, &mut faults);
         let named = self.judge_references(alert, &mut faults);
         for target in &named.targets {
             let said_by = target.shelf.read().accepted.source.clone();
-            source.judge_target(&said_by, target, &self.snapshot(), &mut faults);
+            rights.judge_target(&said_by, target, &self.snapshot(), &mut faults);
         }
         all_clear::judge_status(alert, &named.targets, &mut faults);
         let matched = self.judge_area(alert, &mut faults);

@@ -261,8 +261,7 @@ async fn fallback(inner: &Arc<Inner>, shelf: &Shelf, now: Timestamp) -> Result<(
     }
     let _extending = running.extending.lock().await;
     let snapshot = inner.snapshot();
-    let basis =
-        Basis { snapshot: &snapshot, routes: &inner.routes, rule: &running.rule, now, with_households: inner.with_households(shelf) };
+    let basis = Basis { snapshot: &snapshot, routes: &inner.routes, rule: &running.rule, now, public: inner.public_of(&shelf.alert) };
     let (events, legs_before) = {
         let book = shelf.read();
         let planned = book.timeline.planned.filter(|_| book.state.may_send() && !book.fallback_planned);

@@ -53,6 +53,8 @@ pub struct AlertView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval_wait_s: Option<u64>,
     pub decided_by: Option<String>,
+    pub approved_by: Option<String>,
+    pub cancelled_by: Option<String>,
     pub reason: Option<String>,
     /// The alerts of ours that this Update or Cancel changes or ends; `target` is the first of them.
     pub target: Option<AlertId>,
@@ -207,6 +209,8 @@ impl Gateway {
             doubts: book.accepted.doubts.clone(),
             approval_wait_s: book.approval_wait(self.clock.now()).map(|wait| wait.as_secs()),
             decided_by: known(&book.decided_by),
+            approved_by: book.accepted.decided.approved_by.clone(),
+            cancelled_by: book.accepted.decided.cancelled_by.clone(),
             reason: known(&book.reason),
             target: targets.first().copied(),
             targets,

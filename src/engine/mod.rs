@@ -3,6 +3,7 @@
 
 mod account;
 mod alarm_book;
+mod alike;
 mod all_clear;
 pub mod answer;
 mod approvals;

@@ -70,8 +70,7 @@ impl Gateway {
             return vec![Fault::new("", NO_CHANNEL, message)];
         }
         let (snapshot, routes) = (self.snapshot(), &self.routes);
-        let with_households = self.drill_households || !alert.status.is_drill();
-        let basis = Basis { snapshot: &snapshot, routes, rule, now: self.clock.now(), with_households };
+        let basis = Basis { snapshot: &snapshot, routes, rule, now: self.clock.now(), public: self.public_of(alert) };
         if planner::reaches_somebody(&basis, audience) {
             return Vec::new();
         }
@@ -127,8 +126,8 @@ impl Gateway {
             let snapshot = gateway.snapshot();
             let book = owing.read();
             let audience = unknown_to(&book, matching::audience(&owing.alert.areas, &snapshot), &snapshot);
-            let with_households = gateway.with_households(&owing);
-            let basis = Basis { snapshot: &snapshot, routes: &gateway.routes, rule: &rule, now: gateway.clock.now(), with_households };
+            let public = gateway.public_of(&owing.alert);
+            let basis = Basis { snapshot: &snapshot, routes: &gateway.routes, rule: &rule, now: gateway.clock.now(), public };
             (planner::owed(&basis, &book, &audience), book.slots.len(), book.legs.len())
         });
         let (plan, deliveries_before, legs_before) =

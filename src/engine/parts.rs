@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{
     all_clear,
-    authority::Source,
+    authority::Rights,
     gateway::Gateway,
     references::{Target, UNKNOWN_REFERENCE},
 };
@@ -52,7 +52,7 @@ impl Gateway {
     /// Judges everything that a document says, and leaves out what means nobody here; every fault of it, or its parts.
     pub(super) fn judge_parts(
         &self,
-        source: &Source,
+        rights: &Rights<'_>,
         document: Document,
         now: Timestamp,
         warnings: &mut Vec<Fault>,
@@ -62,9 +62,9 @@ impl Gateway {
         let (mut parts, mut bad, mut elsewhere, mut unfounded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (number, mut alert) in alerts.into_iter().enumerate() {
             let place = places.get(number).map_or("", String::as_str);
-            let meant = source.understand(&mut alert, &snapshot);
+            let meant = rights.source.understand(&mut alert, &snapshot);
             warnings.extend(placed(meant.warnings, place));
-            match self.judged(source, &alert, now) {
+            match self.judged(rights, &alert, now) {
                 Ok((named, matched)) => {
                     let fresh = named.warnings.into_iter().filter(|fault| !warnings.contains(fault)).collect::<Vec<_>>();
                     warnings.extend(fresh);

@@ -31,14 +31,20 @@ pub(crate) struct Plan {
     pub(crate) unreachable: u32,
 }
 
+/// What of the public an alert goes to: drills leave households alone unless the county has said otherwise, tests public loudspeakers too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Public {
+    pub(crate) households: bool,
+    pub(crate) speakers: bool,
+}
+
 /// What every plan of an alert starts from.
 pub(crate) struct Basis<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) routes: &'a Routes,
     pub(crate) rule: &'a Rule,
     pub(crate) now: Timestamp,
-    /// Drills leave households alone unless the county has said otherwise.
-    pub(crate) with_households: bool,
+    pub(crate) public: Public,
 }
 
 /// A new alert, or an Update: the audience is told, and those of `told` who are not in it hear that it is over for them.
@@ -122,7 +128,7 @@ pub(crate) fn reaches_somebody(basis: &Basis<'_>, audience: &Audience) -> bool {
     let mut draft = Draft::new(basis, 0, 0);
     let is_told = |position: u32| {
         let person = basis.snapshot.subscriber_at(position);
-        let is_meant = basis.rule.roles.includes(person.role()) && (person.role() != HOUSEHOLD || basis.with_households);
+        let is_meant = basis.rule.roles.includes(person.role()) && (person.role() != HOUSEHOLD || basis.public.households);
         is_meant && !person.opted_out() && ways_among(&person, &draft.channels).chain(ways_among(&person, &draft.then)).next().is_some()
     };
     if audience.subscribers.iter().any(is_told) {
@@ -256,7 +262,7 @@ impl<'a> Draft<'a> {
             let person = snapshot.subscriber_at(position);
             let role = person.role();
             let wanted = self.basis.rule.roles.includes(role) && !person.opted_out();
-            if !wanted || (role == HOUSEHOLD && !self.basis.with_households) {
+            if !wanted || (role == HOUSEHOLD && !self.basis.public.households) {
                 continue;
             }
             if current != Some(person.area()) {
@@ -319,6 +325,9 @@ impl<'a> Draft<'a> {
     }
 
     fn devices(&mut self, audience: &Audience, told: &ToldBefore) {
+        if !self.basis.public.speakers {
+            return;
+        }
         let snapshot = self.basis.snapshot;
         let routes = self.routes_where(&self.basis.rule.channels, |reach| reach == Reach::Speakers);
         let mut by_area: BTreeMap<AreaCode, Vec<u32>> = BTreeMap::new();

@@ -133,8 +133,7 @@ impl Gateway {
         let snapshot = self.snapshot();
         let mut told = chains.told();
         self.leave_to_siblings(shelf, &mut told);
-        let basis =
-            Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households: self.with_households(shelf) };
+        let basis = Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), public: self.public_of(&shelf.alert) };
         let plan = if shelf.alert.is_all_clear() { planner::all_clear(&basis, &told) } else { planner::first(&basis, audience, &told) };
         (plan, told.words())
     }
@@ -149,8 +148,8 @@ impl Gateway {
             if is_out {
                 continue;
             }
-            let (rule, with_households) = (self.running(&sibling).rule.clone(), self.with_households(&sibling));
-            let basis = Basis { snapshot: &snapshot, routes: &self.routes, rule: &rule, now: self.clock.now(), with_households };
+            let (rule, public) = (self.running(&sibling).rule.clone(), self.public_of(&sibling.alert));
+            let basis = Basis { snapshot: &snapshot, routes: &self.routes, rule: &rule, now: self.clock.now(), public };
             told.leave(&planner::tells(&basis, &matching::audience(&sibling.alert.areas, &snapshot), told));
         }
     }

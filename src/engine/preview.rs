@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use roaring::RoaringBitmap;
 use serde::Serialize;
 
 use super::{
+    Unavailable, all_clear,
+    authority::{Rights, Source},
     gateway::Gateway,
     intake::{SubmitError, judge_time},
     place,
     planner::{self, Basis},
+    references::Named,
     told_before::ToldBefore,
 };
 use crate::{
@@ -53,6 +57,17 @@ pub struct Preview {
     pub further: Vec<Preview>,
 }
 
+/// Who asks: the source whose codes and map the areas are in, where a bureau does, and what the caller is limited to.
+#[derive(Clone, Debug, Default)]
+pub struct Asking {
+    pub source: Option<String>,
+    pub areas: Vec<AreaCode>,
+}
+
+fn may_see(within: &[AreaCode], area: AreaCode) -> bool {
+    within.is_empty() || within.iter().any(|allowed| allowed.contains(area))
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct AreaCount {
     pub code: AreaCode,
@@ -79,55 +94,103 @@ pub struct Unreachable {
 }
 
 impl Gateway {
-    /// `source`: whose codes and map the areas are in, where a bureau asks. Of a document that says several things the most severe, with the
-    /// previews of the others in `further`.
-    pub fn preview(&self, body: &[u8], content_type: Option<&str>, source: Option<&str>) -> Result<Preview, SubmitError> {
-        let reading = alert::read(body, content_type, &self.limits, &self.vocabulary);
+    /// Of a document that says several things the most severe, with the previews of the others in `further`.
+    pub async fn preview(&self, body: &[u8], content_type: Option<&str>, by: &Asking) -> Result<Preview, SubmitError> {
+        let (gateway, body, kind) = (self.clone(), body.to_vec(), content_type.map(str::to_owned));
+        let read = self.apart(move || alert::read(&body, kind.as_deref(), &gateway.limits, &gateway.vocabulary)).await;
+        let reading = read.map_err(|error| Unavailable::Failed(format!("the document could not be read: {error}")))?;
         let alert = match reading.outcome {
             Ok(alert) => alert,
             Err(faults) if !reading.parseable => return Err(SubmitError::NotParseable(faults)),
             Err(faults) => return Err(SubmitError::Invalid(faults)),
         };
-        let further = reading.further.into_iter().map(|alert| self.preview_of(alert, Vec::new(), source)).collect::<Result<Vec<_>, _>>()?;
-        let first = self.preview_of(alert, reading.warnings, source)?;
+        let mut further = Vec::with_capacity(reading.further.len());
+        for alert in reading.further {
+            further.push(self.preview_of(alert, Vec::new(), by).await?);
+        }
+        let first = self.preview_of(alert, reading.warnings, by).await?;
         Ok(Preview { further, ..first })
     }
 
-    fn preview_of(&self, mut alert: Alert, mut warnings: Vec<Fault>, source: Option<&str>) -> Result<Preview, SubmitError> {
+    async fn preview_of(&self, mut alert: Alert, mut warnings: Vec<Fault>, by: &Asking) -> Result<Preview, SubmitError> {
         let mut odd = Faults::default();
-        judge_time(&alert, self.clock.now(), self.max_skew, &mut odd);
+        let now = self.clock.now();
+        judge_time(&alert, now, self.max_skew, &mut odd);
         let snapshot = self.snapshot();
-        if let Some(source) = self.sources.iter().find(|known| Some(known.name.as_str()) == source) {
+        let source = self.sources.iter().find(|known| Some(&known.name) == by.source.as_ref());
+        if let Some(source) = source {
             let meant = source.understand(&mut alert, &snapshot);
             warnings.extend(meant.warnings.into_iter().chain(meant.doubts));
         }
+        let mut named = self.judge_references(&alert, &mut odd);
+        self.judge_asking(source, &alert, &named, by)?;
+        warnings.append(&mut named.warnings);
+        all_clear::take_over(&mut alert, &named.targets, now, &mut warnings);
+        let chains = self.chains_of(named.targets.iter().map(|target| target.shelf.no).collect(), alert.is_all_clear()).await?;
+        let (gateway, areas) = (self.clone(), by.areas.clone());
+        let made = self.apart(move || gateway.previewed(&alert, &chains.told(), &areas, warnings, odd)).await;
+        made.map_err(|error| Unavailable::Failed(format!("the preview could not be made: {error}")))?
+    }
+
+    /// A key that is limited to areas previews what it may post.
+    fn judge_asking(&self, source: Option<&Source>, alert: &Alert, named: &Named, by: &Asking) -> Result<(), SubmitError> {
+        let Some(source) = source.filter(|_| !by.areas.is_empty()) else { return Ok(()) };
+        let (rights, snapshot, mut faults) = (Rights::of(source, &by.areas), self.snapshot(), Faults::default());
+        if !alert.is_all_clear() {
+            rights.judge_areas(alert, &snapshot, &mut faults);
+        }
+        for target in &named.targets {
+            let said_by = { target.shelf.read().accepted.source.clone() };
+            rights.judge_target(&said_by, target, &snapshot, &mut faults);
+        }
+        faults.into_result(()).map_err(SubmitError::Invalid)
+    }
+
+    fn previewed(
+        &self,
+        alert: &Alert,
+        told: &ToldBefore,
+        areas: &[AreaCode],
+        mut warnings: Vec<Fault>,
+        mut odd: Faults,
+    ) -> Result<Preview, SubmitError> {
+        let (snapshot, policy, is_over) = (self.snapshot(), self.policy.load(), alert.is_all_clear());
         let audience = matching::audience(&alert.areas, &snapshot);
-        odd.extend(audience.unresolved.iter().cloned());
+        if !is_over {
+            odd.extend(audience.unresolved.iter().cloned());
+        }
         warnings.extend(odd.into_list());
-        let policy = self.policy.load();
-        let Some(rule) = policy.decide(&alert.event, alert.level, &alert.groups) else {
-            let fault = Fault::new("event", "no-policy-rule", format!("no rule of the policy fits {}", alert.event));
-            return Err(SubmitError::Invalid(vec![fault]));
+        let nobody = Rule::nobody();
+        let rule = match policy.decide(&alert.event, alert.level, &alert.groups) {
+            Some(rule) => rule,
+            None if is_over => &nobody,
+            None => {
+                let fault = Fault::new("event", "no-policy-rule", format!("no rule of the policy fits {}", alert.event));
+                return Err(SubmitError::Invalid(vec![fault]));
+            }
         };
-        let with_households = self.drill_households || !alert.status.is_drill();
-        let basis = Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), with_households };
-        let plan = planner::first(&basis, &audience, &ToldBefore::default());
-        let mut preview = self.count(&plan, warnings);
+        let basis = Basis { snapshot: &snapshot, routes: &self.routes, rule, now: self.clock.now(), public: self.public_of(alert) };
+        let plan = if is_over { planner::all_clear(&basis, told) } else { planner::first(&basis, &audience, told) };
+        let mut preview = self.count(&plan, areas, warnings);
         (preview.event, preview.level) = (alert.event.to_string(), alert.level.name());
-        preview.hazard_points = u32::try_from(audience.hazard_points.len()).unwrap_or(u32::MAX);
-        preview.messages = self.texts(&alert, rule, &plan.parts);
+        if !is_over {
+            let own = audience.hazard_points.iter().filter(|&position| may_see(areas, snapshot.hazard_point_at(position).area()));
+            preview.hazard_points = u32::try_from(own.count()).unwrap_or(u32::MAX);
+        }
+        preview.messages = self.texts(alert, rule, &plan.parts);
         Ok(preview)
     }
 
-    fn count(&self, plan: &planner::Plan, warnings: Vec<Fault>) -> Preview {
+    /// Of the plan what lies in these areas, or all of it where there are none.
+    fn count(&self, plan: &planner::Plan, within: &[AreaCode], warnings: Vec<Fault>) -> Preview {
         let snapshot = self.snapshot();
         let mut preview = Preview {
             as_of: self.clock.now(),
             event: String::new(),
             level: "",
             people: 0,
-            deliveries: plan.deliveries,
-            unreachable: plan.unreachable,
+            deliveries: 0,
+            unreachable: 0,
             calls: 0,
             by_area: Vec::new(),
             further: Vec::new(),
@@ -142,9 +205,19 @@ impl Gateway {
         };
         let mut areas: BTreeMap<AreaCode, u32> = BTreeMap::new();
         let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let (mut recipients, mut seen) = (0_u32, RoaringBitmap::new());
         for part in &plan.parts {
+            if let PlanPart::Run(run) = part {
+                let first = recipients;
+                recipients += length(run.keys.len());
+                if !may_see(within, run.area) {
+                    continue;
+                }
+                seen.insert_range(first..recipients);
+            }
             match part {
                 PlanPart::Run(run) if run.kind == RecipientKind::Person => {
+                    preview.unreachable += length(run.unreachable.len());
                     preview.people += length(run.keys.len());
                     *preview.by_role.entry(run.role.clone()).or_default() += length(run.keys.len());
                     *areas.entry(run.area.at_level(crate::area::AreaLevel::Township)).or_default() += length(run.keys.len());
@@ -162,11 +235,15 @@ impl Gateway {
                 }
                 PlanPart::Run(run) if run.kind == RecipientKind::Speaker => preview.speakers += length(run.keys.len()),
                 PlanPart::Leg(leg) => {
-                    let count: u32 = leg.recipients.iter().map(|&(_, count)| count).sum();
+                    let of = |&(first, count): &(u32, u32)| seen.range_cardinality(first..first + count);
+                    let count = u32::try_from(leg.recipients.iter().map(of).sum::<u64>()).unwrap_or(u32::MAX);
+                    preview.deliveries += count;
                     let kind = leg.route.split('/').next().unwrap_or_default().to_owned();
                     *preview.by_channel.entry(kind).or_default() += count;
                 }
-                PlanPart::Calls(calls) => preview.calls += length(calls.recipients.len()),
+                PlanPart::Calls(calls) => {
+                    preview.calls += length(calls.recipients.iter().filter(|&&recipient| seen.contains(recipient)).count());
+                }
                 PlanPart::Run(_) | PlanPart::Open { .. } | PlanPart::Hazard(_) | PlanPart::Seal { .. } => {}
             }
         }

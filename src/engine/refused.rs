@@ -73,6 +73,8 @@ impl Gateway {
             at: now,
             until,
             by: by.name.clone(),
+            owner: None,
+            areas: Vec::new(),
             format: FORMAT.to_owned(),
             digest,
             sender: source.clone(),

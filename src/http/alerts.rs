@@ -27,9 +27,11 @@ use crate::{
     delivery::{ledger::Shelf, waiting::Waiting},
     engine::{
         answer::ByHand,
+        decide::Decider,
         filed::Details,
         intake::{Actor, Submitted},
         look::Filter,
+        preview::Asking,
         preview::Preview,
     },
     registry,
@@ -53,7 +55,7 @@ pub(super) async fn submit(
     let caller = who.may(Action::Post)?;
     prove(&edge, &caller, &connection, &headers, &body).await?;
     let is_verified = caller.source.as_deref().is_some_and(|source| edge.proofs.is_signed_within(source));
-    let actor = Actor { name: caller.name, source: caller.source };
+    let actor = Actor { name: caller.name, source: caller.source, owner: caller.owner, areas: caller.areas };
     let mut submitted = edge.gateway.submit(&body, content_type(&headers), &actor).await?;
     // The reader of documents looks at no signature; here it was looked at.
     submitted.warnings.retain(|warning| !is_verified || warning.rule != "signature-not-verified");
@@ -91,11 +93,8 @@ fn submitted_view(submitted: &Submitted) -> Value {
 
 pub(super) async fn preview(State(edge): State<Edge>, who: Who, headers: HeaderMap, SentAlert(body): SentAlert) -> Answer<Response> {
     let caller = who.may(Action::Preview)?;
-    let kind = content_type(&headers).map(str::to_owned);
-    let gateway = edge.gateway.clone();
-    let source = caller.source.clone();
-    let made = tokio::task::spawn_blocking(move || gateway.preview(&body, kind.as_deref(), source.as_deref())).await;
-    let mut made = made.map_err(|_| Problem::bad_request("the preview could not be made"))??;
+    let asking = Asking { source: caller.source.clone(), areas: caller.areas.clone() };
+    let mut made = edge.gateway.preview(&body, content_type(&headers), &asking).await?;
     mask_people(&mut made, &caller);
     Ok(Json(made).into_response())
 }
@@ -232,8 +231,12 @@ pub(super) async fn cap(State(edge): State<Edge>, who: Who, Path(id): Path<Strin
 pub(super) async fn approve(State(edge): State<Edge>, who: Who, Path(id): Path<String>) -> Answer<Json<Value>> {
     let caller = who.may(Action::Approve)?;
     let shelf = find_to_decide(&edge, &caller, &id)?;
-    let state = edge.gateway.approve(shelf.id, &caller.name).await?;
+    let state = edge.gateway.approve(shelf.id, decider(&caller)).await?;
     Ok(Json(json!({ "id": shelf.id, "state": state.name() })))
+}
+
+fn decider(caller: &Caller) -> Decider<'_> {
+    Decider { name: &caller.name, owner: caller.owner.as_deref() }
 }
 
 #[derive(Deserialize, Default)]
@@ -256,7 +259,7 @@ fn reason(body: &Bytes) -> Answer<String> {
 pub(super) async fn reject(State(edge): State<Edge>, who: Who, Path(id): Path<String>, Sent(body): Sent<WORDS_MAX>) -> Answer<Json<Value>> {
     let caller = who.may(Action::Approve)?;
     let shelf = find_to_decide(&edge, &caller, &id)?;
-    let state = edge.gateway.reject(shelf.id, &caller.name, &reason(&body)?).await?;
+    let state = edge.gateway.reject(shelf.id, decider(&caller), &reason(&body)?).await?;
     Ok(Json(json!({ "id": shelf.id, "state": state.name() })))
 }
 

@@ -220,6 +220,7 @@ fn of_authority(faults: &[Fault]) -> Option<(&'static str, &'static str)> {
         "event-not-allowed" => Some((fault.rule, "Not this event")),
         "level-not-allowed" => Some((fault.rule, "Not this level")),
         "area-not-allowed" => Some((fault.rule, "Not for this area")),
+        "known-by-other-source" => Some((fault.rule, "Posted by another source")),
         _ => None,
     };
     if faults.iter().any(|fault| right(fault).is_none()) { None } else { right(faults.first()?) }
@@ -242,7 +243,16 @@ impl From<SubmitError> for Problem {
             SubmitError::Invalid(faults) | SubmitError::Early(faults) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-alert", "The alert breaks rules", detail).with(faults)
             }
-            SubmitError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", "Known with other content", detail),
+            SubmitError::Conflict(_) => {
+                let detail = format!("{detail}; to change what it says post an Update that refers to it");
+                Self::new(StatusCode::CONFLICT, "conflict", "Known with other content", detail)
+            }
+            SubmitError::LikelyRepeat(_) => {
+                let detail = format!(
+                    "{detail}: nothing was sent again; to change it post an Update, and to say it once more give it an identifier of its own"
+                );
+                Self::new(StatusCode::CONFLICT, "likely-repeat-of", "The same warning again", detail)
+            }
             SubmitError::NoSource(_) => {
                 let detail = "this key speaks for no [[source]] of the configuration";
                 Self::new(StatusCode::FORBIDDEN, "no-source", "The key speaks for no source", detail)

@@ -178,6 +178,8 @@ fn verdict_of(error: SubmitError) -> Verdict {
         }
         SubmitError::Early(_) => Verdict::Kept,
         SubmitError::Invalid(faults) => Verdict::Refused(Refusal::new("invalid-alert", detail, faults)),
+        // Nothing new: what it says is known and in force.
+        SubmitError::LikelyRepeat(id) => Verdict::Taken { id, repeat: true },
         SubmitError::Conflict(_) => {
             let fault = Fault::new("identifier", "conflict", detail.clone());
             Verdict::Refused(Refusal::new("conflict", detail, vec![fault]))

@@ -49,7 +49,7 @@ async fn without_a_key_there_is_nothing_to_see() {
 async fn a_key_works_as_soon_as_it_is_made_beside_the_gateway_and_ends_as_soon_as_it_is_revoked() {
     let site = Site::start().await;
     let outside = beside(&site);
-    let new = NewKey { name: "screen".into(), role: Role::Viewer, source: None, areas: Vec::new(), good_for: None };
+    let new = NewKey { name: "screen".into(), role: Role::Viewer, source: None, areas: Vec::new(), good_for: None, owner: None };
     let key = Holder(outside.new_key(new).expect("a key"));
     site.until("the new key is known", async || site.status(Method::GET, "/v1/alerts", &key).await == StatusCode::OK).await;
     outside.revoke_key("screen").expect("revoked");

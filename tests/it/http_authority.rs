@@ -94,14 +94,27 @@ async fn a_key_that_nobody_has_is_told_apart_from_none() {
 #[tokio::test]
 async fn whoever_posted_an_alert_cannot_approve_it() {
     let site = Site::with_approval("always").await;
-    let chief = site.key("chief", Role::Admin, Some("met"), &[]);
-    let id = site.accepted(&rainstorm(1, &[LEIGU]), &chief).await;
+    let met = site.owned_key("met-bureau", Role::Bureau, Some("met"), "zhao");
+    let id = site.accepted(&rainstorm(1, &[LEIGU]), &met).await;
     let path = format!("/v1/alerts/{id}/approve");
-    let refused = site.call(Method::POST, &path, &chief).send().await.expect("an answer");
-    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
-    assert_eq!(problem(refused).await["type"], "/problems/same-person");
-    let other = site.key("deputy", Role::Admin, Some("met"), &[]);
+    let own = site.owned_key("zhao-approves", Role::Approver, None, "zhao");
+    let namesake = site.key("zhao", Role::Approver, None, &[]);
+    for same in [&own, &namesake] {
+        let refused = site.call(Method::POST, &path, same).send().await.expect("an answer");
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "another key of the person who posted");
+        assert_eq!(problem(refused).await["type"], "/problems/same-person");
+    }
+    let other = site.owned_key("qian-approves", Role::Approver, None, "qian");
     assert_eq!(site.status(Method::POST, &path, &other).await, StatusCode::OK);
+    // A later decision does not hide the earlier one.
+    let duty = site.role(Role::Duty);
+    let cancel = site.call(Method::POST, &format!("/v1/alerts/{id}/cancel"), &duty).json(&json!({ "reason": "雨停了" }));
+    assert_eq!(cancel.send().await.expect("an answer").status(), StatusCode::OK);
+    let site = site.restarted().await;
+    let seen = site.get(&format!("/v1/alerts/{id}"), &duty).await;
+    assert_eq!((&seen["approved_by"], &seen["cancelled_by"]), (&json!("qian-approves"), &json!("duty")), "{seen}");
+    let admin = site.key("chief", Role::Admin, Some("met"), &[]);
+    assert_eq!(site.post(&rainstorm(2, &[LEIGU]), &admin).await.status(), StatusCode::FORBIDDEN, "who makes keys posts nothing");
     site.stop().await;
 }
 

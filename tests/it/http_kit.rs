@@ -143,8 +143,13 @@ impl Site {
 
     pub(crate) fn key(&self, name: &str, role: Role, source: Option<&str>, areas: &[&str]) -> Holder {
         let areas = areas.iter().map(|area| area.parse().expect("a code")).collect();
-        let new = NewKey { name: name.to_owned(), role, source: source.map(str::to_owned), areas, good_for: None };
+        let new = NewKey { name: name.to_owned(), role, source: source.map(str::to_owned), areas, good_for: None, owner: None };
         Holder(self.app.access.new_key(new).expect("a key"))
+    }
+
+    pub(crate) fn owned_key(&self, name: &str, role: Role, source: Option<&str>, owner: &str) -> Holder {
+        let (name, source, owner) = (name.to_owned(), source.map(str::to_owned), Some(owner.to_owned()));
+        Holder(self.app.access.new_key(NewKey { name, role, source, areas: Vec::new(), good_for: None, owner }).expect("a key"))
     }
 
     pub(crate) fn bureau(&self) -> Holder {

@@ -185,7 +185,8 @@ fn callers(site: &Site) -> Callers {
         site.key(name, role, source, areas)
     };
     let known = ROLES.iter().map(|&role| (role, key(role, role, &[]), key(&format!("{role}-A"), role, &[QUSHAN]))).collect();
-    let new = |name: &str, good_for| NewKey { name: name.into(), role: Role::Admin, source: None, areas: Vec::new(), good_for };
+    let new =
+        |name: &str, good_for| NewKey { name: name.into(), role: Role::Admin, source: None, areas: Vec::new(), good_for, owner: None };
     let expired = site.app.access.new_key(new("expired", Some(std::time::Duration::ZERO))).expect("a key");
     let revoked = site.app.access.new_key(new("revoked", None)).expect("a key");
     site.app.access.revoke_key("revoked").expect("revoked");

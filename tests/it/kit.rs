@@ -61,7 +61,7 @@ impl Running {
     }
 
     pub(crate) fn key(&self, name: &str, role: Role, source: Option<&str>) -> String {
-        let new = NewKey { name: name.into(), role, source: source.map(str::to_owned), areas: Vec::new(), good_for: None };
+        let new = NewKey { name: name.into(), role, source: source.map(str::to_owned), areas: Vec::new(), good_for: None, owner: None };
         self.app.access.new_key(new).expect("a key").expose_secret().to_owned()
     }
 

@@ -22,6 +22,7 @@ mod http_matrix;
 mod http_page;
 mod http_parts;
 mod http_proof;
+mod http_references;
 mod http_report;
 mod http_standing;
 mod http_tls;

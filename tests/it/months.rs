@@ -112,6 +112,7 @@ impl House {
             public_url: "http://127.0.0.1".into(),
             tokens: AnswerTokens::new([7; 32]),
             drill_households: false,
+            drill_speakers: false,
             seed: 1,
             keep_open: KEEP_OPEN,
             keep_months,
@@ -129,7 +130,7 @@ impl House {
         for (key, at) in [("sent", now), ("effective", now), ("expires", now.plus(Duration::from_secs(3_600)))] {
             alert[key] = at.to_seconds_string().into();
         }
-        let actor = Actor { name: "met".into(), source: Some("met".into()) };
+        let actor = Actor::of_source("met", "met");
         let taken = gateway.submit(alert.to_string().as_bytes(), Some("application/json"), &actor).await;
         let id = taken.unwrap_or_else(|error| panic!("{error}: {error:?}")).id;
         let shelf = gateway.ledger().find(id).expect("kept");

@@ -187,7 +187,7 @@ impl Rig {
         alert["effective"] = json!(now);
         alert["expires"] = json!(now.plus(Duration::from_secs(3_600)));
         alert["areas"] = json!([{ "name": "", "codes": [area] }]);
-        let by = Actor { name: "met".into(), source: Some("met".into()) };
+        let by = Actor::of_source("met", "met");
         let accepted = self.gateway.submit(alert.to_string().as_bytes(), None, &by).await;
         self.shelf(accepted.unwrap_or_else(|error| panic!("{error}")).id)
     }
@@ -263,6 +263,7 @@ fn open(home: &Path, households: u32, far_end: &Arc<FarEnd>, clock: &Arc<JumpyCl
         public_url: "https://warn.example".into(),
         tokens: AnswerTokens::new([7; 32]),
         drill_households: false,
+        drill_speakers: false,
         seed: 7,
         keep_open: Duration::from_secs(7 * 24 * 3_600),
         keep_months: 0,

@@ -42,6 +42,7 @@ pub(crate) fn open(world: &Arc<World>, home: &Path, far_ends: &[Arc<FarEnd>], sc
         public_url: "https://warn.example".into(),
         tokens: AnswerTokens::new([7; 32]),
         drill_households: false,
+        drill_speakers: false,
         seed: world.seed,
         // Longer than any run, so that all of it can be judged in memory.
         keep_open: Duration::from_secs(30 * 24 * 3_600),

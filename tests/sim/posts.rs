@@ -96,7 +96,7 @@ pub(crate) async fn post(world: Arc<World>, number: usize) {
         let memory = world.memory();
         (memory.posts[number].document.to_string(), SOURCES[memory.posts[number].source].0)
     };
-    let by = Actor { name: source.into(), source: Some(source.into()) };
+    let by = Actor::of_source(source, source);
     let fate = loop {
         match world.gateway().submit(body.as_bytes(), Some("application/json"), &by).await {
             Ok(taken) => break PostFate::Accepted(Promise { id: taken.id, no: taken.no }),

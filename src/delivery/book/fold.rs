@@ -162,6 +162,7 @@ impl Book {
     pub fn cancel(&mut self, at: Timestamp, by: String, reason: String) {
         self.version += 1;
         self.state = State::Cancelled;
+        self.accepted.decided.cancelled_by = Some(by.clone());
         (self.decided_by, self.reason) = (by, reason);
         self.close_open(FactKind::Cancelled, at, false);
         self.close_calls(at);
@@ -197,6 +198,7 @@ impl Book {
             if !targets.is_empty() {
                 self.accepted.targets = targets;
             }
+            self.accepted.decided.approved_by = Some(by.clone());
             self.decided_by = by;
             self.timeline.released = Some(at);
         }
