@@ -117,7 +117,10 @@ pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fau
         effective.plus(EXPIRES_AFTER)
     });
     let expires = expires.whole_seconds();
-    if draft.sent.is_some() && expires <= effective {
+    // An all-clear is judged by no end of its own: what makes one is `Alert::is_all_clear`.
+    let says_over = draft.response_types.iter().any(|word| word == "AllClear") || urgency == "Past";
+    let is_all_clear = msg_type == MsgType::Cancel || (msg_type == MsgType::Update && says_over);
+    if draft.sent.is_some() && expires <= effective && !is_all_clear {
         faults.add(info("expires"), "ends-before-it-begins", format!("expires {expires} is not after effective {effective}"));
     }
     words::texts(&draft, &info, msg_type, &mut faults, warnings);

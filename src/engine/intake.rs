@@ -205,7 +205,9 @@ impl Gateway {
     fn accepted_part(&self, part: &Part, source: &Source, origin: Origin<'_>, warnings: &mut Vec<Fault>) -> Accepted {
         // Codes of neighbouring counties are normal in a city's alert: ours is told, the rest is named.
         warnings.extend(part.matched.iter().flat_map(|audience| audience.unresolved.iter().cloned()));
-        warnings.extend(self.likely_update(&part.alert));
+        if part.later.is_none() {
+            warnings.extend(self.likely_update(&part.alert));
+        }
         warnings.extend(self.reach_warnings(&part.alert, part.matched.as_ref()));
         let mut accepted = self.accepted(&part.alert, origin, part.targets.iter().map(|target| target.shelf.no).collect());
         // An all-clear goes to those who were told, whatever its areas are called.

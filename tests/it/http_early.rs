@@ -49,7 +49,7 @@ async fn an_update_that_came_first_is_told_at_once_and_its_alert_is_not_told_aft
     // The end of the one that came late is the end of the one that took its place.
     let end = site.accepted(&change_of(&alert, "Cancel", "51072641600000_end"), &met).await;
     let end = site.wait_until_told(&end, &duty).await;
-    assert_eq!((&end["targets"], &end["people"]["targeted"]), (&json!([update]), &told["people"]["targeted"]), "{end}");
+    assert_eq!((&end["targets"], &end["people"]["targeted"]), (&json!([update]), &told["people"]["reached"]), "{end}");
     site.stop().await;
 }
 

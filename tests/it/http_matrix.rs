@@ -54,7 +54,7 @@ const ROWS: &[Row] = &[
     ("GET", "/v1/alerts", |_| "/v1/alerts".into(), None, Keys(ANYBODY)),
     ("GET", "/v1/alerts/waiting", |_| "/v1/alerts/waiting".into(), None, Keys(ANYBODY)),
     // No alert at all: whoever may post is told so; what may be posted is held below.
-    ("POST", "/v1/alerts", |_| "/v1/alerts".into(), Some("{}"), Keys(["422", "403", "403", "403", "403", "422", "422"])),
+    ("POST", "/v1/alerts", |_| "/v1/alerts".into(), Some("{}"), Keys(["403", "403", "403", "403", "403", "422", "422"])),
     ("POST", "/v1/alerts/preview", |_| "/v1/alerts/preview".into(), Some("{}"), Keys(["422", "422", "422", "403", "403", "422", "422"])),
     ("GET", "/v1/alerts/{id}", |o| format!("/v1/alerts/{}", o.a), None, Keys(LOOK)),
     ("GET", "/v1/alerts/{id}", |o| format!("/v1/alerts/{}", o.b), None, Keys(OF_B)),
