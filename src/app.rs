@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use rand::RngExt as _;
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -196,6 +197,8 @@ impl App {
             builtin_broker,
         };
         let mut missing = config.completeness(&offered_kinds(&config)).missing;
+        // Links and browsers are told apart by keys that say nothing of each other.
+        let browser_key = Sha256::digest([b"marks of browsers".as_slice(), &tokens_key].concat()).into();
         let accounts = build_channels(config.channels, &context)?;
         let (registry, damaged) = open_registry(&config.server.data_dir)?;
         missing.extend(county_fault(config.county, &registry.current()));
@@ -245,7 +248,7 @@ impl App {
             gateway: gateway.clone(),
             access: Arc::clone(&access),
             proofs: Arc::clone(&proofs),
-            sessions: Arc::new(Sessions::default()),
+            sessions: Arc::new(Sessions::new(browser_key)),
             relays: ways.board.clone(),
             settings: Arc::new(Settings {
                 secure_cookies: config.server.public_url.starts_with("https://"),

@@ -1,14 +1,18 @@
 //! Owns who may do what: API keys, users, roles, areas, sessions; and what a source proves beside its key.
 //! Refuses to know HTTP and alerts. Invariant: secrets are kept on disk only as hashes; a right is granted in `Role::may` alone.
 
+mod browsers;
 mod devices;
+mod guesses;
 mod keys;
 mod nonces;
 mod pace;
+mod passwords;
 mod proof;
 mod role;
 mod sessions;
 mod signature;
+mod totp;
 mod users;
 mod xml_signature;
 
@@ -16,7 +20,7 @@ use std::{
     fmt, fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use serde::{Deserialize, Serialize};
@@ -27,13 +31,16 @@ use crate::{
     time::SharedClock,
 };
 
+pub use browsers::{Browser, MARKED_FOR, mark_name};
 pub use devices::{CREDENTIAL_LETTERS_MIN, Devices, For};
+pub use guesses::Guesser;
 pub use keys::{KeyView, NewKey};
 pub use nonces::judge as judge_nonces;
 pub use pace::BURST;
+pub use passwords::CHARS_ADVISED;
 pub use proof::{Disbelief, Proof, Proofs, Shown, Signing};
 pub use role::{Action, Role};
-pub use sessions::{Sessions, TRIES_WINDOW};
+pub use sessions::{SessionView, Sessions};
 pub use users::{Mark, UserView};
 
 /// Name of the one document.
@@ -101,6 +108,8 @@ pub struct Access {
     clock: SharedClock,
     book: RwLock<Loaded>,
     pace: pace::Pace,
+    /// Codes of second factors that were used; after a restart those of the last minute are good once more.
+    used_codes: Mutex<totp::Used>,
 }
 
 #[derive(Default)]
@@ -132,8 +141,8 @@ pub enum AccessError {
     Known(String),
     #[error("{0:?} is not known")]
     Unknown(String),
-    #[error("a password has at least 8 characters")]
-    ShortPassword,
+    #[error("{0}")]
+    WeakPassword(&'static str),
     #[error("the password cannot be hashed: {0}")]
     Hash(String),
 }
@@ -142,7 +151,7 @@ impl Access {
     pub fn open(data: &Path, clock: SharedClock) -> Result<Self, AccessError> {
         let documents = Documents::open(data)?;
         let file = data.join("documents").join(DOCUMENT);
-        let access = Self { documents, file, clock, book: RwLock::default(), pace: pace::Pace::default() };
+        let access = Self { documents, file, clock, book: RwLock::default(), pace: pace::Pace::default(), used_codes: Mutex::default() };
         access.reload()?;
         Ok(access)
     }

@@ -34,6 +34,8 @@ pub enum Action {
     /// See how accounts, platforms above and loudspeakers do.
     Operate,
     Metrics,
+    /// See who is signed in, and end sessions.
+    ManageAccess,
     /// Take everything home in one file.
     Backup,
     /// Remove the journal of a month whose alerts are filed.
@@ -56,6 +58,7 @@ impl Action {
             Self::ChangeRegistry => "change the registry",
             Self::Operate => "look at accounts, relays and devices",
             Self::Metrics => "read metrics",
+            Self::ManageAccess => "see and end sessions",
             Self::Backup => "make a backup",
             Self::GiveBack => "give back space of the store",
             Self::Audit => "read the audit",
@@ -84,7 +87,13 @@ impl Role {
             Self::Admin => !matches!(action, Action::Post),
             Self::Duty => !matches!(
                 action,
-                Action::Post | Action::Approve | Action::ChangeRegistry | Action::Backup | Action::GiveBack | Action::Audit
+                Action::Post
+                    | Action::Approve
+                    | Action::ChangeRegistry
+                    | Action::ManageAccess
+                    | Action::Backup
+                    | Action::GiveBack
+                    | Action::Audit
             ),
             Self::Approver => matches!(action, Action::Preview | Action::Look | Action::Approve | Action::ReadRegistry | Action::Operate),
             Self::Viewer => matches!(action, Action::Look | Action::ReadRegistry | Action::Operate),

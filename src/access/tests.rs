@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Access, AccessError, Action, BURST, Caller, CallerKind, NewKey, Role};
+use super::{Access, AccessError, Action, BURST, Caller, CallerKind, NewKey, Role, totp};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 fn open(dir: &tempfile::TempDir) -> Access {
@@ -73,17 +73,17 @@ fn a_session_stands_for_nobody_once_the_password_changed_or_the_user_is_disabled
     let dir = tempfile::tempdir().expect("a directory");
     let (gateway, beside) = (open(&dir), open(&dir));
     let (first, second): (SecretString, SecretString) = ("the first one".into(), "the second one".into());
-    assert!(matches!(beside.add_user("zhang", Role::Duty, Vec::new(), &"short".into()), Err(AccessError::ShortPassword)));
+    assert!(matches!(beside.add_user("zhang", Role::Duty, Vec::new(), &"short".into()), Err(AccessError::WeakPassword(_))));
     beside.add_user("zhang", Role::Duty, Vec::new(), &first).expect("a user");
-    let (caller, mark) = gateway.verify_user("zhang", &first).expect("signed in");
-    assert!(gateway.verify_user("zhang", &second).is_none() && gateway.verify_user("nobody", &first).is_none());
+    let (caller, mark) = gateway.verify_user("zhang", &first, "").expect("signed in");
+    assert!(gateway.verify_user("zhang", &second, "").is_none() && gateway.verify_user("nobody", &first, "").is_none());
     assert_eq!(gateway.caller_of_session("zhang", mark), Some(caller));
     beside.set_password("zhang", &second).expect("changed");
     assert_eq!(gateway.caller_of_session("zhang", mark), None);
-    let (_, mark) = gateway.verify_user("zhang", &second).expect("signed in");
+    let (_, mark) = gateway.verify_user("zhang", &second, "").expect("signed in");
     beside.disable_user("zhang").expect("disabled");
     assert_eq!(gateway.caller_of_session("zhang", mark), None);
-    assert!(gateway.verify_user("zhang", &second).is_none());
+    assert!(gateway.verify_user("zhang", &second, "").is_none());
 }
 
 #[test]
@@ -134,6 +134,29 @@ fn rights_are_those_of_the_contract() {
     assert_eq!(may(Action::SeePhones), ["admin", "duty"]);
     assert_eq!(may(Action::ChangeRegistry), ["admin", "system"]);
     assert_eq!(may(Action::Operate), ["admin", "duty", "approver", "viewer", "system"]);
-    assert_eq!(may(Action::Metrics), ["admin", "duty", "system"]);
+    assert_eq!(may(Action::Metrics), ["admin", "duty", "system", "auditor"]);
     assert_eq!(may(Action::Look), ["admin", "duty", "approver", "viewer", "bureau", "system"]);
+}
+
+#[test]
+fn whoever_has_a_second_factor_signs_in_with_a_code_of_now_and_each_code_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let hand = Arc::new(Hand::default());
+    hand.0.store(1_784_000_000_000, std::sync::atomic::Ordering::Relaxed);
+    let access = Access::open(dir.path(), hand.clone()).expect("keys and users");
+    let password: SecretString = "a long enough one".into();
+    access.add_user("li", Role::Admin, Vec::new(), &password).expect("a user");
+    let address = access.new_second_factor("li").expect("a secret");
+    let secret = address.expose_secret().split(['=', '&']).nth(1).expect("a secret").to_owned();
+    let code = (0..1_000_000)
+        .map(|number| format!("{number:06}"))
+        .find(|code| totp::step_of(&secret, code, hand.now()).is_some())
+        .expect("a code");
+    assert!(access.verify_user("li", &password, "").is_none());
+    assert!(access.verify_user("li", &"not the password".into(), &code).is_none());
+    assert!(access.verify_user("li", &password, &code).is_some());
+    assert!(access.verify_user("li", &password, &code).is_none(), "a code that was looked over is worth nothing");
+    assert!(access.list_users()[0].second_factor);
+    access.remove_user("li").expect("removed");
+    assert!(access.list_users().is_empty() && matches!(access.remove_user("li"), Err(AccessError::Unknown(_))));
 }

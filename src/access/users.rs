@@ -1,6 +1,6 @@
 //! Owns the people who sign in: names, roles, passwords as argon2id hashes.
 
-use std::sync::OnceLock;
+use std::{fmt, sync::OnceLock};
 
 use argon2::{
     Argon2,
@@ -11,11 +11,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Access, AccessError, Caller, CallerKind, Role};
+use super::{Access, AccessError, Caller, CallerKind, HELD, Role, passwords, totp};
 use crate::area::AreaCode;
-
-/// Shorter ones are guessed; longer rules make people write them down.
-const PASSWORD_CHARS_MIN: usize = 8;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct User {
@@ -24,6 +21,19 @@ pub(super) struct User {
     areas: Vec<AreaCode>,
     hash: String,
     disabled: bool,
+    /// Secret of the second factor in base 32; users of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    totp: Option<SecondFactor>,
+}
+
+/// Kept as it is, since every code is reckoned from it; never shown.
+#[derive(Clone, Serialize, Deserialize)]
+struct SecondFactor(String);
+
+impl fmt::Debug for SecondFactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -32,11 +42,12 @@ pub struct UserView {
     pub role: Role,
     pub areas: Vec<AreaCode>,
     pub disabled: bool,
+    pub second_factor: bool,
 }
 
 impl Access {
     pub fn add_user(&self, name: &str, role: Role, areas: Vec<AreaCode>, password: &SecretString) -> Result<(), AccessError> {
-        let user = User { name: name.to_owned(), role, areas, hash: hash(password)?, disabled: false };
+        let user = User { name: name.to_owned(), role, areas, hash: hash(password, name)?, disabled: false, totp: None };
         self.change(|book| {
             if book.users.iter().any(|known| known.name == name) {
                 return Err(AccessError::Known(name.to_owned()));
@@ -47,17 +58,44 @@ impl Access {
     }
 
     pub fn list_users(&self) -> Vec<UserView> {
-        let view = |user: &User| UserView { name: user.name.clone(), role: user.role, areas: user.areas.clone(), disabled: user.disabled };
+        let view = |user: &User| UserView {
+            name: user.name.clone(),
+            role: user.role,
+            areas: user.areas.clone(),
+            disabled: user.disabled,
+            second_factor: user.totp.is_some(),
+        };
         self.book().users.iter().map(view).collect()
     }
 
     pub fn set_password(&self, name: &str, password: &SecretString) -> Result<(), AccessError> {
-        let hash = hash(password)?;
+        let hash = hash(password, name)?;
         self.change_user(name, |user| user.hash = hash)
     }
 
     pub fn disable_user(&self, name: &str) -> Result<(), AccessError> {
         self.change_user(name, |user| user.disabled = true)
+    }
+
+    /// Nobody signs in under the name any more, and it is free again.
+    pub fn remove_user(&self, name: &str) -> Result<(), AccessError> {
+        self.change(|book| {
+            let before = book.users.len();
+            book.users.retain(|user| user.name != name);
+            if book.users.len() < before { Ok(()) } else { Err(AccessError::Unknown(name.to_owned())) }
+        })
+    }
+
+    /// Makes a second factor and gives it away, this once: what an app on the telephone reads.
+    pub fn new_second_factor(&self, name: &str) -> Result<SecretString, AccessError> {
+        let secret = totp::new_secret();
+        let kept = SecondFactor(secret.clone());
+        self.change_user(name, |user| user.totp = Some(kept))?;
+        Ok(totp::address(&secret, name))
+    }
+
+    pub fn drop_second_factor(&self, name: &str) -> Result<(), AccessError> {
+        self.change_user(name, |user| user.totp = None)
     }
 
     fn change_user(&self, name: &str, act: impl FnOnce(&mut User)) -> Result<(), AccessError> {
@@ -69,7 +107,8 @@ impl Access {
     }
 
     /// Slow on purpose, and as slow for a name that nobody has; call it where a thread may wait.
-    pub fn verify_user(&self, name: &str, password: &SecretString) -> Option<(Caller, Mark)> {
+    /// `code` is asked of whoever has a second factor.
+    pub fn verify_user(&self, name: &str, password: &SecretString, code: &str) -> Option<(Caller, Mark)> {
         let book = self.fresh();
         let user = book.users.iter().find(|user| user.name == name && !user.disabled);
         let stored = match user {
@@ -78,7 +117,13 @@ impl Access {
         };
         let hash = PasswordHash::new(stored).ok()?;
         Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).ok()?;
-        user.map(|user| (user.caller(), user.mark()))
+        let user = user?;
+        if let Some(SecondFactor(secret)) = &user.totp {
+            let step = totp::step_of(secret, code.trim(), self.clock.now())?;
+            let is_new = self.used_codes.lock().expect(HELD).take(name, step);
+            is_new.then_some(())?;
+        }
+        Some((user.caller(), user.mark()))
     }
 
     /// Whom a session stands for now: nobody, once the user was disabled or the password changed.
@@ -117,9 +162,9 @@ fn nobody() -> &'static str {
     })
 }
 
-fn hash(password: &SecretString) -> Result<String, AccessError> {
-    if password.expose_secret().chars().count() < PASSWORD_CHARS_MIN {
-        return Err(AccessError::ShortPassword);
+fn hash(password: &SecretString, name: &str) -> Result<String, AccessError> {
+    if let Some(why) = passwords::weakness(password.expose_secret(), name) {
+        return Err(AccessError::WeakPassword(why));
     }
     let hashed = Argon2::default().hash_password(password.expose_secret().as_bytes());
     hashed.map(|hash| hash.to_string()).map_err(|error| AccessError::Hash(error.to_string()))

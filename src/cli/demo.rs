@@ -161,7 +161,7 @@ impl Demo {
             return Err(Failure::No);
         }
         if !self.exit {
-            let password = "demo-beichuan";
+            let password = "heavy rain tonight";
             stage.app.access.add_user("demo", Role::Duty, Vec::new(), &SecretString::from(password.to_owned()))?;
             self.tell(&format!(
                 "the web page is at http://{} (name demo, password {password}); data in {}; Ctrl-C ends",

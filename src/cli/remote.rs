@@ -1,7 +1,7 @@
 //! Owns talking to a running gateway. Refuses to know what the answers mean.
 //! Invariant: a problem of the gateway is shown with every fault it names; the key is never shown.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use reqwest::{Method, Response};
@@ -18,13 +18,31 @@ pub(super) struct Remote {
     /// Address of a running gateway.
     #[arg(long, env = "LASTMILE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// API key.
+    #[command(flatten)]
+    key: Credential,
+}
+
+/// An API key, from where no other user of the machine reads it.
+#[derive(Args, Clone)]
+pub(super) struct Credential {
+    /// API key. Better in LASTMILE_KEY or --key-file: what stands on the command line is read by every user of the machine.
     #[arg(long, env = "LASTMILE_KEY", hide_env_values = true)]
     key: Option<SecretString>,
+    /// File that holds the API key and nothing else.
+    #[arg(long, conflicts_with = "key")]
+    key_file: Option<PathBuf>,
+}
+
+impl Credential {
+    fn read(&self) -> Result<Option<SecretString>, Failure> {
+        let Some(file) = &self.key_file else { return Ok(self.key.clone()) };
+        let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        Ok(Some(text.trim().into()))
+    }
 }
 
 impl Remote {
-    pub(super) const fn at(url: String, key: Option<SecretString>) -> Self {
+    pub(super) const fn at(url: String, key: Credential) -> Self {
         Self { url, key }
     }
 
@@ -54,7 +72,7 @@ impl Remote {
     pub(super) fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Failure> {
         let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
         let request = client.request(method, format!("{}{path}", self.url.trim_end_matches('/')));
-        Ok(match &self.key {
+        Ok(match self.key.read()? {
             Some(key) => request.bearer_auth(key.expose_secret()),
             None => request,
         })

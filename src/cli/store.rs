@@ -9,13 +9,12 @@ use std::{
 use clap::{Args, Subcommand};
 use futures::StreamExt as _;
 use reqwest::Method;
-use secrecy::SecretString;
 use serde_json::json;
 
 use super::{
     audit::recorded,
     output::{self, Failure},
-    remote::Remote,
+    remote::{Credential, Remote},
 };
 use crate::{
     access,
@@ -48,9 +47,9 @@ pub(super) struct Whose {
     /// Address of a running gateway.
     #[arg(long, env = "LASTMILE_URL", conflicts_with = "data")]
     url: Option<String>,
-    /// API key of an admin.
-    #[arg(long, env = "LASTMILE_KEY", hide_env_values = true)]
-    key: Option<SecretString>,
+    /// Of an admin.
+    #[command(flatten)]
+    key: Credential,
 }
 
 #[derive(Subcommand)]

@@ -62,6 +62,7 @@ fn act_of(method: &Method, route: &str) -> Option<(&'static str, Turn)> {
         (true, "/v1/alerts/{id}/resend" | "/v1/alerts/{id}/correct" | "/v1/alerts/{id}/extend") => ("alert-change", Turn::After),
         (true, "/v1/alerts/{id}/calls/{subscriber}") => ("call-record", Turn::After),
         (true, "/v1/journal/{month}/drop") => ("month-drop", Turn::First),
+        (true, "/v1/sessions/{user}") => ("session-end", Turn::After),
         (true, "/v1/alarms/{id}/acknowledge") => ("alarm-acknowledge", Turn::After),
         (true, "/v1/help/{id}" | "/v1/roster" | "/v1/webhooks") => ("duty-change", Turn::After),
         (_, "/v1/people/{id}" | "/v1/people/{id}/export") if !change => ("person-read", Turn::First),

@@ -17,6 +17,8 @@ use super::{Edge, address, places::Holder, problem::Problem};
 use crate::access::{Action, Caller, CallerKind};
 
 pub(super) const COOKIE: &str = "lastmile_session";
+/// Over TLS: browsers take such a cookie from this very host alone, and over TLS alone.
+const HOST_COOKIE: &str = "__Host-lastmile_session";
 
 /// Extracts the caller, or answers 401.
 pub(super) struct Who(pub(super) Caller);
@@ -136,9 +138,9 @@ impl Standing {
 impl FromRequestParts<Edge> for Standing {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Edge) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
         let key = bearer(&parts.headers).map(|key| Self::Key(key.into()));
-        key.or_else(|| session_id(&parts.headers).map(|id| Self::Session(id.to_owned()))).ok_or_else(Problem::unauthorized)
+        key.or_else(|| session_id(edge, &parts.headers).map(|id| Self::Session(id.to_owned()))).ok_or_else(Problem::unauthorized)
     }
 }
 
@@ -157,14 +159,24 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
 
-pub(super) fn session_id(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get(header::COOKIE)?.to_str().ok()?;
-    cookies.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+pub(super) fn session_cookie(edge: &Edge) -> &'static str {
+    if edge.settings.secure_cookies { HOST_COOKIE } else { COOKIE }
+}
+
+pub(super) fn session_id<'a>(edge: &Edge, headers: &'a HeaderMap) -> Option<&'a str> {
+    cookie(headers, session_cookie(edge))
+}
+
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    // HTTP/2 may bring them in several lines (RFC 9113, section 8.2.3).
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 /// The signed-in person behind a request, if any.
 pub(super) fn person(edge: &Edge, headers: &HeaderMap) -> Option<Caller> {
-    let (user, mark) = edge.sessions.user_of(session_id(headers)?, edge.gateway.clock().now())?;
+    let (user, mark) = edge.sessions.user_of(session_id(edge, headers)?, edge.gateway.clock().now())?;
     edge.access.caller_of_session(&user, mark)
 }
 

@@ -44,6 +44,11 @@ pub(super) struct Limits {
     callbacks: Arc<Places>,
     /// Answers and reports that are here whole.
     public: Arc<Places>,
+    /// Passwords that wait to be checked: of browsers that are known, and of others.
+    pub(super) known_sign_ins: Arc<Places>,
+    pub(super) sign_ins: Arc<Places>,
+    /// Reports with every delivery.
+    pub(super) reports: Arc<Places>,
     /// Live streams: every screen of a county and its townships, a few alerts each.
     pub(super) streams: Arc<Places>,
 }
@@ -58,6 +63,9 @@ impl Default for Limits {
             answers: Places::new(512, 64),
             callbacks: Places::new(512, 128),
             public: Places::new(512, 512),
+            known_sign_ins: Places::new(64, 64),
+            sign_ins: Places::new(32, 4),
+            reports: Places::new(2, 1),
             streams: Places::new(1_000, 20),
         }
     }

@@ -23,6 +23,7 @@ mod proof;
 mod registry;
 mod report;
 mod serve;
+mod sessions;
 mod tls;
 
 use std::{ops::Deref, sync::Arc};
@@ -31,7 +32,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -144,6 +145,8 @@ fn router(edge: Edge) -> Router {
         .route("/openapi.json", get(openapi::document))
         .route("/v1/alarms", get(alarms::list))
         .route("/v1/alarms/{id}/acknowledge", post(alarms::acknowledge))
+        .route("/v1/sessions", get(sessions::list))
+        .route("/v1/sessions/{user}", delete(sessions::end))
         .route("/v1/accounts", get(operating::accounts))
         .route("/v1/audit", get(audit::list))
         .route("/v1/relays", get(operating::relays))

@@ -120,6 +120,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Take an alarm: {note}",
         &[(200, "the alarm"), (404, "no such alarm"), (409, "acknowledged before")],
     ),
+    ("get", "/v1/sessions", "admin", "Who is signed in, since when and last seen", &[(200, "{items, next}")]),
+    ("delete", "/v1/sessions/{user}", "admin", "End every session of one user", &[(200, "user, ended")]),
     ("get", "/v1/accounts", "viewer", "Accounts with their health and queues", &[(200, "{items, next}")]),
     (
         "get",

@@ -117,3 +117,30 @@ async fn a_key_that_asks_without_end_is_told_to_wait_and_others_are_not() {
     problem(refused).await;
     site.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_is_guessed_at_signs_in_from_elsewhere_and_from_a_browser_that_is_known() {
+    let site = Site::start().await;
+    site.app.access.add_user("li", Role::Duty, Vec::new(), &PASSWORD.into()).expect("a user");
+    let first = sign_in(&site, "li", PASSWORD).await;
+    let set = first.headers().get_all("set-cookie").iter().filter_map(|set| set.to_str().ok());
+    let mark = set.filter_map(|set| set.split(';').next()).find(|set| set.starts_with("lastmile_browser_")).expect("a mark").to_owned();
+    let from = async |address: &str, password: &str, cookie: &str| {
+        let form = [("name", "li"), ("password", password)];
+        let request = site.plain(Method::POST, "/sign-in").header("origin", site.url("")).header("cookie", cookie).form(&form);
+        request.header("x-forwarded-for", address).send().await.expect("an answer")
+    };
+    let mut refused = Vec::new();
+    for _ in 0..8 {
+        refused.push(from("203.0.113.7", "a guess of somebody", "").await.status());
+    }
+    assert!(refused.contains(&StatusCode::FORBIDDEN) && refused.contains(&StatusCode::TOO_MANY_REQUESTS), "{refused:?}");
+    let slowed = from("203.0.113.7", PASSWORD, "").await;
+    assert_eq!(slowed.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(slowed.headers().contains_key("retry-after"));
+    problem(slowed).await;
+    assert_eq!(from("198.51.100.1", PASSWORD, "").await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(from("203.0.113.7", PASSWORD, &mark).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(from("203.0.113.7", PASSWORD, "lastmile_browser_000000000000=x").await.status(), StatusCode::TOO_MANY_REQUESTS);
+    site.stop().await;
+}

@@ -1,6 +1,7 @@
 //! Owns the tests of strangers in numbers: whoever holds requests open with half a body keeps no bureau, no duty room and no other
 //! customer of the net out.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::Request;
@@ -123,6 +124,7 @@ async fn many_requests_over_few_connections_of_http_2_keep_no_bureau_out_either(
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     fs::write(&cert, pair.cert.pem()).expect("written");
     fs::write(&key, pair.signing_key.serialize_pem()).expect("written");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("the key is the gateway's alone");
     let tls = format!("listen = \"127.0.0.1:0\"\ntls = {{ cert = {cert:?}, key = {key:?} }}");
     let site = Site::changed(&[("listen = \"127.0.0.1:0\"", &tls)]).await;
     let mut held = Vec::new();

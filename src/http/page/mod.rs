@@ -6,57 +6,22 @@ mod bar;
 mod language;
 mod list;
 mod problems;
+mod sign_in;
 
 use askama::Template;
-use axum::{
-    extract::{Query, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse, Redirect, Response},
-};
-use secrecy::SecretString;
-use serde::Deserialize;
+use axum::{extract::Query, http::header, response::IntoResponse};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
-use tokio::sync::Semaphore;
 
-use super::{
-    Edge,
-    auth::{self, Peer},
-    body::SentForm,
-    problem::Problem,
-};
-use crate::{
-    access::TRIES_WINDOW,
-    delivery::event::{Audited, Choice},
-    engine::look::Report,
-};
+use crate::{delivery::event::Choice, engine::look::Report};
 
 pub(super) use alert::{alert, alert_live};
-pub(super) use language::Language;
 pub(super) use list::{index, index_live};
 pub(super) use problems::{explained, kinds, of_problem, reader};
-
-/// Passwords checked at one time: each takes 19 MB and tens of milliseconds, and guessing must not take the machine.
-static HASHING: Semaphore = Semaphore::const_new(2);
+pub(super) use sign_in::{sign_in, sign_out, signed_in};
 
 type Words = Query<HashMap<String, String>>;
-
-#[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"<!doctype html><html lang="{{ language.tag() }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>lastmile</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css">
-<main><h1>{{ county }} {{ language.say("预警发布网关", "warning gateway") }}</h1>
-{% if wrong %}<p class="card red" role="alert">{{ language.say("用户名或密码不对", "Wrong name or password") }}</p>{% endif %}
-<form method="post" action="/sign-in" class="card">
-<p><label>{{ language.say("用户名", "Name") }}<br><input name="name" autocomplete="username" required></label></p>
-<p><label>{{ language.say("密码", "Password") }}<br><input name="password" type="password" autocomplete="current-password" required></label></p>
-<button>{{ language.say("登录", "Sign in") }}</button></form></main></html>"#
-)]
-struct SignIn<'a> {
-    language: Language,
-    county: &'a str,
-    wrong: bool,
-}
 
 /// The hazard point at which the reader lives.
 pub(super) struct HazardView<'a> {
@@ -106,7 +71,7 @@ impl AnswerPage<'_> {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{{ report.alert.headline }}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"><main>
+    source = r#"<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{{ report.alert.headline }}</title><style>{{ STYLE|safe }}</style><main>
 <h1>预警发布评估报告</h1><div class="card {{ report.alert.level.name() }}{% if report.alert.drill %} drill{% endif %}"><h2>{% if report.alert.drill %}演练 · {% endif %}{{ report.alert.headline }}</h2><div>{{ report.alert.sender_name }} · {{ report.alert.sent }} · {{ report.alert.state }}</div></div>
 <p>应送达 {{ report.coverage.people.targeted }} 人，已送达 {{ report.coverage.people.reached }}，已应答 {{ report.coverage.people.acknowledged }}，待送达 {{ report.coverage.people.pending }}，失败 {{ report.coverage.people.failed }}，无联系方式 {{ report.coverage.people.unreachable }}。</p>
 <p>村(社区) {{ report.coverage.villages.reached }}/{{ report.coverage.villages.targeted }}，喇叭 {{ report.coverage.speakers.received }}/{{ report.coverage.speakers.targeted }}(播出 {{ report.coverage.speakers.played }}，离线 {{ report.coverage.speakers.offline }}),隐患点闭环 {{ report.coverage.hazard_points.closed }}/{{ report.coverage.hazard_points.targeted }}。</p>
@@ -135,76 +100,17 @@ fn rendered(template: &impl Template) -> String {
     })
 }
 
-pub(super) async fn sign_in(State(edge): State<Edge>, headers: HeaderMap, Query(words): Words) -> Response {
-    let county = edge.gateway.county_name().to_owned();
-    Html(rendered(&SignIn { language: Language::of(&words, &headers), county: &county, wrong: false })).into_response()
-}
-
-#[derive(Deserialize)]
-pub(super) struct Credentials {
-    name: String,
-    password: SecretString,
-}
-
-pub(super) async fn signed_in(
-    State(edge): State<Edge>,
-    Peer(from): Peer,
-    headers: HeaderMap,
-    SentForm(given): SentForm<Credentials>,
-) -> Result<Response, Problem> {
-    auth::is_same_origin(&edge, &headers)?;
-    let now = edge.gateway.clock().now();
-    if !edge.sessions.may_try(&given.name, from, now) {
-        return Err(Problem::too_often(TRIES_WINDOW));
-    }
-    // Closed only when the process ends.
-    let turn = HASHING.acquire().await.map_err(|_| Problem::too_often(TRIES_WINDOW))?;
-    let access = std::sync::Arc::clone(&edge.access);
-    // What was typed there may be a password; the name of nobody known is not written down.
-    let name = access.list_users().into_iter().map(|user| user.name).find(|known| *known == given.name);
-    let from_words = from.map(|from| from.to_string()).unwrap_or_default();
-    let line = |who: &str, result: &str| Audited::new(now, who, "sign-in", "", result).from(from_words.as_str());
-    // Hashing takes tens of milliseconds on purpose: not on a thread that serves others.
-    let checked = tokio::task::spawn_blocking(move || access.verify_user(&given.name, &given.password)).await;
-    drop(turn);
-    match checked.ok().flatten() {
-        Some((caller, mark)) => {
-            edge.gateway.audit(line(&caller.to_string(), "done")).await?;
-            let id = edge.sessions.begin(&caller.name, mark, now);
-            let secure = if edge.settings.secure_cookies { "; Secure" } else { "" };
-            Ok(with_cookie(&format!("{}={id}; Path=/; HttpOnly; SameSite=Strict{secure}", auth::COOKIE), Redirect::to("/")))
-        }
-        None => {
-            let who = name.map_or_else(|| "unknown".to_owned(), |name| format!("user {name}"));
-            edge.gateway.audit_failed_sign_in(line(&who, "refused")).await;
-            let county = edge.gateway.county_name().to_owned();
-            let language = Language::of(&HashMap::new(), &headers);
-            Ok((StatusCode::FORBIDDEN, Html(rendered(&SignIn { language, county: &county, wrong: true }))).into_response())
-        }
-    }
-}
-
-pub(super) async fn sign_out(State(edge): State<Edge>, headers: HeaderMap) -> Result<Response, Problem> {
-    auth::is_same_origin(&edge, &headers)?;
-    if let Some(id) = auth::session_id(&headers) {
-        edge.sessions.end(id);
-    }
-    Ok(with_cookie(&format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict", auth::COOKIE), Redirect::to("/sign-in")))
-}
-
-fn with_cookie(cookie: &str, response: impl IntoResponse) -> Response {
-    let mut response = response.into_response();
-    match HeaderValue::from_str(cookie) {
-        Ok(value) => drop(response.headers_mut().insert(header::SET_COOKIE, value)),
-        Err(error) => tracing::error!(%error, "a cookie could not be written"),
-    }
-    response
-}
-
 pub(super) async fn script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page.js"))
 }
 
+const STYLE: &str = include_str!("page.css");
+
+/// By which a page's policy knows the style that stands in it.
+pub(super) fn style_hash() -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE)))
+}
+
 pub(super) async fn style() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")], include_str!("page.css"))
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")], STYLE)
 }

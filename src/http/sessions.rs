@@ -1,0 +1,24 @@
+//! Owns who is signed in, over HTTP: for the admin of the whole county, to see and to end.
+//! Invariant: no session's id is ever shown.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde_json::{Value, json};
+
+use super::{Edge, auth::Who, problem::Problem};
+use crate::access::Action;
+
+pub(super) async fn list(State(edge): State<Edge>, who: Who) -> Result<Json<Value>, Problem> {
+    who.may_everywhere(Action::ManageAccess)?;
+    Ok(Json(json!({ "items": edge.sessions.list(edge.gateway.clock().now()), "next": null })))
+}
+
+/// Ends every session of one user; the password stays good.
+pub(super) async fn end(State(edge): State<Edge>, who: Who, Path(user): Path<String>) -> Result<Json<Value>, Problem> {
+    let caller = who.may_everywhere(Action::ManageAccess)?;
+    let ended = edge.sessions.end_all_of(&user);
+    tracing::info!(%caller, user, ended, "sessions were ended");
+    Ok(Json(json!({ "user": user, "ended": ended })))
+}
