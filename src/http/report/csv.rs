@@ -4,15 +4,13 @@
 use crate::{engine::look::DeliveryRow, time::Timestamp};
 
 /// With the byte order mark that spreadsheet programs want.
-pub(super) fn csv(rows: impl Iterator<Item = DeliveryRow>) -> String {
-    let mut out = String::from(
-        "\u{feff}delivery,area,role,recipient,name,phone,channel,state,attempts,reason,accepted_at,delivered_at,answered_at\r\n",
-    );
-    for row in rows {
-        out.push_str(&cells(row).map(|cell| cell_of(&cell)).join(","));
-        out.push_str("\r\n");
-    }
-    out
+pub(super) const HEAD: &str =
+    "\u{feff}delivery,area,role,recipient,name,phone,channel,state,attempts,reason,accepted_at,delivered_at,answered_at\r\n";
+
+pub(super) fn line(row: DeliveryRow) -> String {
+    let mut line = cells(row).map(|cell| cell_of(&cell)).join(",");
+    line.push_str("\r\n");
+    line
 }
 
 /// What both tables of deliveries show, in their order of columns.
@@ -37,10 +35,23 @@ pub(super) fn cells(row: DeliveryRow) -> [String; 13] {
 
 /// Quoted, and never a formula of a spreadsheet.
 fn cell_of(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
+    let guard = if text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) { "'" } else { "" };
     if text.contains(['"', ',', '\n', '\r']) || !guard.is_empty() {
         format!("\"{guard}{}\"", text.replace('"', "\"\""))
     } else {
         text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula_in_whatever_width_it_is_written() {
+        for formula in ["=1+1", "+86", "-1", "@SUM", "＝1+1", "＋1", "－1", "＠SUM", " =1", "\t=1", "\u{3000}＝1"] {
+            assert!(cell_of(formula).starts_with("\"'"), "{formula}");
+        }
+        assert_eq!((cell_of("王小明"), cell_of("a,\"b\"")), ("王小明".to_owned(), "\"a,\"\"b\"\"\"".to_owned()));
     }
 }

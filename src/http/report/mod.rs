@@ -1,10 +1,15 @@
 //! Owns the after-action report (contract §2) as JSON, page, CSV and XLSX: one content, four forms.
-//! Refuses to work anything out: that is the engine's. Invariant: a caller of one area gets that area alone, whatever the form.
+//! Refuses to work anything out: that is the engine's. Invariant: a caller of one area gets that area alone, whatever the form; what lists every
+//! delivery is made beside the threads that serve, two at a time, and given up when nobody waits for it any more.
 
 mod csv;
+mod pieces;
 mod sheet;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Json,
@@ -18,6 +23,7 @@ use super::{
     alerts::{LIMIT_MAX, find},
     auth::Who,
     page,
+    places::{Holder, Place},
     problem::Problem,
 };
 use crate::{
@@ -38,9 +44,15 @@ pub(super) async fn report(State(edge): State<Edge>, who: Who, Path((id, report)
     let about = About { shelf, details, caller };
     match report.as_str() {
         "report.json" => Ok(Json(about.report(&edge)).into_response()),
-        "report.html" => Ok(Html(page::report(&about.report(&edge))).into_response()),
-        "report.csv" => Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], csv::csv(about.rows(&edge))).into_response()),
-        "report.xlsx" => workbook(edge, about).await,
+        "report.html" => Ok(page_of(&about.report(&edge))),
+        "report.csv" => {
+            let turn = turn(&edge, &about.caller)?;
+            Ok(table(edge, about, turn))
+        }
+        "report.xlsx" => {
+            let turn = turn(&edge, &about.caller)?;
+            workbook(edge, about, turn).await
+        }
         other => {
             Err(Problem::not_found(format!("{other} is not a report; there are report.json, report.html, report.csv and report.xlsx")))
         }
@@ -54,9 +66,47 @@ struct About {
     caller: Caller,
 }
 
-/// A county's deliveries are a million rows: made where a thread may work for seconds.
-async fn workbook(edge: Edge, about: About) -> Result<Response, Problem> {
-    let made = tokio::task::spawn_blocking(move || sheet::workbook(&about.report(&edge), about.rows(&edge)));
+/// A report with every delivery costs seconds of a processor.
+fn turn(edge: &Edge, caller: &Caller) -> Result<Place, Problem> {
+    let place = edge.limits.reports.take(Some(Holder::caller(caller)));
+    place.ok_or_else(|| Problem::busy("two reports with every delivery are being made, or one for this account"))
+}
+
+/// With its looks in it, so that it is the same when it is saved or sent on.
+fn page_of(report: &Report) -> Response {
+    let policy =
+        format!("default-src 'none'; style-src '{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", page::style_hash());
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page::report(report))).into_response()
+}
+
+/// Written piece by piece while it is read: a county's deliveries are a million rows, which are in no memory at once.
+fn table(edge: Edge, about: About, turn: Place) -> Response {
+    let body = pieces::written(move |pieces| {
+        let _turn = turn;
+        pieces.write(csv::HEAD)?;
+        about.rows(&edge).try_for_each(|row| pieces.write(&csv::line(row)))
+    });
+    ([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], body).into_response()
+}
+
+/// Says that nobody waits any more.
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A workbook is whole or nothing: it is put by on disk row by row, and given up when the caller has gone.
+async fn workbook(edge: Edge, about: About, turn: Place) -> Result<Response, Problem> {
+    let left = Arc::new(AtomicBool::new(false));
+    let _waiting = Waiting(Arc::clone(&left));
+    let made = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let rows = about.rows(&edge).take_while(|_| !left.load(Ordering::Relaxed));
+        sheet::workbook(&about.report(&edge), rows)
+    });
     let bytes = made.await.map_err(|_| Problem::failed())?.map_err(|error| {
         tracing::error!(%error, "a report could not be made");
         Problem::failed()
