@@ -213,7 +213,8 @@ impl Gathering {
         }
         let mut rng = StdRng::seed_from_u64(inner.seed ^ u64::from(index));
         let case = Case { heard: Heard::ByReport, is_proven: false };
-        if let Some(account) = inner.routes.account(account) {
+        // That an operator does not know is no sign that it is down.
+        if let Some(account) = inner.routes.account(account).filter(|_| failure.class != Class::Unknown) {
             went_wrong(inner, account, case.heard, failure);
         }
         let again = after_failure(inner, shelf, batch, index, account, &route, failure, case, now, &mut rng);
