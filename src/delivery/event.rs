@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{
     early::Early,
     filed::Filed,
+    help::{Asked, Taken},
     plan::PlanPart,
     waiting::Waiting,
     wire::{Damaged, Reader, put_text, put_varint},
@@ -130,6 +131,10 @@ pub enum Told {
         at: Timestamp,
         ids: Vec<u64>,
     },
+    /// Somebody asks for help, or says what nobody understood.
+    HelpAsked(Asked),
+    /// Somebody took it, or says that it is done.
+    HelpTaken(Taken),
     /// A receipt that names nothing of ours; counted and kept.
     Stray {
         at: Timestamp,

@@ -73,7 +73,9 @@ impl Filed {
 impl Book {
     /// The whole book as it is filed; a filed one has nothing to file.
     pub fn to_filed_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_extend(self, FORM.to_vec())
+        let book = postcard::to_extend(self, FORM.to_vec())?;
+        // What came later stands behind the book: those that were filed before end with it.
+        if self.last_words.is_empty() { Ok(book) } else { postcard::to_extend(&self.last_words, book) }
     }
 
     /// The book that was filed. What has happened since to the alert as a whole (an Update that took its place, a Cancel) is what `now` says.
@@ -88,7 +90,11 @@ impl Book {
     /// The book as it was when it was filed.
     pub fn of_filed_bytes(bytes: &[u8]) -> Result<Self, NotFiled> {
         let rest = bytes.strip_prefix(FORM).ok_or(NotFiled::OtherForm)?;
-        Ok(postcard::from_bytes(rest)?)
+        let (mut book, rest) = postcard::take_from_bytes::<Self>(rest)?;
+        if !rest.is_empty() {
+            book.last_words = postcard::from_bytes(rest)?;
+        }
+        Ok(book)
     }
 
     /// Lets go of everything that stands in the file, unless something has happened since the file was written.

@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod early;
 pub mod event;
 pub mod filed;
+pub mod help;
 #[cfg(test)]
 pub(crate) mod kit;
 pub mod ledger;

@@ -5,14 +5,18 @@ use std::sync::Arc;
 
 use super::{
     Unavailable,
+    answer_pace::WITHIN,
     filed::{Details, Unreadable},
     gateway::Gateway,
+    receipts::{Gathering, Patience},
+    replies::{Said, Speaker},
+    reply_words::{Meaning, meaning_of},
 };
 use crate::{
     alert::{AlertId, AlertNo},
     channel::{Callback, Failure, Reception},
     delivery::{
-        event::{Choice, Event, Told},
+        event::{Choice, Told},
         ledger::Shelf,
         plan::RecipientKind,
     },
@@ -34,6 +38,8 @@ pub enum AnswerError {
     /// The answer was kept among the strays.
     #[error("the alert has long been over")]
     Over,
+    #[error("the answer was changed too often in a minute; the last one stands")]
+    TooOften(std::time::Duration),
     /// Nothing was kept.
     #[error("the alert has been filed: nothing is added to it any more")]
     Filed,
@@ -58,6 +64,8 @@ pub struct Answerer {
 pub struct ByHand<'a> {
     pub subscriber: &'a str,
     pub answered: bool,
+    /// What was answered.
+    pub choice: Choice,
     /// `call`, `visit`, or what the duty officer writes.
     pub method: &'a str,
     pub note: &'a str,
@@ -99,22 +107,29 @@ impl Gateway {
     }
 
     /// The answer of whoever holds the link. Of a filed alert it is kept as a stray, since it changes no figure any more; a call for help
-    /// raises its alarm all the same.
+    /// is heard all the same.
     pub async fn answer(&self, token: &str, choice: Choice) -> Result<Answerer, AnswerError> {
-        let Answerer { shelf, recipient, is_filed, .. } = self.answerer(token).await?;
-        let (alert, at) = (shelf.no, self.clock.now());
-        let told = if is_filed {
-            let text = format!("{choice:?} of recipient {recipient} to alert {}, which is filed", shelf.id);
-            Told::Stray { at, account: "link".into(), text }
+        let Answerer { shelf, recipient, is_filed, key, .. } = self.answerer(token).await?;
+        let at = self.clock.now();
+        let mut gathering = Gathering::default();
+        if is_filed {
+            meter::answer("link");
+            if self.answer_pace.may_change(shelf.no, recipient) {
+                gathering.changed.push((shelf.no, recipient));
+                let text = format!("{choice:?} of recipient {recipient} to alert {}, which is filed", shelf.id);
+                gathering.told.push(Told::Stray { at, account: "link".into(), text });
+                if choice == Choice::Help {
+                    let speaker = Speaker { alert: Some(&*shelf), recipient: Some(recipient), person: Some(key), phone: None };
+                    gathering.note_words(self, speaker, "", "link", true, at);
+                }
+            }
         } else {
-            Told::Answered { alert, recipient, at, choice, via: "link".into(), by: String::new(), note: String::new() }
-        };
-        self.append(vec![Event::Told(Box::new(told))]).await?;
-        meter::answer("link");
-        if choice == Choice::Help {
-            meter::alarm("help-wanted");
-            tracing::error!(alert = %shelf.id, recipient, "somebody asks for help");
+            let said = Said { choice, via: "link", by: "", words: "", at };
+            if !gathering.answer(self, &shelf, recipient, &said, true) {
+                return Err(AnswerError::TooOften(WITHIN));
+            }
         }
+        gathering.commit(self, Patience::None).await?;
         if is_filed { Err(AnswerError::Over) } else { self.answerer(token).await }
     }
 
@@ -128,14 +143,23 @@ impl Gateway {
         let person = snapshot.subscriber_by_id(call.subscriber).ok_or_else(not_told)?;
         let recipient = shelf.read().recipient_of(RecipientKind::Person, person.key().0, Some(person.area())).ok_or_else(not_told)?;
         let (alert, at) = (shelf.no, self.clock.now());
-        let (via, by) = (call.method.to_owned(), call.by.to_owned());
-        let note = call.note.chars().take(NOTE_CHARS_MAX).collect();
-        let told = if call.answered {
-            Told::Answered { alert, recipient, at, choice: Choice::Received, via, by, note }
+        let note: String = call.note.chars().take(NOTE_CHARS_MAX).collect();
+        // What duty writes of somebody in need is a call for help, whatever was chosen beside it.
+        let asks = call.choice == Choice::Help || call.answered && meaning_of(&note, &[]) == Meaning::Answer(Choice::Help) && note != "3";
+        let mut gathering = Gathering::default();
+        if call.answered {
+            let choice = if asks { Choice::Help } else { call.choice };
+            let said = Said { choice, via: call.method, by: call.by, words: &note, at };
+            // What is written down by hand is always taken.
+            gathering.answer(self, &shelf, recipient, &said, true);
         } else {
-            Told::CalledInVain { alert, recipient, at, via, by, note }
-        };
-        self.append(vec![Event::Told(Box::new(told))]).await?;
+            if asks {
+                let speaker = Speaker { alert: Some(&*shelf), recipient: Some(recipient), person: Some(person.key()), phone: None };
+                gathering.note_words(self, speaker, &note, call.method, true, at);
+            }
+            gathering.told.push(Told::CalledInVain { alert, recipient, at, via: call.method.to_owned(), by: call.by.to_owned(), note });
+        }
+        gathering.commit(self, Patience::None).await?;
         meter::answer("by-hand");
         Ok(())
     }

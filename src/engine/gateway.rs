@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Unavailable, account::Account, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold, planner::Public, rings::Rings,
-    route::Routes, told_before::WordsBefore, unmatched::Unmatched,
+    Unavailable, account::Account, answer_pace::AnswerPace, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold,
+    planner::Public, rings::Rings, route::Routes, told_before::WordsBefore, unmatched::Unmatched,
 };
 use crate::{
     alert::{Alert, AlertNo, Limits, Status, Vocabulary},
@@ -108,6 +108,7 @@ pub struct Inner {
     /// Early receipts of this run, for their ids.
     pub(super) early_count: AtomicU64,
     pub(super) unmatched: Unmatched,
+    pub(super) answer_pace: AnswerPace,
     running: Mutex<HashMap<AlertNo, Arc<Running>>>,
     /// One alert is taken in at a time: its number, its references and its repeat are judged against all before it.
     pub(crate) intake: tokio::sync::Mutex<()>,
@@ -177,6 +178,7 @@ impl Gateway {
             rings: Rings::default(),
             early_count: AtomicU64::default(),
             unmatched: Unmatched::default(),
+            answer_pace: AnswerPace::default(),
             running: Mutex::default(),
             intake: tokio::sync::Mutex::new(()),
             changed,

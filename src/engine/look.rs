@@ -129,6 +129,11 @@ pub struct CallRow {
     pub went_on_to: Vec<RecipientView>,
     pub answered_at: Option<Timestamp>,
     pub choice: Option<crate::delivery::event::Choice>,
+    /// What was said last, when that is something else.
+    pub last_choice: Option<crate::delivery::event::Choice>,
+    pub last_at: Option<Timestamp>,
+    /// The last word is a call for help.
+    pub wants_help: bool,
     pub via: Option<String>,
     pub by: Option<String>,
     pub note: Option<String>,
@@ -322,7 +327,8 @@ impl Gateway {
         let mut rows: Vec<CallRow> =
             book.calls.iter().filter(wanted).map(|call| call_row(&book, &snapshot, call, now, whole_phones)).collect();
         // Who has not answered stands first, the longest overdue at the top.
-        rows.sort_by_key(|row| (row.answered_at.is_some(), row.state != "exhausted", row.due_at));
+        // Before them who asks for help.
+        rows.sort_by_key(|row| (!row.wants_help, row.answered_at.is_some(), row.state != "exhausted", row.due_at));
         rows
     }
 
@@ -429,6 +435,8 @@ fn call_row(book: &Book, snapshot: &Snapshot, call: &Call, now: Timestamp, whole
         End::Open | End::Answered(_) | End::Exhausted { .. } | End::Expired { .. } => Vec::new(),
     };
     let known = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let last = book.last_word(call.recipient);
+    let changed = last.filter(|last| answer.is_some_and(|first| first.choice != last.choice));
     CallRow {
         recipient: person(call.recipient),
         state: call.state(),
@@ -440,6 +448,9 @@ fn call_row(book: &Book, snapshot: &Snapshot, call: &Call, now: Timestamp, whole
         went_on_to,
         answered_at: answer.map(|answer| answer.at),
         choice: answer.map(|answer| answer.choice),
+        last_choice: changed.map(|last| last.choice),
+        last_at: changed.and_then(|last| book.time_of(last.at)),
+        wants_help: last.is_some_and(|last| last.choice == crate::delivery::event::Choice::Help),
         via: answer.map(|answer| answer.via.clone()),
         by: answer.and_then(|answer| known(&answer.by)),
         note: answer.and_then(|answer| known(&answer.note)),

@@ -15,6 +15,8 @@ use super::{
     planner::address_kind,
     queue::Work,
     refusals::{went_well, went_wrong},
+    replies::{Cry, Said, Speaker},
+    reply_words::{Meaning, meaning_of},
     settle::{Batch, Case, Requeue, after_failure, steady},
 };
 use crate::{
@@ -22,14 +24,13 @@ use crate::{
     channel::{About, Class, Failure, News, Proof, Reach, Report},
     delivery::{
         book::{Book, handed},
-        call::Call,
         early::{Early, Name},
-        event::{Choice, Event, FactKind, Refs, Told},
+        event::{Event, FactKind, Refs, Told},
         ledger::Shelf,
         plan::RecipientKind,
         slot::Phase,
     },
-    registry::{EndpointKey, PhoneNumber, SubscriberKey, role},
+    registry::{EndpointKey, PhoneNumber, SubscriberKey},
     telemetry::metrics as meter,
     time::Timestamp,
 };
@@ -38,8 +39,6 @@ use crate::{
 const REPORTS_MAX: usize = 4_096;
 /// A far end's clock is believed this far into our future.
 const CLOCK_AHEAD_MS: i64 = 5 * 60 * 1_000;
-/// Alerts that a reply by phone number may still mean.
-const REPLY_ALERTS_MAX: usize = 64;
 
 /// Takes reports of drivers that hold their own connection.
 pub(crate) async fn run(inner: Arc<Inner>, account: String, mut reports: mpsc::Receiver<Report>) {
@@ -88,7 +87,10 @@ pub(super) struct Gathering {
     again: Vec<Requeue>,
     /// Attempts of which a part was refused, by alert and account.
     parts_failed: BTreeMap<(AlertNo, String), Vec<(u32, String)>>,
-    opt_outs: Vec<SubscriberKey>,
+    pub(super) opt_outs: Vec<SubscriberKey>,
+    pub(super) cries: Vec<Cry>,
+    /// Whose answers these are, for their pace.
+    pub(super) changed: Vec<(AlertNo, u32)>,
 }
 
 impl Gathering {
@@ -167,16 +169,7 @@ impl Gathering {
             News::Delivered => batch.add(index, FactKind::Delivered, "", at),
             News::Played => batch.add(index, FactKind::Played, "", at),
             News::Failed(failure) | News::PartFailed(failure) => self.failure(inner, account, shelf, index, failure, now),
-            News::Reply(text) => {
-                let whose = {
-                    let book = shelf.read();
-                    book.slots.get(index as usize).map(|slot| (slot.recipient, book.kinds[usize::from(book.route_of(index).kind)].clone()))
-                };
-                match choice_of(text).zip(whose) {
-                    Some((choice, (recipient, kind))) => self.answer(shelf, recipient, choice, &kind, text, at),
-                    None => self.stray(inner, account, report, now),
-                }
-            }
+            News::Reply(text) => self.reply_to(inner, account, shelf, index, text, at),
             News::Online { .. } => self.stray(inner, account, report, now),
         }
         if matches!(report.news, News::Accepted | News::Delivered | News::Played)
@@ -186,6 +179,30 @@ impl Gathering {
         }
         if let Some(word) = news_word(&report.news) {
             meter::receipt(account, word);
+        }
+    }
+
+    /// A reply to one message: whose it is needs no looking for.
+    fn reply_to(&mut self, inner: &Inner, account: &str, shelf: &Shelf, index: u32, text: &str, at: Timestamp) {
+        let whose = {
+            let book = shelf.read();
+            book.slots.get(index as usize).map(|slot| {
+                let key = SubscriberKey(book.recipients[slot.recipient as usize].key);
+                (slot.recipient, key, book.kinds[usize::from(book.route_of(index).kind)].clone())
+            })
+        };
+        let Some((recipient, key, via)) = whose else { return };
+        match meaning_of(text, &[]) {
+            Meaning::Answer(choice) => {
+                if !self.answer(inner, shelf, recipient, &Said { choice, via: &via, by: "", words: text, at }, true) {
+                    meter::receipt(account, "too-often");
+                }
+            }
+            Meaning::OptOut | Meaning::Unclear => {
+                meter::receipt(account, "not-understood");
+                let speaker = Speaker { alert: Some(shelf), recipient: Some(recipient), person: Some(key), phone: None };
+                self.note_words(inner, speaker, text, &via, false, at);
+            }
         }
     }
 
@@ -243,57 +260,8 @@ impl Gathering {
         }
     }
 
-    /// A reply by phone: to the newest alert that this phone was told of and has not answered.
-    fn reply(&mut self, inner: &Arc<Inner>, account: &str, number: &str, report: &Report, now: Timestamp) {
-        let News::Reply(text) = &report.news else { return self.stray(inner, account, report, now) };
-        let Ok(phone) = number.parse::<PhoneNumber>() else { return self.stray(inner, account, report, now) };
-        let snapshot = inner.snapshot();
-        let people: Vec<_> = snapshot.subscribers_by_phone(&phone).collect();
-        if is_opt_out(text) {
-            // A responsible person cannot opt out: their reply is kept as a stray for the duty officer to see.
-            let may: Vec<SubscriberKey> =
-                people.iter().filter(|person| role::may_opt_out(person.role())).map(|person| person.key()).collect();
-            if may.is_empty() {
-                self.stray(inner, account, report, now);
-            }
-            self.opt_outs.extend(may);
-            return;
-        }
-        let via = inner.routes.account(account).map_or("phone", |account| account.channel.kind().name());
-        let newest = inner.ledger.whole_newest_first().into_iter().take(REPLY_ALERTS_MAX);
-        let told = newest.filter_map(|shelf| {
-            let book = shelf.read();
-            let recipient = people.iter().find_map(|person| {
-                let recipient = book.recipient_of(RecipientKind::Person, person.key().0, Some(person.area()))?;
-                // Who has answered for himself may be asked in another's place since.
-                let is_asked = book.call_of(recipient).is_some_and(Call::is_open);
-                let is_new = is_asked || !book.recipients[recipient as usize].answered;
-                (is_new && book.was_told(recipient)).then_some(recipient)
-            })?;
-            let is_out = book.deliveries_of(recipient).any(|index| Book::is_out(&book.slots[index as usize]));
-            drop(book);
-            Some((is_out, shelf, recipient))
-        });
-        // Nobody replies to a message that has not come: one that is only tried is meant when there is no other.
-        let told: Vec<_> = told.collect();
-        let meant = told.iter().find(|(is_out, ..)| *is_out).or(told.first());
-        match (meant, choice_of(text)) {
-            (Some((_, shelf, recipient)), Some(choice)) => {
-                let at = credible(report.at, shelf, now);
-                self.answer(shelf, *recipient, choice, via, text, at);
-            }
-            _ => self.stray(inner, account, report, now),
-        }
-    }
-
-    fn answer(&mut self, shelf: &Shelf, recipient: u32, choice: Choice, via: &str, text: &str, at: Timestamp) {
-        let note = text.chars().take(200).collect();
-        meter::answer(via);
-        self.told.push(Told::Answered { alert: shelf.no, recipient, at, choice, via: via.to_owned(), by: String::new(), note });
-    }
-
     /// What names nothing that this account was leased.
-    fn stray(&mut self, inner: &Inner, account: &str, report: &Report, now: Timestamp) {
+    pub(super) fn stray(&mut self, inner: &Inner, account: &str, report: &Report, now: Timestamp) {
         meter::receipt(account, "stray");
         if !inner.unmatched.may_keep(&inner.alarms, account) {
             return;
@@ -312,6 +280,8 @@ impl Gathering {
             Patience::None => inner.append(events).await?,
             Patience::Held => inner.append_held(&events, "receipts").await?,
         }
+        self.cries.iter().for_each(|cry| cry.raise(inner));
+        self.changed.iter().for_each(|&(alert, recipient)| inner.answer_pace.changed(alert, recipient));
         for requeue in &self.again {
             inner.requeue(requeue);
         }
@@ -362,7 +332,7 @@ fn was_handed(inner: &Inner, shelf: &Shelf, index: u32, readers: &[String]) -> b
 }
 
 /// When it happened, if the far end's clock can be believed; never before the alert came in.
-fn credible(at: Option<Timestamp>, shelf: &Shelf, now: Timestamp) -> Timestamp {
+pub(super) fn credible(at: Option<Timestamp>, shelf: &Shelf, now: Timestamp) -> Timestamp {
     let base = shelf.read().base();
     at.filter(|at| *at >= base && at.as_ms() <= now.as_ms() + CLOCK_AHEAD_MS).unwrap_or(now)
 }
@@ -391,26 +361,6 @@ const fn news_word(news: &News) -> Option<&'static str> {
     }
 }
 
-/// Contract §4: `1`/收到, `2`/已转移, `3`/求助. Any other text is no answer: a person reads it among the strays.
-pub(crate) fn choice_of(text: &str) -> Option<Choice> {
-    let text = text.trim();
-    let starts = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
-    if starts(&["3", "３", "求助", "需要帮助"]) {
-        Some(Choice::Help)
-    } else if starts(&["2", "２", "已转移"]) {
-        Some(Choice::Moved)
-    } else if starts(&["1", "１", "收到"]) {
-        Some(Choice::Received)
-    } else {
-        None
-    }
-}
-
-fn is_opt_out(text: &str) -> bool {
-    let text = text.trim();
-    text.eq_ignore_ascii_case("TD") || text.eq_ignore_ascii_case("T") || text.starts_with("退订")
-}
-
 /// A report as it may be kept: phone numbers masked.
 fn masked(report: &Report) -> Report {
     let hide = |number: &str| number.parse::<PhoneNumber>().map_or_else(|_| "unreadable number".to_owned(), |phone| phone.to_string());
@@ -420,25 +370,4 @@ fn masked(report: &Report) -> Report {
         other => other.clone(),
     };
     Report { about, news: report.news.clone(), at: report.at }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replies_mean_what_the_contract_says() {
-        for (text, choice) in [
-            ("1", Some(Choice::Received)),
-            (" 收到 ", Some(Choice::Received)),
-            ("2", Some(Choice::Moved)),
-            ("已转移到学校", Some(Choice::Moved)),
-            ("3", Some(Choice::Help)),
-            ("求助!", Some(Choice::Help)),
-            ("你是谁", None),
-        ] {
-            assert_eq!(choice_of(text), choice, "{text:?}");
-        }
-        assert!(is_opt_out("td") && is_opt_out("退订") && !is_opt_out("收到"));
-    }
 }

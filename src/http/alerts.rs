@@ -24,7 +24,7 @@ use crate::{
     access::{Action, Caller, Role},
     alert::{self, AlertId},
     area::{AreaCode, AreaLevel},
-    delivery::{ledger::Shelf, waiting::Waiting},
+    delivery::{event::Choice, ledger::Shelf, waiting::Waiting},
     engine::{
         answer::ByHand,
         decide::Decider,
@@ -331,10 +331,16 @@ pub(super) async fn calls(State(edge): State<Edge>, who: Who, Path(id): Path<Str
 #[serde(deny_unknown_fields)]
 struct HandMade {
     answered: bool,
+    #[serde(default = "received")]
+    choice: Choice,
     #[serde(default = "by_telephone")]
     method: String,
     #[serde(default)]
     note: String,
+}
+
+const fn received() -> Choice {
+    Choice::Received
 }
 
 fn by_telephone() -> String {
@@ -349,8 +355,8 @@ pub(super) async fn record_call(
 ) -> Answer<StatusCode> {
     let caller = who.may(Action::Act)?;
     let shelf = find(&edge, &caller, &id)?;
-    let made: HandMade =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("{{answered, method, note}} is wanted: {error}")))?;
+    let made: HandMade = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("{{answered, choice, method, note}} is wanted: {error}")))?;
     if made.method.is_empty() || made.method.chars().count() > 32 {
         return Err(Problem::bad_request("method is a word of 1 to 32 characters, such as call or visit"));
     }
@@ -358,7 +364,8 @@ pub(super) async fn record_call(
     if person.is_some_and(|area| !caller.may_see(area)) {
         return Err(Problem::forbidden(format!("{subscriber} is outside the areas of this account")));
     }
-    let call = ByHand { subscriber: &subscriber, answered: made.answered, method: &made.method, note: &made.note, by: &caller.name };
+    let HandMade { answered, choice, method, note } = &made;
+    let call = ByHand { subscriber: &subscriber, answered: *answered, choice: *choice, method, note, by: &caller.name };
     edge.gateway.record_call(shelf.id, &call).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -52,14 +52,16 @@ fn private(page: impl IntoResponse) -> Response {
 fn shown(edge: &Edge, who: &Answerer, token: &str) -> String {
     let snapshot = edge.gateway.snapshot();
     let person = snapshot.subscriber(who.key);
-    let point = person.as_ref().and_then(|person| person.hazard_point());
+    let point = person.as_ref().and_then(|person| person.hazard_point()).or_else(|| {
+        // Who watches a hazard point leads its people out of it.
+        let person = person.as_ref()?;
+        let points = snapshot.hazard_points_in(person.area()).map(|position| snapshot.hazard_point_at(position));
+        points.into_iter().find(|point| point.monitor_key() == Some(person.key()))
+    });
     let alert = &who.shelf.alert;
     let (choice, state) = {
         let book = who.details.read();
-        let choice = book.call_of(who.recipient).and_then(|call| match &call.end {
-            crate::delivery::call::End::Answered(answer) => Some(answer.choice),
-            _ => None,
-        });
+        let choice = book.last_word(who.recipient).map(|last| last.choice);
         (choice, book.state)
     };
     let is_over = who.is_filed || alert.is_all_clear() || state.is_over() && state != crate::delivery::book::State::Completed;

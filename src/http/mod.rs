@@ -12,6 +12,7 @@ mod body;
 mod events;
 mod feed;
 mod hearing;
+mod help;
 mod known_addresses;
 mod limits;
 mod openapi;
@@ -143,6 +144,8 @@ fn router(edge: Edge) -> Router {
         .route("/readyz", get(operating::readyz))
         .route("/metrics", get(operating::metrics))
         .route("/openapi.json", get(openapi::document))
+        .route("/v1/help", get(help::list))
+        .route("/v1/help/{id}", post(help::take))
         .route("/v1/alarms", get(alarms::list))
         .route("/v1/alarms/{id}/acknowledge", post(alarms::acknowledge))
         .route("/v1/sessions", get(sessions::list))

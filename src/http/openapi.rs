@@ -112,6 +112,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("post", "/v1/callbacks/{kind}/{channel}", "far end", "A far end's call, in its own form", &[(200, "its own form")]),
     ("get", "/v1/callbacks/{kind}/{channel}/{what}", "far end", "status or reply, in its own form", &[(200, "its own form")]),
     ("post", "/v1/callbacks/{kind}/{channel}/{what}", "far end", "status or reply, in its own form", &[(200, "its own form")]),
+    ("get", "/v1/help", "duty", "Who asks for help, and replies that nobody understood; open, alert", &[(200, "{items, next}")]),
+    (
+        "post",
+        "/v1/help/{id}",
+        "duty",
+        "Take it, or say that it is done: {state: taken or done, note}",
+        &[(200, "the entry"), (404, "no such entry"), (409, "done before")],
+    ),
     ("get", "/v1/alarms", "duty", "What needs a person, newest first; open", &[(200, "{items, next}")]),
     (
         "post",

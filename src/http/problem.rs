@@ -287,6 +287,7 @@ impl From<AnswerError> for Problem {
                 "The warning is over",
                 "the warning has long been over; the answer was kept, but nobody acts on it any more: in need call 110, 119 or 120",
             ),
+            AnswerError::TooOften(wait) => Self::too_often(wait),
             AnswerError::Filed => Self::new(StatusCode::CONFLICT, "alert-filed", "The alert is filed", error.to_string()),
             AnswerError::Unreadable(error) => error.into(),
             AnswerError::Unavailable(error) => error.into(),

@@ -2,6 +2,7 @@
 
 mod config;
 mod config_examples;
+mod evidence;
 mod feed_kit;
 mod filed;
 mod hostile;

@@ -186,7 +186,14 @@ async fn by_hand(world: &World, promise: Promise, answered: bool, dice: &mut Std
         return;
     }
     let subscriber = open[dice.random_range(0..open.len())].clone();
-    let call = ByHand { subscriber: &subscriber, answered, method: "visit", note: "", by: "duty" };
+    let call = ByHand {
+        subscriber: &subscriber,
+        answered,
+        choice: lastmile::delivery::event::Choice::Received,
+        method: "visit",
+        note: "",
+        by: "duty",
+    };
     match gateway.record_call(promise.id, &call).await {
         Ok(()) => {}
         Err(AnswerError::Unavailable(why)) => {

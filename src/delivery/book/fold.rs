@@ -1,13 +1,13 @@
 //! Owns what each event but a plan does to its book.
 //! Refuses to count: every change goes through `counted`. Invariant: an event of what is closed, filed or not there changes nothing.
 
-use super::{Book, State, WORDS_MAX, counted::intern};
+use super::{Book, LastWord, State, WORDS_MAX, counted::intern};
 use crate::{
     alert::AlertNo,
     delivery::{
         call::{Answer, End, TRIES_MAX, Try},
-        event::{Fact, FactKind, Facts, Leased, Refs},
-        slot::Phase,
+        event::{Choice, Fact, FactKind, Facts, Leased, Refs},
+        slot::{Moment, Phase},
     },
     time::Timestamp,
 };
@@ -119,6 +119,7 @@ impl Book {
         if let Some(index) = by_kind.or(by_link) {
             self.apply_to(index, FactKind::Answered, 0, at_ms);
         }
+        self.hear(recipient, answer.choice, at_ms);
         self.answered.entry(recipient).or_default().note(at_ms);
         self.with_recipient(recipient, |found| {
             found.answered = true;
@@ -126,6 +127,16 @@ impl Book {
         });
         if let Some(&number) = self.call_numbers.get(&recipient) {
             self.calls[number as usize].answer(answer);
+        }
+    }
+
+    /// The first answer stands in the call, where there is one; what came after it, or to nobody's call, here.
+    fn hear(&mut self, recipient: u32, choice: Choice, at_ms: u32) {
+        let at = Moment::after_ms(at_ms);
+        let has_answered = self.recipients[recipient as usize].answered;
+        let is_later = self.last_words.get(&recipient).is_none_or(|last| last.at <= at) && self.answered_at(recipient) <= at;
+        if (has_answered || !self.call_numbers.contains_key(&recipient)) && is_later {
+            self.last_words.insert(recipient, LastWord { at, choice });
         }
     }
 

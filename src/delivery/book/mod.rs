@@ -115,6 +115,16 @@ pub struct Route {
     pub kind: u8,
 }
 
+/// By recipient.
+pub(super) type LastWords = HashMap<u32, LastWord>;
+
+/// What somebody said last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastWord {
+    pub at: Moment,
+    pub choice: Choice,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Book {
     #[serde(with = "as_json_text")]
@@ -138,6 +148,9 @@ pub struct Book {
     /// When a delivery was played or answered, and a recipient answered: few of a million are, so they stand apart.
     crowned: HashMap<u32, Moment>,
     answered: HashMap<u32, Moment>,
+    /// What people said last where that is not what their call keeps, which is the first. Kept behind the book, whose form is older.
+    #[serde(skip)]
+    pub(super) last_words: LastWords,
     pub hazards: Vec<Hazard>,
     pub calls: Vec<Call>,
     call_numbers: HashMap<u32, u32>,
@@ -195,6 +208,7 @@ impl Book {
             slots: Vec::new(),
             crowned: HashMap::new(),
             answered: HashMap::new(),
+            last_words: LastWords::new(),
             hazards: Vec::new(),
             calls: Vec::new(),
             call_numbers: HashMap::new(),

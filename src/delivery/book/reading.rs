@@ -1,11 +1,11 @@
 //! Owns what is looked up in a book: where a recipient stands, what a delivery is, when something happened.
 //! Refuses to change anything. Invariant: an index from outside that is not the book's own is looked for, never trusted.
 
-use super::{Book, BookLeg, Place, Route};
+use super::{Book, BookLeg, LastWord, Place, Route};
 use crate::{
     area::AreaCode,
     delivery::{
-        call::Call,
+        call::{Call, End},
         plan::RecipientKind,
         slot::{Moment, Phase, Slot},
     },
@@ -37,6 +37,15 @@ impl Book {
     /// When this person answered, by whatever way.
     pub fn answered_at(&self, recipient: u32) -> Moment {
         self.answered.get(&recipient).copied().unwrap_or_default()
+    }
+
+    /// What this person said last, if that is known.
+    pub fn last_word(&self, recipient: u32) -> Option<LastWord> {
+        let first = || match &self.call_of(recipient)?.end {
+            End::Answered(answer) => Some(LastWord { at: Moment::after_ms(self.offset_of(answer.at)), choice: answer.choice }),
+            End::Open | End::Escalated { .. } | End::Exhausted { .. } | End::Expired { .. } => None,
+        };
+        self.last_words.get(&recipient).copied().or_else(first)
     }
 
     pub fn place_of(&self, recipient: u32) -> Place {

@@ -4,7 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ApplyError, Ledger, read_alert};
-use crate::delivery::{book::Book, early::Early, waiting::Waiting};
+use crate::delivery::{
+    book::{Book, LastWords},
+    early::Early,
+    help::Entry,
+    waiting::Waiting,
+};
 
 /// First bytes of an image, with the number of its form: one of another form is refused, and the journal replayed instead.
 /// Months of the journal can be given back since form 3: whatever comes after it must read it.
@@ -16,6 +21,7 @@ pub struct Copied {
     strays: u64,
     waiting: Vec<Waiting>,
     early: Vec<Early>,
+    help: Vec<Entry>,
 }
 
 /// What an image says before its books, which follow one by one.
@@ -34,13 +40,24 @@ struct ImageTail {
     early: Vec<String>,
 }
 
+/// What an image says after that; one that was made before there was any ends earlier.
+#[derive(Default, Serialize, Deserialize)]
+struct ImageAnswers {
+    /// As JSON: read by field, so that it can grow.
+    help: Vec<String>,
+    /// Of the books, in their order.
+    last_words: Vec<LastWords>,
+}
+
 impl Ledger {
     /// The whole state as it is now, for a start that replays little. Copying takes a tenth of what packing does, and the writer of the
     /// journal waits for it.
     pub fn copy(&self) -> Copied {
         let shelves = self.read();
         let books = shelves.by_no.iter().flatten().map(|shelf| shelf.read().clone()).collect();
-        Copied { books, strays: shelves.strays, waiting: shelves.waiting.list(), early: self.early().list().cloned().collect() }
+        let early = self.early().list().cloned().collect();
+        let help = self.help().newest_first().cloned().collect();
+        Copied { books, strays: shelves.strays, waiting: shelves.waiting.list(), early, help }
     }
 
     pub fn restore(&self, image: &[u8]) -> Result<(), ApplyError> {
@@ -55,7 +72,12 @@ impl Ledger {
             books.push((book, alert));
             rest = behind;
         }
-        let tail = if rest.is_empty() { ImageTail::default() } else { postcard::from_bytes::<ImageTail>(rest)? };
+        let (tail, rest) = if rest.is_empty() { (ImageTail::default(), rest) } else { postcard::take_from_bytes::<ImageTail>(rest)? };
+        let answers = if rest.is_empty() { ImageAnswers::default() } else { postcard::from_bytes::<ImageAnswers>(rest)? };
+        let help = answers.help.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Entry>, _>>()?;
+        for ((book, _), words) in books.iter_mut().zip(answers.last_words) {
+            book.last_words = words;
+        }
         let early = tail.early.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Early>, _>>()?;
         for (book, alert) in books {
             self.put(book, alert);
@@ -63,6 +85,7 @@ impl Ledger {
         let mut shelves = self.write();
         shelves.strays = head.strays;
         early.into_iter().for_each(|one| self.early().push(one));
+        help.into_iter().for_each(|entry| self.help().put(entry));
         for one in waiting {
             // It was within the bound when the image was made.
             shelves.waiting.push(one);
@@ -77,10 +100,14 @@ impl Copied {
         let head = ImageHead { books: u32::try_from(self.books.len()).unwrap_or(u32::MAX), strays: self.strays, waiting };
         let mut image = postcard::to_extend(&head, IMAGE_FORM.to_vec())?;
         // Each book goes when it is packed: copy and image together are never both whole.
-        for book in self.books {
+        let mut last_words = Vec::with_capacity(self.books.len());
+        for mut book in self.books {
+            last_words.push(std::mem::take(&mut book.last_words));
             image = postcard::to_extend(&book, image)?;
         }
         let tail = ImageTail { early: self.early.iter().map(serde_json::to_string).collect::<Result<_, _>>()? };
-        Ok(postcard::to_extend(&tail, image)?)
+        let image = postcard::to_extend(&tail, image)?;
+        let help = self.help.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+        Ok(postcard::to_extend(&ImageAnswers { help, last_words }, image)?)
     }
 }

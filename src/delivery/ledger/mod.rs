@@ -14,6 +14,7 @@ use super::{
     early::{Early, EarlyList, Name},
     event::{Accepted, Event, Told},
     filed::{Filed, NotFiled},
+    help::{Entry, HelpList},
     waiting::{Waiting, WaitingList},
     wire::Damaged,
 };
@@ -77,6 +78,8 @@ pub struct Ledger {
     /// Behind a lock of its own: the one of the shelves is written by the fold alone, or whoever reads a book and another shelf after it
     /// could wait for a writer that waits for him.
     early: Mutex<EarlyList>,
+    /// As the early ones: whoever looks at it looks at books too.
+    help: Mutex<HelpList>,
 }
 
 #[derive(Debug, Default)]
@@ -193,6 +196,16 @@ impl Ledger {
         names.iter().flat_map(|name| early.claim(name, now)).collect()
     }
 
+    /// Who asks for help, and what nobody understood.
+    pub fn help(&self) -> MutexGuard<'_, HelpList> {
+        self.help.lock().expect("no code panics while it holds the list of help")
+    }
+
+    /// What somebody said to one alert and nobody has done with yet, newest first.
+    pub fn help_of(&self, alert: AlertNo) -> Vec<Entry> {
+        self.help().newest_first().filter(|entry| entry.alert == Some(alert) && !entry.is_done()).cloned().collect()
+    }
+
     fn early(&self) -> MutexGuard<'_, EarlyList> {
         self.early.lock().expect("no code panics while it holds the early reports")
     }
@@ -287,6 +300,8 @@ impl Ledger {
                 let mut shelves = self.write();
                 shelves.strays = shelves.strays.saturating_sub(ended);
             }
+            Told::HelpAsked(asked) => self.help().ask(asked),
+            Told::HelpTaken(taken) => self.help().take(taken),
             Told::Stray { .. } => self.write().strays += 1,
             Told::GivenBack { .. } | Told::Audited(_) => {}
         }

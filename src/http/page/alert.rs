@@ -18,12 +18,17 @@ use crate::{
         coverage::{Child, Coverage},
         ledger::Shelf,
     },
-    engine::look::{AlertView, CallRow},
-    http::{Edge, alerts, auth, problem::Problem},
+    engine::{
+        help::HelpView,
+        look::{AlertView, CallRow},
+    },
+    http::{Edge, alerts, auth, help as http_help, problem::Problem},
 };
 
 /// Nobody telephones more people than this from one list; who has not answered stands first.
 const CALLS_SHOWN: usize = 300;
+/// Nor sends somebody to more than these at a time; the interface lists all.
+const HELP_SHOWN: usize = 200;
 /// More blind villages than this mean that sending has failed as a whole.
 const BLIND_SHOWN: usize = 200;
 
@@ -52,6 +57,7 @@ struct Live {
     bar: Bar,
     blind: Vec<String>,
     calls: Vec<CallLine>,
+    help: Vec<HelpView>,
     more_calls: usize,
     children: Vec<(Child, Bar)>,
     alert: AlertView,
@@ -68,6 +74,7 @@ struct CallLine {
     area: String,
     phone: Option<String>,
     answer: String,
+    wants_help: bool,
     went_on_to: String,
     tries: String,
 }
@@ -78,7 +85,8 @@ impl CallLine {
         let answer = call.choice.map(|choice| {
             let via = call.via.as_deref().map(|via| language.way(via)).unwrap_or_default();
             let by = call.by.as_deref().unwrap_or_default();
-            format!("{} {} {by}", language.choice(choice), via).trim_end().to_owned()
+            let last = call.last_choice.map(|last| format!(" → {}", language.choice(last))).unwrap_or_default();
+            format!("{}{last} {} {by}", language.choice(choice), via).trim_end().to_owned()
         });
         let last = call.tries.last().map(|tried| format!("{}× {} {}", call.tries.len(), language.way(&tried.method), tried.note));
         Self {
@@ -91,6 +99,7 @@ impl CallLine {
             area,
             phone: call.recipient.phone,
             answer: answer.unwrap_or_default(),
+            wants_help: call.wants_help,
             went_on_to: names.join(language.say("、", ", ")),
             tries: last.unwrap_or_default(),
         }
@@ -117,7 +126,11 @@ async fn live(edge: &Edge, caller: &Caller, shelf: &Arc<Shelf>, area: AreaCode, 
     let is_under_way = matches!(alert.state, "held" | "released" | "dispatching" | "completed");
     let may_decide = alerts::is_all_of(caller, shelf);
     let blind = coverage.villages.blind.iter().take(BLIND_SHOWN);
+    let mut help =
+        if caller.may(Action::Act) { edge.gateway.help(true, Some(shelf.no), |area| http_help::may_see(caller, area)) } else { Vec::new() };
+    help.truncate(HELP_SHOWN);
     let live = Live {
+        help,
         language,
         decides: may_decide && caller.may(Action::Approve) && alert.state == "held",
         cancels: may_decide && caller.may(Action::Act) && is_under_way && !alert.all_clear,

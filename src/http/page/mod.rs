@@ -39,7 +39,7 @@ pub(super) struct HazardView<'a> {
 {% if !is_over && !instruction.is_empty() %}<h2>请这样做</h2><div class="measures">{{ instruction }}</div>{% endif %}
 {% if let Some(hazard) = hazard %}{% if !is_over %}<div class="shelter"><b>避险地点</b> {{ hazard.shelter }}<br><b>撤离路线</b> {{ hazard.route }}<br><b>预警信号</b> {{ hazard.alarm }}<br><span class="dim">隐患点 {{ hazard.name }}</span></div>{% endif %}{% endif %}
 {% if let Some(at) = answered %}<p class="answered" role="status">已记录您的应答 {{ at }}{% if let Some(choice) = choice %} · {{ Self::word(choice) }}{% endif %}</p>{% endif %}
-<form method="post" action="/a/{{ token }}"><button class="big" name="choice" value="received">收到</button><button class="big" name="choice" value="moved">已转移</button><button class="big help" name="choice" value="help">需要帮助</button></form>
+{% if is_over %}<p>预警已经结束，不再需要应答。紧急情况请拨打 110、119、120。</p>{% else %}<form method="post" action="/a/{{ token }}"><button class="big" name="choice" value="received">收到</button><button class="big" name="choice" value="moved">已转移</button><button class="big help" name="choice" value="help">需要帮助</button></form>{% endif %}
 {% if !description.is_empty() %}<p class="dim">{{ description }}</p>{% endif %}</main></html>"#
 )]
 pub(super) struct AnswerPage<'a> {

@@ -102,6 +102,15 @@ if (live) {
       place.querySelector("textarea").required = needed;
       const what = button.dataset.decide;
       ask(dialog, button.dataset.question, (given) => post(what, needed ? { reason: given.get("reason") } : {}));
+    } else if (button?.dataset.help) {
+      const dialog = document.getElementById("decide");
+      const place = dialog.querySelector("[data-reason]");
+      place.hidden = false;
+      place.querySelector("textarea").required = false;
+      ask(dialog, button.dataset.question, (given) => fetch(`/v1/help/${button.dataset.help}`, {
+        method: "POST", headers: { "content-type": "application/json" },
+        body: JSON.stringify({ state: button.dataset.step, note: given.get("reason") || "" }),
+      }));
     } else if (button?.dataset.call) {
       const whom = encodeURIComponent(button.dataset.call);
       ask(document.getElementById("call"), button.dataset.question, (given) => post(`calls/${whom}`, {
