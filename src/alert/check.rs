@@ -82,6 +82,7 @@ pub(super) const TEXT_KINDS: &[&str] = &["sms", "email", "speaker", "wechat"];
 
 pub(super) fn check(mut draft: Draft, mut faults: Faults, warnings: &mut Vec<Fault>) -> Result<Alert, Vec<Fault>> {
     words::strip_invisible(&mut draft, warnings);
+    words_for_code(&mut draft);
     words::languages(&mut draft, &mut faults, warnings);
     words::chinese_first(&mut draft);
     let info = |name: &str| format!("{}{name}", draft.info_path);
@@ -238,6 +239,15 @@ fn references(draft: &Draft, msg_type: MsgType, faults: &mut Faults) {
     }
 }
 
+/// Words that stand where the code should are the words of the event, and held to the rules of words.
+fn words_for_code(draft: &mut Draft) {
+    let is_words = |text: &str| !text.trim().is_empty() && !text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_latin_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphabetic()) && !text.is_empty();
+    if draft.event_name.trim().is_empty() && draft.event.as_deref().is_some_and(|text| is_words(text) || is_latin_word(text)) {
+        draft.event_name = draft.event.take().unwrap_or_default();
+    }
+}
+
 /// The code, and the words of the event as people read them.
 fn event(draft: &Draft, info: &impl Fn(&str) -> String, faults: &mut Faults, warnings: &mut Vec<Fault>) -> (EventCode, String) {
     let unspecified = || EventCode(UNSPECIFIED.to_owned());
@@ -277,7 +287,7 @@ fn event(draft: &Draft, info: &impl Fn(&str) -> String, faults: &mut Faults, war
                 faults.add(info("event"), "bad-event", format!("{error}"));
                 (unspecified(), own)
             }
-            Err(_) => (by_words(text, warnings), if own.is_empty() { line(text) } else { own }),
+            Err(_) => (by_words(text, warnings), own),
         },
         None if !own.is_empty() => (by_words(&own, warnings), own),
         None => {

@@ -125,8 +125,12 @@ fn an_event_in_words_is_understood_and_a_word_that_is_not_known_is_told_as_it_st
     let unknown = [("event", json!("电线积冰")), ("eventName", json!("")), ("headline", json!("某县发布电线积冰黄色预警"))];
     let alert = taken(from_json(&unknown), "unknown-event-word");
     assert_eq!((alert.event.as_str(), alert.event_name.as_str()), ("10000", "电线积冰"));
+    for hidden in ["大风\u{7}", "大风\r\u{1b}"] {
+        assert_eq!(refused(from_json(&[("event", json!(hidden)), ("eventName", json!(""))])), ["control-character"], "{hidden:?}");
+    }
     let mistyped = ["11b03", "1103", ""].map(|code| refused(from_json(&[("event", json!(code))])));
     assert_eq!(mistyped, [["bad-event"], ["bad-event"], ["bad-event"]]);
+    assert_eq!(refused(from_json(&[("event", json!("\u{feff}"))])), ["bad-event"], "what nobody sees is no word");
     let text = String::from_utf8(fixture("rainstorm-red.cap.xml")).expect("utf-8");
     let (before, rest) = text.split_once("<eventCode>").expect("a code");
     let after = rest.split_once("</eventCode>").expect("a code").1;

@@ -122,6 +122,7 @@ pub(super) fn strip_invisible(draft: &mut Draft, warnings: &mut Vec<Fault>) {
         ];
         texts.extend(own.into_iter().map(|(name, text)| (format!("translations[{place}].{name}"), text)));
     }
+    texts.extend(draft.event.iter_mut().map(|code| (format!("{info}event"), code)));
     texts.extend(draft.areas.iter_mut().map(|area| (format!("{}.name", area.path), &mut area.name)));
     texts.extend(draft.texts.iter_mut().map(|(kind, text)| (format!("texts.{kind}"), text)));
     for (path, text) in texts {
