@@ -235,7 +235,7 @@ impl Kind {
         let is_ours = |heading: &&str| heading.is_empty() || self.column(heading).is_some();
         // A column that only another kind knows speaks against this one.
         let is_foreign = |heading: &&str| !is_ours(heading) && Self::ALL.iter().any(|kind| kind.column(heading).is_some());
-        let fits = if strictly { headings.iter().all(is_ours) } else { !headings.iter().any(|heading| is_foreign(&heading)) };
+        let fits = if strictly { headings.iter().all(is_ours) } else { !headings.iter().any(is_foreign) };
         fits && self.columns().iter().filter(|column| column.required).all(|column| self.has(column, headings))
     }
 
@@ -259,7 +259,7 @@ impl Kind {
         const MATTERS: &[(&str, &str)] =
             &[("手机", "phone"), ("电话", "phone"), ("经度", "lon"), ("纬度", "lat"), ("区划", "area"), ("职务", "role")];
         let near = |name: &&str| (3..).contains(&name.chars().count()) && is_one_letter_away(name, heading);
-        let by_letter = self.columns().iter().find(|column| std::iter::once(&column.name).chain(column.headings).any(|name| near(name)));
+        let by_letter = self.columns().iter().find(|column| std::iter::once(&column.name).chain(column.headings).any(&near));
         by_letter.or_else(|| {
             let (_, name) = MATTERS.iter().find(|(word, _)| heading.contains(word))?;
             self.columns().iter().find(|column| column.name == *name)
@@ -336,7 +336,7 @@ fn is_one_letter_away(a: &str, b: &str) -> bool {
     let same = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let (a_rest, b_rest) = (&a[same..], &b[same..]);
     match a.len().abs_diff(b.len()) {
-        0 => a_rest.len() > 0 && a_rest[1..] == b_rest[1..],
+        0 => !a_rest.is_empty() && a_rest[1..] == b_rest[1..],
         1 if a.len() > b.len() => a_rest[1..] == *b_rest,
         1 => *a_rest == b_rest[1..],
         _ => false,

@@ -336,7 +336,7 @@ mod tests {
         let even = |text: &str| {
             let file = ImportFile::in_memory("x.csv", text.as_bytes());
             let mut out = String::new();
-            EvenLines::new(file.text().expect("memory can be read").ok().expect("UTF-8")).read_to_string(&mut out).expect("text");
+            EvenLines::new(file.text().expect("memory can be read").expect("UTF-8")).read_to_string(&mut out).expect("text");
             out
         };
         assert_eq!(even("a\r\n\r\nb\r\n"), "a\n \nb\n");
@@ -362,7 +362,7 @@ mod tests {
             file.write_all(text.as_bytes()).expect("written");
             let mut read = String::new();
             let handed = ImportFile::on_disk("x.csv", &file);
-            handed.text().expect("readable").ok().expect("UTF-8").read_to_string(&mut read).expect("text");
+            handed.text().expect("readable").expect("UTF-8").read_to_string(&mut read).expect("text");
             prop_assert_eq!((read, handed.bytes_total().expect("known")), (text.clone(), text.len() as u64));
         }
     }

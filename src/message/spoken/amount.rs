@@ -71,7 +71,7 @@ pub(super) fn other_end(letters: &[char], at: usize) -> Option<usize> {
         return None;
     }
     // The second of two marks may be the minus of what follows: 5~-3.
-    let is_minus = marks == 2 && letters[start] != letters[start + 1] || marks == 2 && letters[start + 1] == '-';
+    let is_minus = marks == 2 && (letters[start + 1] == '-' || letters[start] != letters[start + 1]);
     start = blanks(letters, start + if is_minus { 1 } else { marks });
     let number = if is_minus || letters.get(start).copied().is_some_and(is_dash) { start + 1 } else { start };
     letters.get(number).is_some_and(|letter| letter.is_ascii_digit() || *letter == '.').then_some(start)
