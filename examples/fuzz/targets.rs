@@ -10,6 +10,7 @@ use lastmile::{
         validate, wrapped,
     },
     area::AreaCode,
+    channel::speaker::broker,
 };
 
 static MAPPINGS: LazyLock<Vec<Mapping>> = LazyLock::new(|| {
@@ -45,12 +46,30 @@ pub(crate) fn judge(bytes: &[u8]) -> Result<u64, String> {
             }
         }
     }
+    read += packets(bytes);
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(mapping) = Mapping::parse(text)
     {
         mapping.read(b"{\"warning\":[{\"id\":\"1\"}]}", &limits).ok();
     }
     Ok(read)
+}
+
+/// First bytes of every packet that a client of MQTT sends.
+const PACKETS: [u8; 12] = [0x10, 0x30, 0x32, 0x34, 0x3d, 0x40, 0x62, 0x82, 0xa2, 0xc0, 0xe0, 0xf0];
+/// Longer ones hold nothing else.
+const PACKET_BYTES_MAX: usize = 2_000;
+
+/// The bytes as they are, and as the body of every packet of MQTT, behind the beginning of a sound CONNECT too; how many packets were read.
+fn packets(bytes: &[u8]) -> u64 {
+    let body = &bytes[..bytes.len().min(PACKET_BYTES_MAX)];
+    let connect = [b"\0\x04MQTT\x05\xc2\0\x1e", body].concat();
+    let framed = |first: u8, body: &[u8]| {
+        let (low, high) = (u8::try_from(body.len() & 0x7f).unwrap_or(0), u8::try_from(body.len() >> 7).unwrap_or(0));
+        [&[first, low | 0x80, high], body].concat()
+    };
+    let all = PACKETS.into_iter().map(|first| framed(first, body));
+    all.chain([framed(0x10, &connect), body.to_vec()]).map(|packet| broker::packets_read(&packet)).sum()
 }
 
 fn survives(alert: &Alert) -> Result<(), String> {

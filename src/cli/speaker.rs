@@ -1,5 +1,6 @@
 //! Owns `lastmile speaker`: the reference loudspeaker, fleets of it, and each one's credential.
 
+mod acl;
 mod credential;
 mod notices;
 
@@ -127,6 +128,8 @@ pub(super) struct Simulate {
 pub(super) enum Speaker {
     /// Make, renew or take away loudspeakers' own passwords at the built-in broker.
     Credential(credential::Credential),
+    /// The rights that loudspeakers and the gateway need at a mosquitto, as its acl_file.
+    Acl(acl::Acl),
     /// One loudspeaker, until it is interrupted.
     Run(Run),
     /// All loudspeakers of a registry, some of them faulty, until interrupted or for a time.
@@ -137,6 +140,7 @@ impl Speaker {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Credential(credential) => credential.run(),
+            Self::Acl(acl) => acl.run(),
             Self::Run(run) => block_on(run.run(until_interrupted)),
             Self::Simulate(simulate) => block_on(simulate.run(until_interrupted)),
         }

@@ -24,6 +24,11 @@ impl<J: Judges> Checked<J> {
             let message = "no [channel.NAME] is given: nobody can be told of anything";
             found.missing.insert(0, Fault::new("channel", "no-channel", message));
         }
+        if self.builtin_broker.as_ref().is_some_and(|broker| broker.shared_login) {
+            let message = "lets each loudspeaker speak for every other, and anybody who has the one login: \
+                           give each its own by `lastmile speaker credential`, then take this key away";
+            found.odd.push(Fault::new("builtin_broker.shared_login", "shared-login", message));
+        }
         found
     }
 }

@@ -5,8 +5,8 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use rumqttc::{
-    AckMode, Broker, ConnectReturnCode, ConnectionError, Incoming, MqttOptions, NetworkOptions, PersistedAckMode, PersistedSession,
-    SessionMode, SessionStore, SessionStoreError, SessionStoreKey, TlsConfiguration, Transport,
+    AckMode, Broker, ConnectReturnCode, ConnectionError, DisconnectReasonCode, Incoming, MqttOptions, NetworkOptions, PersistedAckMode,
+    PersistedSession, SessionMode, SessionStore, SessionStoreError, SessionStoreKey, StateError, TlsConfiguration, Transport,
 };
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
@@ -72,6 +72,12 @@ impl Far {
     /// A broker in the clear, without a login.
     pub fn at(address: std::net::SocketAddr) -> Self {
         Self { host: address.ip().to_string(), port: address.port(), tls: None, login: None, keep_alive: KEEP_ALIVE }
+    }
+
+    /// Whether anything listens there at all.
+    pub(crate) async fn is_open(&self) -> bool {
+        let open = tokio::net::TcpStream::connect((self.host.as_str(), self.port));
+        tokio::time::timeout(Duration::from_secs(5), open).await.is_ok_and(|opened| opened.is_ok())
     }
 
     /// Options of a client that starts afresh with each connection.
@@ -173,12 +179,18 @@ pub(crate) enum Standing {
 impl Standing {
     pub(crate) const NOT_YET: Self = Self::Down { reason: "not-connected", ours: false };
 
+    /// Somebody else has our client id.
+    pub(crate) const TAKEN_OVER: Self = Self::Down { reason: "client-id-taken", ours: false };
+    /// The broker knows MQTT 3.1.1 alone.
+    pub(crate) const TOO_OLD: Self = Self::Down { reason: "protocol-version", ours: true };
+
     pub(crate) fn after(error: &ConnectionError) -> Self {
         let (reason, ours) = match error {
             ConnectionError::ConnectionRefused(code) => match code {
                 ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadAuthenticationMethod => {
                     ("bad-login", true)
                 }
+                ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion => ("protocol-version", true),
                 ConnectReturnCode::Banned => ("banned", true),
                 ConnectReturnCode::BadClientId | ConnectReturnCode::ClientIdentifierNotValid => ("bad-client-id", true),
                 _ => ("refused", false),
@@ -188,6 +200,9 @@ impl Standing {
             }
             ConnectionError::Tls(rumqttc::TlsError::TLS(_) | rumqttc::TlsError::DNSName(_)) => ("certificate", true),
             ConnectionError::Timeout(_) => ("timeout", false),
+            ConnectionError::MqttState(StateError::ServerDisconnect { reason_code: DisconnectReasonCode::SessionTakenOver, .. }) => {
+                ("client-id-taken", false)
+            }
             ConnectionError::MqttState(_) => ("lost", false),
             _ => ("connect", false),
         };

@@ -4,6 +4,7 @@
 pub(crate) mod backoff;
 pub(crate) mod broker;
 pub(crate) mod hosts;
+pub(crate) mod probe;
 pub(crate) mod retry_after;
 pub(crate) mod tls;
 pub(crate) mod web_url;

@@ -39,6 +39,7 @@ mod pacing;
 mod relay;
 mod relay_kit;
 mod rig;
+mod speakers;
 mod walls;
 
 /// Installs the one TLS provider of this process; all tests may share a process.

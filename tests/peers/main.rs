@@ -10,6 +10,7 @@ mod drive;
 mod kannel;
 mod machine;
 mod mosquitto;
+mod mosquitto_rights;
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "each program of tests needs another part of it")]
 mod program;

@@ -2,30 +2,27 @@
 //! Refuses to know which speakers exist, retries and what a report settles.
 //! Invariant: `Accepted` means that the broker acknowledged this very publish and somebody subscribes to its topic; nothing is published without a verdict.
 
+mod lines;
+
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
 use ed25519_dalek::SigningKey;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use rand::{SeedableRng as _, rngs::StdRng};
-use rumqttc::{
-    AsyncClient, Event, EventLoop, Incoming, PubAckReason, PublishNoticeError, PublishOptions, PublishProperties, PublishResult, QoS,
-    SubscribeReasonCode,
-};
+use rumqttc::{AsyncClient, PubAckReason, PublishNoticeError, PublishOptions, PublishProperties, PublishResult};
 use secrecy::ExposeSecret as _;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::lines::{Listener, Upkeep};
 use super::{
     command::{Manner, command},
     jws,
-    line::{Backoff, BrokerAddress, Far, KEEP_ALIVE, Standing, is_connack},
+    line::{Backoff, BrokerAddress, Far, KEEP_ALIVE, Standing},
     reports,
 };
 use crate::{
@@ -309,16 +306,17 @@ impl Mqtt {
             name: self.name.clone(),
             prefix: self.prefix.clone(),
             client: reader,
-            standing: reports_up,
+            upkeep: Upkeep::of(&self.name, &self.client_id, &self.far, reports_up, Backoff::new(self.rng(2))),
             sink: reports,
             clock: Arc::clone(&self.clock),
             strange: AtomicU64::new(0),
         };
         // A command whose acknowledgements nobody hears is wasted: we only count as connected when both lines stand.
         let (both_up, both) = watch::channel(Standing::NOT_YET);
-        self.spawn(keep_commands(self.name.clone(), events, commands_up, Backoff::new(self.rng(1))));
-        self.spawn(listener.keep(incoming, Backoff::new(self.rng(2))));
-        self.spawn(join(standing, hearing, both_up, Arc::clone(&self.line)));
+        let commands = Upkeep::of(&self.name, &format!("{}-out", self.client_id), &self.far, commands_up, Backoff::new(self.rng(1)));
+        self.spawn(commands.keep(events));
+        self.spawn(listener.keep(incoming));
+        self.spawn(lines::join(standing, hearing, both_up, Arc::clone(&self.line)));
         *self.commands.lock().unwrap_or_else(PoisonError::into_inner) = Some(Commands { client, standing: both });
         self.tasks.close();
         Ok(())
@@ -347,132 +345,6 @@ fn acknowledged(result: Result<PublishResult, PublishNoticeError>) -> Result<(),
         Err(_) => Err(failure(Class::Unknown, "lost", "the connection broke before the broker acknowledged")),
     }
 }
-
-/// Drives the connection that commands leave by.
-async fn keep_commands(name: String, mut events: EventLoop, standing: watch::Sender<Standing>, mut backoff: Backoff) {
-    loop {
-        match events.poll().await {
-            Ok(Event::Incoming(packet)) if is_connack(&packet) => {
-                backoff.reset();
-                tracing::info!(channel = %name, "connected to the broker for commands");
-                standing.send_replace(Standing::Up);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                fall(&name, &standing, &error);
-                // What was unacknowledged is told to its senders now, instead of being sent once more later by itself.
-                events.reset_session_state();
-                tokio::time::sleep(backoff.pause()).await;
-            }
-        }
-    }
-}
-
-fn fall(name: &str, standing: &watch::Sender<Standing>, error: &rumqttc::ConnectionError) {
-    let now = Standing::after(error);
-    let changed = standing.send_if_modified(|was| {
-        let changed = *was != now;
-        *was = now.clone();
-        changed
-    });
-    if changed {
-        tracing::warn!(channel = %name, standing = ?now, %error, "no connection to the broker");
-    }
-}
-
-/// Up when both are up, else what ails the first that is down.
-async fn join(mut one: watch::Receiver<Standing>, mut other: watch::Receiver<Standing>, both: watch::Sender<Standing>, line: Arc<Notify>) {
-    loop {
-        let standing = match (&*one.borrow_and_update(), &*other.borrow_and_update()) {
-            (Standing::Up, second) => second.clone(),
-            (first, _) => first.clone(),
-        };
-        let is_up = standing == Standing::Up;
-        if both.send_replace(standing) != Standing::Up && is_up {
-            line.notify_one();
-        }
-        tokio::select! {
-            changed = one.changed() => if changed.is_err() { return },
-            changed = other.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
-/// The connection that speakers' words come by.
-struct Listener {
-    name: String,
-    prefix: String,
-    client: AsyncClient,
-    standing: watch::Sender<Standing>,
-    sink: ReportSink,
-    clock: SharedClock,
-    strange: AtomicU64,
-}
-
-impl Listener {
-    async fn keep(self, mut events: EventLoop, mut backoff: Backoff) {
-        loop {
-            match events.poll().await {
-                Ok(Event::Incoming(packet)) => {
-                    if is_connack(&packet) {
-                        backoff.reset();
-                    }
-                    if self.hear(packet).await.is_err() {
-                        // Whoever takes reports has ended; so do we.
-                        return;
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    fall(&self.name, &self.standing, &error);
-                    tokio::time::sleep(backoff.pause()).await;
-                }
-            }
-        }
-    }
-
-    async fn hear(&self, packet: Incoming) -> Result<(), SinkClosed> {
-        match packet {
-            // Also when the session was resumed: an earlier run may have died before it subscribed.
-            Incoming::ConnAck(_) => self.subscribe(),
-            Incoming::SubAck(ack) => {
-                let refused = ack.return_codes.iter().any(|code| !matches!(code, SubscribeReasonCode::Success(_)));
-                let standing = if refused { Standing::Down { reason: "not-authorized", ours: true } } else { Standing::Up };
-                tracing::info!(channel = %self.name, ?standing, "subscribed to speakers' reports");
-                self.standing.send_replace(standing);
-            }
-            Incoming::Publish(publish) => match reports::read(&self.prefix, &publish.topic, &publish.payload, self.clock.now()) {
-                // A full queue holds this connection, and so the broker keeps what is behind it.
-                Ok(mut report) => {
-                    if let News::Online { said_now, .. } = &mut report.news {
-                        // What is retained was said some time before we came.
-                        *said_now = !publish.retain;
-                    }
-                    self.sink.send(report).await.map_err(|_| SinkClosed)?;
-                }
-                Err(what) => {
-                    let so_far = self.strange.fetch_add(1, Ordering::Relaxed) + 1;
-                    // Powers of two: a broken device says the same thing every minute for years.
-                    if so_far.is_power_of_two() {
-                        tracing::warn!(channel = %self.name, what, so_far, "a speaker's message was not understood");
-                    }
-                }
-            },
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn subscribe(&self) {
-        let filters = ["ack", "report", "status"]
-            .map(|what| rumqttc::SubscribeFilterInput::new(format!("{}/speaker/+/{what}", self.prefix), QoS::AtLeastOnce));
-        if let Err(error) = self.client.try_subscribe_many(filters) {
-            tracing::error!(channel = %self.name, %error, "could not subscribe to speakers' reports");
-        }
-    }
-}
-
-struct SinkClosed;
 
 fn failure(class: Class, reason: &'static str, detail: &str) -> Failure {
     Failure::new(class, super::answers::concerns(reason), reason, detail)

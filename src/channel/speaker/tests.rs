@@ -394,6 +394,39 @@ async fn mute_broker() -> SocketAddr {
 }
 
 #[tokio::test]
+async fn a_broker_of_the_older_protocol_alone_is_named_as_the_fault() {
+    let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = server.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = server.accept().await {
+            let mut bytes = [0; 1_024];
+            // "Unacceptable protocol version", in the form of 3.1.1.
+            if stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {
+                stream.write_all(&[0x20, 2, 0, 1]).await.ok();
+            }
+        }
+    });
+    let account = Account::at(address, "").await;
+    assert_eq!(class_of(&account.send(&[outgoing(1, "S1")]).await[0]), (Class::Misconfigured, "protocol-version"));
+}
+
+#[tokio::test]
+async fn two_gateways_under_one_client_id_are_named_as_the_fault() {
+    let broker = broker().await;
+    let first = Account::at(broker.address(), "client_id = \"county\"").await;
+    first.send(&[outgoing(1, "S1")]).await;
+    let _second = Account::at(broker.address(), "client_id = \"county\"").await;
+    within("the fault has its name", async {
+        let mut again = tokio::time::interval(Duration::from_millis(5));
+        while class_of(&first.channel.send(&[outgoing(1, "S1")]).await[0]) != (Class::Retry, "client-id-taken") {
+            again.tick().await;
+        }
+    })
+    .await;
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_broker_that_falls_silent_leaves_the_outcome_unknown() {
     let account = Account::at(mute_broker().await, "timeout = \"300ms\"\nprefix = \"p\"").await;
     assert_eq!(class_of(&account.send(&[outgoing(1, "S1")]).await[0]), (Class::Unknown, "timeout"));

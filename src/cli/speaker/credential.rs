@@ -15,11 +15,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::super::{
+    audit::recorded,
     key::Where,
     output::{self, Failure},
 };
 use crate::{
     access::{CREDENTIAL_LETTERS_MIN, Devices, For},
+    app,
     registry::Registry,
     time::SystemClock,
 };
@@ -60,13 +62,14 @@ pub(in crate::cli) struct Credential {
 impl Credential {
     pub(super) fn run(self) -> Result<(), Failure> {
         let data = self.place.data()?;
+        app::enter_data(&data)?;
         let devices = Devices::open(&data, Arc::new(SystemClock))?;
         if self.list {
             let list: Vec<_> = devices.list().into_iter().map(|(id, made)| json!({ "id": id, "made": made })).collect();
             return output::json(&list);
         }
         if self.revoke {
-            return self.take_away(&devices);
+            return recorded(&data, "speaker-credential-revoke", &self.ids.join(" "), || self.take_away(&devices));
         }
         let (ids, given) = self.named(&data)?;
         if ids.is_empty() && given.is_empty() {
@@ -80,8 +83,11 @@ impl Credential {
             return Err(Failure::usage("credentials of several loudspeakers need --out FILE"));
         }
         let out = self.out.as_deref().map(create).transpose()?;
-        devices.take_over(&given)?;
-        let made = devices.make(ids.iter().map(String::as_str), if self.renew { For::Renewed } else { For::New })?;
+        let object = if self.ids.is_empty() { format!("{} speakers", ids.len() + given.len()) } else { self.ids.join(" ") };
+        let made = recorded(&data, "speaker-credential", &object, || {
+            devices.take_over(&given)?;
+            Ok(devices.make(ids.iter().map(String::as_str), if self.renew { For::Renewed } else { For::New })?)
+        })?;
         match out {
             Some(file) => write(file, &made)?,
             None => made.iter().try_for_each(|(_, secret)| output::line(secret.expose_secret()))?,

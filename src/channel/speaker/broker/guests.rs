@@ -11,8 +11,8 @@ use std::{
 
 /// Soft limit of a Linux process that nobody has changed.
 const DESCRIPTORS_USUAL: usize = 1_024;
-/// The page takes at most a half; a quarter is left for the store and for what goes out.
-const SHARE_OF_DESCRIPTORS: usize = 4;
+/// The page takes at most a half; an eighth is left for the store and for what goes out.
+const EIGHTHS_OF_DESCRIPTORS: usize = 3;
 /// A county of ten thousand loudspeakers, and those that are just coming.
 const PLACES_MAX: usize = 16_384;
 const PLACES_MIN: usize = 16;
@@ -37,7 +37,7 @@ impl Bounds {
     }
 
     pub(super) fn below(descriptors: usize) -> Self {
-        let places = (descriptors / SHARE_OF_DESCRIPTORS).clamp(PLACES_MIN, PLACES_MAX);
+        let places = (descriptors / 8 * EIGHTHS_OF_DESCRIPTORS).clamp(PLACES_MIN, PLACES_MAX);
         Self {
             places,
             unknown: places / UNKNOWN_SHARE,
@@ -175,10 +175,10 @@ mod tests {
     fn a_silent_address_takes_its_share_and_leaves_the_rest() {
         let guests = Guests::new(Bounds::below(1_024));
         let held: Vec<Place> = (0..1_100).filter_map(|_| guests.come(address(1))).collect();
-        assert_eq!(held.len(), 32);
+        assert_eq!(held.len(), 48);
         assert!(guests.come(address(2)).is_some(), "another address finds a place");
         let crowd: Vec<Place> = (2..200).filter_map(|last| guests.come(address(last))).collect();
-        assert_eq!(held.len() + crowd.len(), 64);
+        assert_eq!(held.len() + crowd.len(), 96);
         let mut ours = guests.come(IpAddr::from([127, 0, 0, 1])).expect("the gateway itself finds a place");
         assert!(ours.is_known(true));
         drop(held);
@@ -193,7 +193,7 @@ mod tests {
             assert!(place.is_known(true));
             known.push(place);
         }
-        assert_eq!(known.len(), 256);
+        assert_eq!(known.len(), 384);
         known.clear();
         let mut shared = Vec::new();
         while let Some(mut place) = guests.come(address(1)).filter(|_| shared.len() < 300) {
@@ -202,7 +202,7 @@ mod tests {
             }
             shared.push(place);
         }
-        assert_eq!(shared.len(), 128);
+        assert_eq!(shared.len(), 192);
         drop(shared);
         let counts = guests.lock();
         assert_eq!((counts.all, counts.unknown, counts.of_address.len()), (0, 0, 0));

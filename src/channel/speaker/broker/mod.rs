@@ -138,6 +138,22 @@ impl Broker {
     }
 }
 
+/// How many packets of MQTT these bytes are, before and after a CONNECT of either version; for whoever tries the reading on bytes of any kind.
+pub fn packets_read(bytes: &[u8]) -> u64 {
+    let mut count = 0;
+    for version in [None, Some(packet::Version::V311), Some(packet::Version::V5)] {
+        let mut input = bytes::BytesMut::from(bytes);
+        while let Ok(Some(read)) = decode::decode(&mut input, version, talk::PACKET_BYTES_MAX) {
+            count += 1;
+            if let packet::Packet::Subscribe(_, filters) = read {
+                count +=
+                    filters.iter().filter(|filter| packet::is_filter(&filter.text) && packet::matches(&filter.text, "a/b")).count() as u64;
+            }
+        }
+    }
+    count
+}
+
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {

@@ -29,7 +29,7 @@ const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// A CONNECT with its Will, and everything of a device: 16 kB of payload and what stands around it.
 const SMALL_BYTES_MAX: usize = 20 * 1024;
 /// Commands have a few kB; pictures and recordings come by address.
-const PACKET_BYTES_MAX: usize = 64 * 1024;
+pub(super) const PACKET_BYTES_MAX: usize = 64 * 1024;
 /// Whoever is silent for half as long again is gone, whatever it asked for; a device pings twice a minute.
 const KEEP_ALIVE_MAX_S: u16 = 300;
 /// A device that was away for longer is told by the gateway anew.
