@@ -85,7 +85,7 @@ pub struct Taken {
 }
 
 impl Submitted {
-    fn of(taken: Vec<Arc<Shelf>>, repeat: bool, warnings: Vec<Fault>) -> Result<Self, SubmitError> {
+    fn of(taken: &[Arc<Shelf>], repeat: bool, warnings: Vec<Fault>) -> Result<Self, SubmitError> {
         let none = || Unavailable::Failed("nothing of the document is in the ledger".into());
         let first = taken.first().ok_or_else(none)?;
         let (id, no, state) = (first.id, first.no, first.read().state);
@@ -198,7 +198,7 @@ impl Gateway {
             self.begin(part, no, is_held)?;
         }
         self.take_waiting();
-        Submitted::of(taken, false, warnings)
+        Submitted::of(&taken, false, warnings)
     }
 
     /// The event that takes a part in, with what is odd about it.
@@ -298,7 +298,7 @@ fn repeat(all: &[Arc<Shelf>], known: &Arc<Shelf>, digest: &str, warnings: Vec<Fa
     if !is_same(&known) {
         return Err(SubmitError::Conflict(known.id));
     }
-    Submitted::of(all.iter().filter(is_same).cloned().collect(), true, warnings)
+    Submitted::of(&all.iter().filter(is_same).cloned().collect::<Vec<_>>(), true, warnings)
 }
 
 /// What is kept of a document that must wait: the list of what it says, where that is more than one thing.

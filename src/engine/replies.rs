@@ -209,7 +209,7 @@ fn meant(inner: &Inner, people: &[Subscriber<'_>], meaning: Meaning, now: Timest
         return None;
     }
     let newest = inner.ledger.whole_newest_first().into_iter().take(REPLY_ALERTS_MAX);
-    let mut told: Vec<Meant> = newest.filter_map(|shelf| told_of(shelf, people, now)).collect();
+    let mut told: Vec<Meant> = newest.filter_map(|shelf| told_of(&shelf, people, now)).collect();
     let wants = |one: &Meant| meaning == Meaning::Answer(Choice::Help) || one.is_new;
     let best = (0..told.len()).min_by_key(|&place| {
         let one = &told[place];
@@ -219,7 +219,7 @@ fn meant(inner: &Inner, people: &[Subscriber<'_>], meaning: Meaning, now: Timest
     Some(told.swap_remove(best))
 }
 
-fn told_of(shelf: Arc<Shelf>, people: &[Subscriber<'_>], now: Timestamp) -> Option<Meant> {
+fn told_of(shelf: &Arc<Shelf>, people: &[Subscriber<'_>], now: Timestamp) -> Option<Meant> {
     let book = shelf.read();
     let find = |person: &Subscriber<'_>| book.recipient_of(RecipientKind::Person, person.key().0, Some(person.area()));
     let is_due = |recipient: u32| book.call_of(recipient).is_some_and(Call::is_open);
@@ -238,7 +238,7 @@ fn told_of(shelf: Arc<Shelf>, people: &[Subscriber<'_>], now: Timestamp) -> Opti
         is_new: recipients.iter().any(|&recipient| is_due(recipient) || !book.recipients[recipient as usize].answered),
         in_force: !is_over && !shelf.alert.is_all_clear() && shelf.alert.expires > now,
         recipients,
-        shelf: Arc::clone(&shelf),
+        shelf: Arc::clone(shelf),
     };
     drop(book);
     Some(meant)

@@ -63,7 +63,7 @@ async fn run(name: String, settings: Settings, context: Context) {
             relay.run(context.board, context.stop).await;
         }
         Err(why) => {
-            alarms.raise("relay-start", &name, why.to_string());
+            alarms.raise("relay-start", &name, &why);
             tracing::error!(relay = name, why, "the relay did not start");
         }
     }

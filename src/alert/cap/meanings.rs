@@ -206,8 +206,11 @@ fn one_line(said: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Places of infos: first, same, others, again.
+    type Places = (usize, Vec<usize>, Vec<usize>, Vec<usize>);
+
     /// Infos of: language, event, severity, code of the area.
-    fn of(infos: &[(&str, &str, &str, &str)]) -> Vec<(usize, Vec<usize>, Vec<usize>, Vec<usize>)> {
+    fn of(infos: &[(&str, &str, &str, &str)]) -> Vec<Places> {
         let info = |(language, event, severity, area): &(&str, &str, &str, &str)| {
             let area = if area.is_empty() { String::new() } else { format!("<area><geocode><value>{area}</value></geocode></area>") };
             format!("<info><language>{language}</language><event>{event}</event><severity>{severity}</severity>{area}</info>")

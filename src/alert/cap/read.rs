@@ -50,12 +50,12 @@ pub(super) fn read(root: &Node<'_, '_>, format: Format, vocabulary: &Vocabulary,
     let mut reader = Reading { strict: format == Format::Cap12, vocabulary, faults, warnings };
     let drafts = reader.drafts(root);
     let Reading { faults, .. } = reader;
-    checked(drafts, faults.into_list(), warnings)
+    checked(drafts, &faults.into_list(), warnings)
 }
 
 /// Judges each thing that a document says; a fault of one is a fault of the document, and what all share is said once.
-fn checked(drafts: Vec<Draft>, known: Vec<Fault>, warnings: &mut Vec<Fault>) -> Result<Said, Vec<Fault>> {
-    let (mut said, mut found) = (Vec::with_capacity(drafts.len()), known.clone());
+fn checked(drafts: Vec<Draft>, known: &[Fault], warnings: &mut Vec<Fault>) -> Result<Said, Vec<Fault>> {
+    let (mut said, mut found) = (Vec::with_capacity(drafts.len()), known.to_vec());
     for draft in drafts {
         let place = draft.info_path.trim_end_matches('.').to_owned();
         let (mut faults, mut more) = (Faults::default(), Vec::new());

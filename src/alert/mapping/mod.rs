@@ -213,7 +213,8 @@ impl Mapping {
             self.fields.extend(kept(field, faults).map(|field| (*name, field)));
         }
         for name in ["identifier", "sender", "sent", "status", "msgType", "level"] {
-            if !below.has(name) && !(name == "level" && keys.has("strength")) {
+            let is_elsewhere = name == "level" && keys.has("strength");
+            if !below.has(name) && !is_elsewhere {
                 below.fault(name, "missing", "must be given: no warning is whole without it");
             }
         }

@@ -26,6 +26,9 @@ use crate::{
     time::SystemClock,
 };
 
+/// A device and its credential.
+type Login = (String, SecretString);
+
 /// Credentials of a county's loudspeakers with their headings; more is another file.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
@@ -111,7 +114,7 @@ impl Credential {
     }
 
     /// Those for which one is to be made, and those that have one already.
-    fn named(&self, data: &Path) -> Result<(Vec<String>, Vec<(String, SecretString)>), Failure> {
+    fn named(&self, data: &Path) -> Result<(Vec<String>, Vec<Login>), Failure> {
         if self.all {
             let snapshot = Registry::open(&data.join("registry"))?.registry.current();
             return Ok(((0..snapshot.speaker_count()).map(|at| snapshot.speaker_at(at).id().to_owned()).collect(), Vec::new()));

@@ -94,7 +94,11 @@ mod tests {
             let (wrote, (ended, end)) = (Arc::new(AtomicUsize::new(0)), oneshot::channel());
             let counted = Arc::clone(&wrote);
             let body = written_within(Duration::from_millis(50), move |pieces| {
-                let done = (0..ROWS).try_for_each(|_| pieces.write(ROW).map(|()| drop(counted.fetch_add(1, Ordering::Relaxed))));
+                let done = (0..ROWS).try_for_each(|_| {
+                    pieces.write(ROW).map(|()| {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                    })
+                });
                 assert!(ended.send(done.is_err()).is_ok(), "the test waits");
                 done
             });

@@ -183,7 +183,7 @@ impl Feed {
             Ok(()) => self.is_told = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.is_told, true) {
-                    self.hand.gateway.alarms().raise("inlet-memory", &self.hand.inlet, error.to_string());
+                    self.hand.gateway.alarms().raise("inlet-memory", &self.hand.inlet, &error);
                     tracing::error!(inlet = self.hand.inlet, error, "what was seen cannot be written down; a restart reads it again");
                 }
             }

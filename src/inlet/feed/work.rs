@@ -162,7 +162,7 @@ async fn answer(waiting: &Waiting, fetcher: &Fetcher, hand: &Hand) -> Answer {
             Err(LinkError::Failed(failure)) => {
                 let (inlet, tries) = (hand.inlet.as_str(), waiting.tries + 1);
                 if tries == LINK_TRIES_TOLD {
-                    hand.gateway.alarms().raise("inlet-link", format!("{inlet} {}", item.label), failure.why.to_string());
+                    hand.gateway.alarms().raise("inlet-link", format!("{inlet} {}", item.label), &failure.why);
                 }
                 tracing::warn!(inlet, entry = ?item.label, tries, why = failure.why, "the warning of an entry cannot be fetched; it is tried again");
                 return Answer::Later;
