@@ -145,7 +145,10 @@ pub(super) fn read(file: &Path) -> Result<HashMap<String, SecretString>, Failure
     Ok(rows(file)?.into_iter().filter_map(|(_, id, secret)| Some((id, secret?))).collect())
 }
 
-fn rows(file: &Path) -> Result<Vec<(u64, String, Option<SecretString>)>, Failure> {
+/// A line of the file: its number, the loudspeaker, the credential that it has already.
+type Row = (u64, String, Option<SecretString>);
+
+fn rows(file: &Path) -> Result<Vec<Row>, Failure> {
     let at = |what: &str| Failure::usage(format!("{}: {what}", file.display()));
     let size = std::fs::metadata(file).map_err(|error| at(&error.to_string()))?.len();
     if size > FILE_BYTES_MAX {
