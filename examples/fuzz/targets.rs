@@ -46,7 +46,8 @@ pub(crate) fn judge(bytes: &[u8]) -> Result<u64, String> {
             }
         }
     }
-    read += packets(bytes);
+    // Packets are no alerts: that reading them ends is all that is asked.
+    std::hint::black_box(packets(bytes));
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(mapping) = Mapping::parse(text)
     {

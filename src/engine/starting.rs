@@ -8,7 +8,9 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Unavailable, account::Account, gateway::Gateway, health::Heard, janitor, lease, queue::Part, receipts, rings, send, settle};
+use super::{
+    Unavailable, account::Account, alarm_book, gateway::Gateway, health::Heard, janitor, lease, queue::Part, receipts, rings, send, settle,
+};
 use crate::delivery::{book::State, event::FactKind, slot::Phase};
 
 /// Outcomes that may wait to be settled: a quarter of a second of the fastest far end; senders wait beyond it.
@@ -142,6 +144,7 @@ impl Gateway {
         if tokio::time::timeout_at(end, self.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
+        alarm_book::write_down(&self.0).await;
         Ok(self.journal.close().await?)
     }
 }

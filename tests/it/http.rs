@@ -71,11 +71,12 @@ async fn what_needs_two_people_waits_for_another_than_the_poster() {
     assert_eq!(posted["state"], "held");
     let path = format!("/v1/alerts/{}/approve", posted["id"].as_str().unwrap_or_default());
     assert_eq!(running.post(&path, &met, "{}").await.status, 403);
-    let admin_too = running.key("met2", Role::Admin, Some("met"));
-    let own = running.post("/v1/alerts", &admin_too, rainstorm("d-2").to_string()).await.json();
-    let own_path = format!("/v1/alerts/{}/approve", own["id"].as_str().unwrap_or_default());
-    let same = running.post(&own_path, &admin_too, "{}").await;
-    assert_eq!((same.status, same.json()["type"].clone()), (403, Value::from("/problems/same-person")));
+    let admin = running.key("met2", Role::Admin, Some("met"));
+    assert_eq!(
+        running.post("/v1/alerts", &admin, rainstorm("d-2").to_string()).await.status,
+        403,
+        "who keeps the house issues no warnings"
+    );
     assert_eq!(running.post(&path, &chief, "{}").await.status, 200);
     assert_eq!(running.post(&path, &chief, "{}").await.status, 409);
     running.app.stop().await.expect("stops");

@@ -28,6 +28,11 @@ const WORDS: &[Words] = &[
         ["The warning is over", "Your answer was kept, but nobody acts on it any more. In need call 110, 119 or 120."],
     ),
     (
+        "already-acknowledged",
+        ["告警已有人处理", "该告警此前已有人确认知悉。"],
+        ["Acknowledged before", "Somebody has taken this alarm before."],
+    ),
+    (
         "area-not-allowed",
         ["来源无权对该区域发布", "预警内容无误，但所列区域（含多边形和圆所覆盖的乡镇、村）超出此来源的权限；请缩小区域或由有权单位发布。"],
         [
@@ -103,9 +108,22 @@ const WORDS: &[Words] = &[
         ["The registry refuses it", "Nothing was changed. Every bad row is listed with its file and line."],
     ),
     (
+        "known-by-other-source",
+        ["该编号已由另一来源发布", "同一发布单位与编号的预警已由另一来源提交；请核对密钥与 sender。"],
+        ["Another source issued it", "An alert of this sender and identifier came from another source; check the key and the sender."],
+    ),
+    (
         "level-not-allowed",
         ["来源无权发布该级别", "预警内容无误，但此来源的配置不含该级别；请由有权单位发布。"],
         ["Not this level", "The alert is sound, but this source may not issue this level."],
+    ),
+    (
+        "likely-repeat-of",
+        ["疑为重复发布", "同一编号、同样内容、不同发布时间的预警已受理；如为更新，请以更新发布。"],
+        [
+            "Probably a repeat",
+            "An alert of this identifier with the same words and another time of sending is known; post an Update if it is one.",
+        ],
     ),
     (
         "method-not-allowed",
