@@ -45,6 +45,7 @@ throttle = 0.0
 break = 0.0
 latency = "1ms"
 receipt_after = "5ms"
+retry = ["50ms", "50ms"]
 
 [policy]
 file = "policy.toml"
