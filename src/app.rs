@@ -29,7 +29,7 @@ use crate::{
     message::token::AnswerTokens,
     policy::Policy,
     registry::{Damaged, Registry, Snapshot},
-    relay,
+    relay, seal,
     store::{self, Options, documents::Documents, home},
     telemetry,
     time::{GuardedClock, SharedClock, SystemClock, set_output_offset},
@@ -182,7 +182,7 @@ impl App {
             client_ca: tls.client_ca.clone(),
         });
         let tls = files.map(Tls::load).transpose().context("the certificate of [server] tls")?;
-        enter_data(&config.server.data_dir)?;
+        enter_sealed(&config.server.data_dir, config.seal.key_path.as_deref(), Some(config.seal.dangerous_unsealed))?;
         broker::raise_descriptors();
         let waiting_broker = broker::Waiting::of(&config).await?;
         let builtin_broker = waiting_broker.as_ref().map(broker::Waiting::for_channels);
@@ -401,7 +401,15 @@ fn build_channels(prepared: Vec<Prepared>, context: &channel::Context) -> anyhow
 
 /// Before anything in a data directory is opened: refuses a newer program's, and closes to others what stood open.
 pub fn enter_data(data: &Path) -> anyhow::Result<()> {
+    enter_sealed(data, None, None)
+}
+
+/// The same where the configuration says how the directory is sealed.
+fn enter_sealed(data: &Path, key_file: Option<&Path>, unsealed: Option<bool>) -> anyhow::Result<()> {
     let entered = home::enter(data)?;
+    if let Some(made) = seal::settle(data, key_file, unsealed)? {
+        tracing::warn!(file = %made.display(), "a key was made that seals the registry and backups: keep a copy of it apart from both, without it they cannot be read");
+    }
     if entered.tightened > 0 {
         tracing::warn!(data = %data.display(), files = entered.tightened, "files of the data directory could be read by others; now its own user alone can");
     }

@@ -25,6 +25,7 @@ pub mod network;
 pub mod policy;
 pub mod registry;
 pub mod relay;
+pub mod seal;
 pub mod store;
 pub mod telemetry;
 pub mod time;

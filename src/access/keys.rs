@@ -32,6 +32,10 @@ pub(super) struct Key {
 }
 
 impl Key {
+    pub(super) fn end(&mut self, now: Timestamp) {
+        self.revoked = self.revoked.or(Some(now));
+    }
+
     fn is_valid(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && self.expires.is_none_or(|end| now < end)
     }

@@ -173,6 +173,16 @@ impl Access {
         Ok(())
     }
 
+    /// Ends every key and disables every user: whoever wrote them down may be a stranger.
+    pub fn distrust(&self) -> Result<(), AccessError> {
+        let now = self.clock.now();
+        self.change(|book| {
+            book.keys.iter_mut().for_each(|key| key.end(now));
+            book.users.iter_mut().for_each(users::User::disable);
+            Ok(())
+        })
+    }
+
     fn stamp(&self) -> io::Result<Option<Stamp>> {
         match fs::metadata(&self.file) {
             Ok(found) => {

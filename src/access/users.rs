@@ -144,6 +144,10 @@ impl Mark {
 }
 
 impl User {
+    pub(super) const fn disable(&mut self) {
+        self.disabled = true;
+    }
+
     fn mark(&self) -> Mark {
         Mark(Sha256::digest(self.hash.as_bytes()).into())
     }

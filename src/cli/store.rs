@@ -3,6 +3,7 @@
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,8 +25,9 @@ use crate::{
         months::{self, GiveBackError},
     },
     fault::Fault,
-    registry,
+    registry, seal,
     store::{self, Beginning, Month, MonthStats, documents},
+    time::SystemClock,
 };
 
 /// Closing writes the last checkpoint.
@@ -72,6 +74,17 @@ pub(super) enum Store {
         file: PathBuf,
         #[command(flatten)]
         data: Data,
+        /// Key file that the backup was sealed with; else the one beside the data directory.
+        #[arg(long)]
+        seal_key: Option<PathBuf>,
+        /// Let keys and users of an unsealed backup work at once. Without it they are listed and disabled: such a file may come from anybody.
+        #[arg(long)]
+        keep_access: bool,
+    },
+    /// Add a key to the key file; the registry is sealed with it at once. Older keys stay in the file: older backups need them.
+    SealKey {
+        #[command(flatten)]
+        data: Data,
     },
     /// Give back the space of a month of the journal whose alerts are all filed: of a stopped gateway, or with --url of a running one. The
     /// audit trail of the month stays.
@@ -101,14 +114,43 @@ impl Store {
                 let made = recorded(&data, "backup", &file.display().to_string(), || Ok(store::backup(&data, &file)?))?;
                 output::json(&made)
             }
-            Self::Restore { file, data } => {
-                store::restore(&file, &data.data)?;
-                output::line(&format!("{} is restored", data.data.display()))
-            }
+            Self::Restore { file, data, seal_key, keep_access } => restore(&file, &data.data, seal_key.as_deref(), keep_access),
+            Self::SealKey { data } => new_seal_key(&data.data),
             Self::Stats { data } => stats(&data.data),
             Self::Drop { month, whose } => give_back(month, whose),
         }
     }
+}
+
+fn restore(file: &Path, data: &Path, seal_key: Option<&Path>, keep_access: bool) -> Result<(), Failure> {
+    let restored = store::restore(file, data, seal_key)?;
+    if !restored.is_sealed {
+        let access = access::Access::open(data, Arc::new(SystemClock))?;
+        for key in access.list_keys().into_iter().filter(|key| key.revoked.is_none()) {
+            output::line(&format!("key   {}  {}", key.name, key.role))?;
+        }
+        for user in access.list_users().into_iter().filter(|user| !user.disabled) {
+            output::line(&format!("user  {}  {}", user.name, user.role))?;
+        }
+        if !keep_access {
+            recorded(data, "restore", "keys and users disabled", || Ok(access.distrust()?))?;
+            output::line(
+                "the backup was not sealed, so nobody knows who wrote it: these keys and users were disabled (--keep-access lets them work)",
+            )?;
+        }
+    }
+    recorded(data, "restore", &file.display().to_string(), || Ok(()))?;
+    output::line(&format!("{} is restored", data.display()))
+}
+
+fn new_seal_key(data: &Path) -> Result<(), Failure> {
+    crate::app::enter_data(data)?;
+    let seal = seal::of(data)?.ok_or_else(|| Failure::usage("nothing is sealed there: dangerous_unsealed = true"))?;
+    // Opened first: a gateway that runs has it, and would go on with the old key.
+    drop(registry::Registry::open(&data.join("registry"))?);
+    let id = recorded(data, "seal-key-new", &seal.file().display().to_string(), || Ok(seal::add_key(seal.file())?))?;
+    drop(registry::Registry::open(&data.join("registry"))?);
+    output::line(&format!("{} seals from now on, from {}; keep a copy of the file", id, seal.file().display()))
 }
 
 /// The file has its name only when it is whole and on disk.

@@ -43,6 +43,7 @@ pub trait Judges {
 pub struct Checked<J: Judges> {
     pub server: Server,
     pub store: Store,
+    pub seal: SealSettings,
     pub county: AreaCode,
     pub county_name: String,
     pub sources: Vec<SourceSettings>,
@@ -89,6 +90,13 @@ pub struct Store {
 }
 
 #[derive(Debug)]
+pub struct SealSettings {
+    /// Where the key lies; beside the data directory when left out.
+    pub key_path: Option<PathBuf>,
+    pub dangerous_unsealed: bool,
+}
+
+#[derive(Debug)]
 pub struct HttpTls {
     pub cert: PathBuf,
     pub key: PathBuf,
@@ -120,6 +128,7 @@ impl<J: Judges> Checked<J> {
         let mut top = Keys::read("", &layers.table);
         let server = section(&mut top, "server", |keys| server(keys, layers), &mut faults);
         let store = section(&mut top, "store", store, &mut faults);
+        let seal = section(&mut top, "seal", |keys| Some(seal(keys, layers)), &mut faults);
         let county = section(&mut top, "county", |keys| county(keys, layers), &mut faults);
         let (county, history) = county.map_or((None, None), |(code, name, history)| (Some((code, name)), Some(history)));
         let history = history.unwrap_or_default();
@@ -144,11 +153,12 @@ impl<J: Judges> Checked<J> {
         let rest = top.finish(());
         faults.extend(rest.err().into_iter().flatten());
         let list = faults.into_list();
-        let whole = (server, store, county, policy, vocabulary, drill, log);
+        let whole = (server, store, seal, county, policy, vocabulary, drill, log);
         match whole {
             (
                 Some(server),
                 Some(store),
+                Some(seal),
                 Some((county, county_name)),
                 Some((policy, policy_file)),
                 Some(vocabulary),
@@ -157,6 +167,7 @@ impl<J: Judges> Checked<J> {
             ) if list.is_empty() && !layers.has_secret_faults() => Ok(Self {
                 server,
                 store,
+                seal,
                 county,
                 county_name,
                 sources,
@@ -264,6 +275,11 @@ fn server(keys: &mut Keys<'_>, layers: &Layers) -> Option<Server> {
 fn is_origin(url: &str) -> bool {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']))
+}
+
+fn seal(keys: &mut Keys<'_>, layers: &Layers) -> SealSettings {
+    let key_path = keys.text("key_path").filter(|path| !path.is_empty()).map(|path| layers.base_dir.join(path));
+    SealSettings { key_path, dangerous_unsealed: keys.flag("dangerous_unsealed", false) }
 }
 
 fn store(keys: &mut Keys<'_>) -> Option<Store> {

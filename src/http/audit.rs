@@ -81,7 +81,7 @@ pub(super) async fn around(State(edge): State<Edge>, request: Request, next: Nex
         return next.run(request).await;
     }
     // The path names records by their ids; what is searched for may be a number, and stays out.
-    let (from, path) = (asker.address, request.uri().path().to_owned());
+    let (from, path) = (asker.recorded_address(), request.uri().path().to_owned());
     let line = |result: String| audited(&edge, caller, from, act, &path, result);
     let first = match turn {
         Turn::Look => edge.gateway.audit_look(line("shown".into())).await,

@@ -71,6 +71,11 @@ impl Asker {
         Self::among(request.extensions())
     }
 
+    /// For records: the client, or the other end of the connection where a proxy does not say whom it stands for.
+    pub(super) fn recorded_address(&self) -> Option<IpAddr> {
+        self.address.or(self.peer)
+    }
+
     pub(super) fn among(extensions: &Extensions) -> Arc<Self> {
         extensions
             .get::<Arc<Self>>()

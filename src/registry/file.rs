@@ -4,18 +4,25 @@
 
 use std::io::{self, Read, Write};
 
+use rand::RngExt as _;
+
 use super::{
     place::Place,
     snapshot::{Parts, Snapshot, Words},
     table::{Facts, KeyBook, Retired, Row, Table},
     tree::{AREAS_MAX, AreaNode, AreaTree},
 };
-use crate::area::AreaCode;
+use crate::{
+    area::AreaCode,
+    seal::{SEALED_VERSION, Seal, SealError},
+};
 
 /// Eight bytes at the start; the last is the version of the format.
 const MAGIC: &[u8; 8] = b"lm-reg\x00\x01";
 /// Later versions that are told as such; anything beyond is garbage.
 pub(super) const VERSIONS_TOLD: u8 = 9;
+/// Of a file whose sections are sealed; a name of its own follows the magic, so that no section passes for another file's.
+const NAME_BYTES: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -23,6 +30,9 @@ pub enum FileError {
     Foreign,
     #[error("written by a newer lastmile; nothing was touched: start the newer program")]
     Newer,
+    /// The file may be whole; what opens it is not at hand.
+    #[error(transparent)]
+    Sealed(SealError),
     #[error("section {section} is cut off")]
     CutOff { section: u32 },
     #[error("section {section} does not match its checksum")]
@@ -64,25 +74,62 @@ impl Marks {
     }
 }
 
-pub(crate) fn write(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
-    out.write_all(MAGIC)?;
+pub(crate) fn write(snapshot: &Snapshot, seal: Option<&Seal>, out: &mut impl Write) -> io::Result<()> {
+    let mut out = Out::begin(out, seal)?;
     let marks = Marks::of(snapshot);
     let mut bytes = marks.generation.to_le_bytes().to_vec();
     marks.next_keys.iter().for_each(|key| bytes.extend(key.to_le_bytes()));
-    section(out, &bytes)?;
-    section(out, &area_bytes(snapshot.areas()))?;
+    out.section(&bytes)?;
+    out.section(&area_bytes(snapshot.areas()))?;
     let words = serde_json::to_vec(&(&snapshot.words().roles, &snapshot.words().languages))?;
-    section(out, &words)?;
-    write_table(out, snapshot.subscriber_table())?;
-    write_table(out, snapshot.speaker_table())?;
-    write_table(out, snapshot.hazard_table())?;
-    write_table(out, snapshot.endpoint_table())?;
-    section(out, &words_to_bytes(snapshot.by_phone()))
+    out.section(&words)?;
+    write_table(&mut out, snapshot.subscriber_table())?;
+    write_table(&mut out, snapshot.speaker_table())?;
+    write_table(&mut out, snapshot.hazard_table())?;
+    write_table(&mut out, snapshot.endpoint_table())?;
+    out.section(&words_to_bytes(snapshot.by_phone()))
+}
+
+/// A file that is being written.
+struct Out<'a, W> {
+    out: &'a mut W,
+    seal: Option<&'a Seal>,
+    name: [u8; NAME_BYTES],
+    section: u32,
+}
+
+impl<'a, W: Write> Out<'a, W> {
+    fn begin(out: &'a mut W, seal: Option<&'a Seal>) -> io::Result<Self> {
+        let mut magic = *MAGIC;
+        let name: [u8; NAME_BYTES] = rand::rng().random();
+        if seal.is_some() {
+            magic[7] = SEALED_VERSION;
+        }
+        out.write_all(&magic)?;
+        if seal.is_some() {
+            out.write_all(&name)?;
+        }
+        Ok(Self { out, seal, name, section: 0 })
+    }
+
+    fn section(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.section += 1;
+        let sealed = self.seal.map(|seal| seal.seal(&about(&self.name, self.section), bytes));
+        let bytes = sealed.as_deref().unwrap_or(bytes);
+        self.out.write_all(&(bytes.len() as u64).to_le_bytes())?;
+        self.out.write_all(&crc32fast::hash(bytes).to_le_bytes())?;
+        self.out.write_all(bytes)
+    }
+}
+
+/// What a section is sealed as.
+fn about(name: &[u8; NAME_BYTES], section: u32) -> Vec<u8> {
+    [b"registry".as_slice(), name, &section.to_le_bytes()].concat()
 }
 
 /// Reads a file of `bytes_total` bytes.
-pub(crate) fn read(input: &mut impl Read, bytes_total: u64) -> Result<Snapshot, FileError> {
-    let mut sections = Sections::open(input, bytes_total)?;
+pub(crate) fn read<'a>(input: &'a mut impl Read, bytes_total: u64, seal: &Keys<'a>) -> Result<Snapshot, FileError> {
+    let mut sections = Sections::open(input, bytes_total, seal)?;
     let marks = sections.marks()?;
     let areas = sections.areas()?;
     let words = sections.words()?;
@@ -106,17 +153,11 @@ pub(crate) fn read(input: &mut impl Read, bytes_total: u64) -> Result<Snapshot, 
 }
 
 /// Only the marks, of a file that may be damaged behind them.
-pub(crate) fn read_marks(input: &mut impl Read, bytes_total: u64) -> Result<Marks, FileError> {
-    Sections::open(input, bytes_total)?.marks()
+pub(crate) fn read_marks<'a>(input: &'a mut impl Read, bytes_total: u64, seal: &Keys<'a>) -> Result<Marks, FileError> {
+    Sections::open(input, bytes_total, seal)?.marks()
 }
 
-fn section(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    out.write_all(&(bytes.len() as u64).to_le_bytes())?;
-    out.write_all(&crc32fast::hash(bytes).to_le_bytes())?;
-    out.write_all(bytes)
-}
-
-fn write_table<F: Facts>(out: &mut impl Write, table: &Table<F>) -> io::Result<()> {
+fn write_table<F: Facts, W: Write>(out: &mut Out<'_, W>, table: &Table<F>) -> io::Result<()> {
     let mut rows = Vec::with_capacity(table.rows().len() * (ROW_HEAD_BYTES + F::WIDTH));
     for row in table.rows() {
         for word in [row.key, row.node, row.text_at] {
@@ -124,17 +165,17 @@ fn write_table<F: Facts>(out: &mut impl Write, table: &Table<F>) -> io::Result<(
         }
         row.facts.put(&mut rows);
     }
-    section(out, &rows)?;
+    out.section(&rows)?;
     let mut places = Vec::with_capacity(table.places().len() * 8);
     for place in table.places() {
         places.extend(place.lon_e7.to_le_bytes());
         places.extend(place.lat_e7.to_le_bytes());
     }
-    section(out, &places)?;
-    section(out, table.text().as_bytes())?;
-    section(out, &words_to_bytes(table.by_id()))?;
+    out.section(&places)?;
+    out.section(table.text().as_bytes())?;
+    out.section(&words_to_bytes(table.by_id()))?;
     let retired: Vec<(&str, u32, bool)> = table.keys().retired.iter().map(|(id, gone)| (&**id, gone.key, gone.opted_out)).collect();
-    section(out, &serde_json::to_vec(&retired)?)
+    out.section(&serde_json::to_vec(&retired)?)
 }
 
 /// Key, node and start of the texts.
@@ -161,26 +202,38 @@ fn area_bytes(areas: &AreaTree) -> Vec<u8> {
     bytes
 }
 
+/// The keys that may open a file, or why there are none.
+pub(crate) type Keys<'a> = dyn Fn() -> Result<&'a Seal, SealError> + 'a;
+
 struct Sections<'a, R> {
     input: &'a mut R,
     left: u64,
     section: u32,
+    sealed: Option<(&'a Seal, [u8; NAME_BYTES])>,
 }
 
 impl<'a, R: Read> Sections<'a, R> {
-    fn open(input: &'a mut R, bytes_total: u64) -> Result<Self, FileError> {
+    fn open(input: &'a mut R, bytes_total: u64, seal: &Keys<'a>) -> Result<Self, FileError> {
         let mut magic = [0; MAGIC.len()];
         if bytes_total < MAGIC.len() as u64 {
             return Err(FileError::CutOff { section: 0 });
         }
         input.read_exact(&mut magic)?;
-        if magic[..7] == MAGIC[..7] && (MAGIC[7] + 1..MAGIC[7] + VERSIONS_TOLD).contains(&magic[7]) {
+        if magic[..7] == MAGIC[..7] && (SEALED_VERSION + 1..SEALED_VERSION + VERSIONS_TOLD).contains(&magic[7]) {
             return Err(FileError::Newer);
         }
-        if &magic != MAGIC {
+        let mut left = bytes_total - MAGIC.len() as u64;
+        if &magic == MAGIC {
+            return Ok(Self { input, left, section: 0, sealed: None });
+        }
+        if magic[..7] != MAGIC[..7] || magic[7] != SEALED_VERSION {
             return Err(FileError::Foreign);
         }
-        Ok(Self { input, left: bytes_total - MAGIC.len() as u64, section: 0 })
+        let mut name = [0; NAME_BYTES];
+        left = left.checked_sub(NAME_BYTES as u64).ok_or(FileError::CutOff { section: 0 })?;
+        input.read_exact(&mut name)?;
+        let seal = seal().map_err(FileError::Sealed)?;
+        Ok(Self { input, left, section: 0, sealed: Some((seal, name)) })
     }
 
     fn inconsistent(&self) -> FileError {
@@ -209,7 +262,13 @@ impl<'a, R: Read> Sections<'a, R> {
         if crc32fast::hash(&bytes) != u32::from_le_bytes(crc) {
             return Err(FileError::Checksum { section: self.section });
         }
-        Ok(bytes)
+        match &self.sealed {
+            None => Ok(bytes),
+            Some((seal, name)) => match seal.open(&about(name, self.section), &bytes) {
+                Err(SealError::Spoilt) => Err(FileError::Checksum { section: self.section }),
+                opened => opened.map_err(FileError::Sealed),
+            },
+        }
     }
 
     fn marks(&mut self) -> Result<Marks, FileError> {

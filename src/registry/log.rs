@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     columns::Kind,
     file::{FileError, Marks, VERSIONS_TOLD},
-    shelf::{create_file, sync_dir},
+    shelf::{Keys, create_file, sync_dir},
 };
+use crate::seal::{SEALED_VERSION, Seal};
 
 /// Eight bytes at the start; the last is the version of the format.
 const MAGIC: &[u8; 8] = b"lm-rlog\x01";
@@ -78,31 +79,39 @@ pub(super) struct ChangeLog {
     file: File,
     end: u64,
     changes: usize,
+    /// The keys, and what frames are sealed as.
+    sealed: Option<(Keys, Vec<u8>)>,
 }
 
 impl ChangeLog {
     /// Makes the log of a generation; what an interrupted making left of it is written over.
     pub(super) fn create(path: &Path, base: u64) -> io::Result<Self> {
+        let keys = Keys::of(path);
         let mut header = MAGIC.to_vec();
+        if keys.to_write()?.is_some() {
+            header[7] = SEALED_VERSION;
+        }
         header.extend(base.to_le_bytes());
         header.extend(crc32fast::hash(&header).to_le_bytes());
         let mut file = create_file(path)?;
         file.write_all(&header)?;
         file.sync_all()?;
         path.parent().map_or(Ok(()), sync_dir)?;
-        Self::at_end(path, header.len() as u64, 0)
+        let is_sealed = header[7] == SEALED_VERSION;
+        Self::at_end(path, header.len() as u64, 0, base, is_sealed)
     }
 
     /// Goes on behind the last whole frame; what a crash left behind it is cut off.
     pub(super) fn resume(path: &Path, read: &LogRead, changes: usize) -> io::Result<Self> {
-        let log = Self::at_end(path, read.end, changes)?;
+        let log = Self::at_end(path, read.end, changes, read.base, read.is_sealed)?;
         log.cut()?;
         Ok(log)
     }
 
-    fn at_end(path: &Path, end: u64, changes: usize) -> io::Result<Self> {
+    fn at_end(path: &Path, end: u64, changes: usize, base: u64, is_sealed: bool) -> io::Result<Self> {
+        let sealed = is_sealed.then(|| (Keys::of(path), about(base)));
         // Appending writes to the end wherever a cut has put it.
-        Ok(Self { file: OpenOptions::new().append(true).open(path)?, end, changes })
+        Ok(Self { file: OpenOptions::new().append(true).open(path)?, end, changes, sealed })
     }
 
     fn cut(&self) -> io::Result<()> {
@@ -112,7 +121,11 @@ impl ChangeLog {
 
     /// Has an edit on disk. After an error the log must not be written again: what is on disk is not known.
     pub(super) fn append(&mut self, edit: &Edit) -> io::Result<()> {
-        let frame = frame(edit)?;
+        let sealed = match &self.sealed {
+            Some((keys, about)) => Some((keys.get().map_err(|error| io::Error::other(error.to_string()))?, about.as_slice())),
+            None => None,
+        };
+        let frame = frame(edit, sealed)?;
         if let Err(error) = self.file.write_all(&frame).and_then(|()| self.file.sync_data()) {
             // Nobody was told of the edit, so as far as possible it is not there after a restart either.
             if let Err(left) = self.cut() {
@@ -135,8 +148,14 @@ impl ChangeLog {
     }
 }
 
-fn frame(edit: &Edit) -> io::Result<Vec<u8>> {
+/// What frames are sealed as: those of one log pass for no other's.
+fn about(base: u64) -> Vec<u8> {
+    [b"registry-log".as_slice(), &base.to_le_bytes()].concat()
+}
+
+fn frame(edit: &Edit, sealed: Option<(&Seal, &[u8])>) -> io::Result<Vec<u8>> {
     let body = serde_json::to_vec(edit)?;
+    let body = sealed.map_or_else(|| body.clone(), |(seal, about)| seal.seal(about, &body));
     let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "an edit is longer than a frame of the change log");
     let len = u32::try_from(body.len()).ok().filter(|_| body.len() <= BODY_BYTES_MAX).ok_or_else(too_long)?;
     let mut frame = Vec::with_capacity(HEAD_BYTES + body.len());
@@ -167,7 +186,21 @@ pub(super) enum Ending {
 pub(super) struct LogRead {
     pub(super) edits: Vec<Edit>,
     pub(super) ending: Ending,
+    pub(super) is_sealed: bool,
+    base: u64,
     end: u64,
+}
+
+/// Opens the bodies of frames, where they are sealed.
+struct Opener<'a>(Option<(&'a Seal, Vec<u8>)>);
+
+impl Opener<'_> {
+    fn edit(&self, body: &[u8]) -> Option<Edit> {
+        match &self.0 {
+            None => serde_json::from_slice(body).ok(),
+            Some((seal, about)) => serde_json::from_slice(&seal.open(about, body).ok()?).ok(),
+        }
+    }
 }
 
 impl LogRead {
@@ -181,29 +214,40 @@ impl LogRead {
             return Ok(None);
         }
         let (header, _) = bytes.split_at(HEADER_BYTES);
-        if header[..7] == MAGIC[..7] && (MAGIC[7] + 1..MAGIC[7] + VERSIONS_TOLD).contains(&header[7]) {
+        if header[..7] == MAGIC[..7] && (SEALED_VERSION + 1..SEALED_VERSION + VERSIONS_TOLD).contains(&header[7]) {
             let why = format!("{} was {}", path.display(), FileError::Newer);
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
-        let sound =
-            &header[..8] == MAGIC && header[8..16] == base.to_le_bytes() && header[16..] == crc32fast::hash(&header[..16]).to_le_bytes();
+        let is_sealed = header[..7] == MAGIC[..7] && header[7] == SEALED_VERSION;
+        let keys = Keys::of(path);
+        // Without the key nothing of it can be told from damage, so it is not looked at.
+        let sealed = match is_sealed {
+            true => Some((keys.get().map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error.to_string()))?, about(base))),
+            false => None,
+        };
+        let opener = Opener(sealed);
+        let sound = (&header[..8] == MAGIC || is_sealed)
+            && header[8..16] == base.to_le_bytes()
+            && header[16..] == crc32fast::hash(&header[..16]).to_le_bytes();
         if !sound {
-            let lost = last_marks(&bytes, 0).unwrap_or_default();
-            return Ok(Some(Self { edits: Vec::new(), ending: Ending::Broken { frame: 0, lost }, end: 0 }));
+            let lost = last_marks(&bytes, 0, &opener).unwrap_or_default();
+            return Ok(Some(Self { edits: Vec::new(), ending: Ending::Broken { frame: 0, lost }, end: 0, base, is_sealed }));
         }
         let (mut edits, mut at): (Vec<Edit>, usize) = (Vec::new(), HEADER_BYTES);
-        while let Some((edit, behind)) = read_frame(&bytes, at).filter(|(edit, _)| edit.generation == base + 1 + edits.len() as u64) {
+        while let Some((edit, behind)) =
+            read_frame(&bytes, at, &opener).filter(|(edit, _)| edit.generation == base + 1 + edits.len() as u64)
+        {
             edits.push(edit);
             at = behind;
         }
         let ending = match bytes.len() - at {
             0 => Ending::Whole,
-            left => match last_marks(&bytes, at) {
+            left => match last_marks(&bytes, at, &opener) {
                 None => Ending::Torn { bytes: left as u64 },
                 Some(lost) => Ending::Broken { frame: edits.len() + 1, lost },
             },
         };
-        Ok(Some(Self { edits, ending, end: at as u64 }))
+        Ok(Some(Self { edits, ending, end: at as u64, base, is_sealed }))
     }
 
     /// Whether what stands behind the whole frames is more than a write that was cut short: that one has a whole head and too little behind.
@@ -226,7 +270,7 @@ impl LogRead {
 }
 
 /// The whole frame that starts at `at`, and where the next one starts.
-fn read_frame(bytes: &[u8], at: usize) -> Option<(Edit, usize)> {
+fn read_frame(bytes: &[u8], at: usize, opener: &Opener<'_>) -> Option<(Edit, usize)> {
     let head = bytes.get(at..at + HEAD_BYTES)?;
     let word = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
     if word(8) != crc32fast::hash(&head[..8]) {
@@ -237,14 +281,14 @@ fn read_frame(bytes: &[u8], at: usize) -> Option<(Edit, usize)> {
     if crc32fast::hash(body) != word(4) {
         return None;
     }
-    Some((serde_json::from_slice(body).ok()?, end))
+    Some((opener.edit(body)?, end))
 }
 
 /// The marks of the last whole frame at or behind `from`, wherever it starts: a log is small enough to look everywhere.
-fn last_marks(bytes: &[u8], from: usize) -> Option<Marks> {
+fn last_marks(bytes: &[u8], from: usize, opener: &Opener<'_>) -> Option<Marks> {
     let (mut found, mut at) = (None::<Marks>, from);
     while at < bytes.len() {
-        match read_frame(bytes, at) {
+        match read_frame(bytes, at, opener) {
             Some((edit, behind)) => {
                 found = Some(found.map_or(edit.marks(), |marks| marks.newer(edit.marks())));
                 at = behind;
@@ -315,7 +359,7 @@ mod tests {
         let path = dir.path().join("a.log");
         let edits = written(&path);
         let bytes = fs::read(&path).expect("read");
-        let last_at = bytes.len() - frame(&edits[2]).expect("short").len();
+        let last_at = bytes.len() - frame(&edits[2], None).expect("short").len();
         for at in 0..last_at {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x10;

@@ -12,7 +12,10 @@ use super::{
     file::{FileError, Marks},
     log::{ChangeLog, Ending, LogRead},
     replay,
-    shelf::{create_file, generation_path, generations, log_path, logs, make_dir, read_file, read_file_marks, write_file},
+    shelf::{
+        Keys, create_file, drop_others, generation_path, generations, is_as_wanted, log_path, logs, make_dir, read_file, read_file_marks,
+        write_file,
+    },
     snapshot::Snapshot,
     store::{Damaged, Log, OpenError},
 };
@@ -46,6 +49,7 @@ pub(super) fn open(dir: &Path) -> Result<Found, OpenError> {
         *file = aside;
     }
     if damage.list.is_empty() {
+        let log = resealed(dir, &mut snapshot, log).map_err(at_dir)?;
         return Ok(Found { lock, snapshot, log, damaged: damage.list });
     }
     // Keys given away in what is lost may stand in plans: they are not given again, nor is its number.
@@ -58,6 +62,26 @@ pub(super) fn open(dir: &Path) -> Result<Found, OpenError> {
         }
     };
     Ok(Found { lock, snapshot, log, damaged: damage.list })
+}
+
+/// What stands there unsealed and should not, or sealed with a key of before, is written again whole, and then nothing else of it is left.
+fn resealed(dir: &Path, snapshot: &mut Snapshot, log: Log) -> io::Result<Log> {
+    let keys = Keys::of_dir(dir);
+    let files = generations(dir)?;
+    let are_files = files.iter().try_fold(true, |all, (_, path)| Ok::<_, io::Error>(all && is_as_wanted(path, &keys)?))?;
+    let is_sealing = keys.to_write()?.is_some();
+    let mut are_logs = true;
+    for (base, path) in logs(dir)? {
+        are_logs &= LogRead::open(&path, base)?.is_none_or(|read| read.is_sealed == is_sealing);
+    }
+    if are_files && are_logs {
+        return Ok(log);
+    }
+    *snapshot = snapshot.next_generation();
+    write_file(dir, &generation_path(dir, snapshot.generation()), snapshot)?;
+    drop_others(dir, snapshot.generation())?;
+    tracing::info!(dir = %dir.display(), sealed = is_sealing, "the registry was written again as the configuration wants it kept");
+    Ok(Log::Unmade)
 }
 
 /// Every file of a registry that the next start would not read as it was written, and why; nothing is changed. Blocking.
@@ -116,6 +140,7 @@ fn newest(dir: &Path, damage: &mut Damage) -> Result<Snapshot, OpenError> {
     for (_, path) in files.iter().rev() {
         match read_file(path) {
             Ok(snapshot) => return Ok(snapshot),
+            Err(FileError::Sealed(why)) => return Err(OpenError::Sealed { file: path.clone(), why }),
             Err(FileError::Newer) => return Err(OpenError::Newer { file: path.clone() }),
             Err(error) => damage.add(path, error, read_file_marks(path).unwrap_or_default()),
         }

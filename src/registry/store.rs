@@ -23,10 +23,10 @@ use super::{
     merge::{Counts, Import, Merged, Mode, merge, merge_read},
     opening::{self, Found},
     replay,
-    shelf::{drop_old, generation_path, log_path, write_file},
+    shelf::{drop_old, drop_others, generation_path, log_path, write_file},
     snapshot::Snapshot,
 };
-use crate::fault::Fault;
+use crate::{fault::Fault, seal::SealError};
 
 /// The registry of one gateway. Writers wait for each other; readers never wait.
 #[derive(Debug)]
@@ -76,6 +76,8 @@ pub enum OpenError {
     InUse { dir: PathBuf },
     #[error("{}: {}", file.display(), FileError::Newer)]
     Newer { file: PathBuf },
+    #[error("{}: {why}", file.display())]
+    Sealed { file: PathBuf, why: SealError },
     /// Starting with an empty registry would tell nobody.
     #[error("none of the {count} registry files in {} can be read; the newest: {newest}", dir.display())]
     AllDamaged { dir: PathBuf, count: usize, newest: FileError },
@@ -147,7 +149,9 @@ impl Registry {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (kinds, understood, merged) = self.read(files, options, watch)?;
         watch(Progress::Writing);
-        let snapshot = self.keep(&mut writing.log, merged.snapshot)?;
+        let removes = merged.counts.iter().any(|(kind, counts)| matches!(kind, Kind::Subscribers | Kind::Endpoints) && counts.removed > 0);
+        let keep = if removes { Self::keep_alone } else { Self::keep };
+        let snapshot = keep(self, &mut writing.log, merged.snapshot)?;
         Ok(ImportReport { understood, ..report(&kinds, merged.counts, merged.warnings, snapshot, false) })
     }
 
@@ -179,6 +183,10 @@ impl Registry {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
         let next = edited(&current, changes).map_err(RegistryError::Refused)?;
+        // Whoever is deleted is deleted: neither a log nor an older generation keeps what was known of them.
+        if changes.iter().any(|change| matches!(change, Change::Delete(Kind::Subscribers | Kind::Endpoints, _))) {
+            return self.keep_alone(&mut writing.log, next);
+        }
         let Some(edit) = replay::edit_of(&current, changes, &next) else { return self.keep(&mut writing.log, next) };
         if matches!(writing.log, Log::Unmade) {
             let path = log_path(&self.dir, current.generation());
@@ -230,6 +238,14 @@ impl Registry {
         let next = Arc::new(next);
         self.current.store(Arc::clone(&next));
         Ok(next)
+    }
+
+    /// Writes a state twice, each whole and under its own number, and removes everything that was there before.
+    fn keep_alone(&self, log: &mut Log, next: Snapshot) -> Result<Arc<Snapshot>, RegistryError> {
+        let first = self.keep(log, next)?;
+        let dropped = drop_others(&self.dir, first.generation());
+        dropped.map_err(|source| write_error(&self.dir, source))?;
+        self.keep(log, first.next_generation())
     }
 
     fn write(&self, state: &Snapshot) -> Result<(), RegistryError> {

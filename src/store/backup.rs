@@ -4,13 +4,15 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io::{self, Read, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::seal::Seal;
 
 use super::{
     AppendError, Month, ReadError, Seq, checkpoint,
@@ -20,6 +22,7 @@ use super::{
     ledger::{Ledger, LedgerError},
     lock, mend,
     month::{JOURNAL, TRAIL},
+    sealed_file::Sealing,
     space::{Space, has_room_for},
     trail::{Link, TrailRead},
     values::{self, KEY_BYTES},
@@ -72,7 +75,10 @@ pub(super) fn write(data: &Path, file: &Path, running: Option<(&Snapshot, &Space
     let (snapshot, space) = running.unzip();
     // On another disk a backup may take what there is.
     let space = space.filter(|_| is_one_file_system(data, file));
-    let written = Writer::create(&draft, space).and_then(|writer| writer.store(data, snapshot));
+    let seal =
+        crate::seal::of(data).map_err(|error| BackupError::Io { path: data.to_owned(), error: io::Error::other(error.to_string()) })?;
+    let seal = seal.as_ref().filter(|seal| seal.is_on());
+    let written = Writer::create(&draft, space, seal).and_then(|writer| writer.store(data, snapshot));
     match written {
         Ok(report) => dir::rename(&draft, file).map(|()| report).map_err(|error| BackupError::Io { path: file.to_owned(), error }),
         Err(error) => {
@@ -92,20 +98,55 @@ fn is_one_file_system(data: &Path, file: &Path) -> bool {
     }
 }
 
+/// Where the members go.
+enum Out<'a> {
+    Plain(File),
+    Sealed(Sealing<'a, File>),
+}
+
+impl Out<'_> {
+    fn finish(self) -> io::Result<File> {
+        match self {
+            Self::Plain(file) => Ok(file),
+            Self::Sealed(sealing) => sealing.finish(),
+        }
+    }
+}
+
+impl Write for Out<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.write(bytes),
+            Self::Sealed(sealing) => sealing.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => file.flush(),
+            Self::Sealed(sealing) => sealing.flush(),
+        }
+    }
+}
+
 struct Writer<'a> {
     path: PathBuf,
     space: Option<&'a Space>,
-    tar: tar::Builder<File>,
+    tar: tar::Builder<Out<'a>>,
     digest: Sha256,
     bytes: u64,
 }
 
 impl<'a> Writer<'a> {
-    fn create(path: &Path, space: Option<&'a Space>) -> Result<Self, BackupError> {
+    fn create(path: &Path, space: Option<&'a Space>, seal: Option<&'a Seal>) -> Result<Self, BackupError> {
         // It holds numbers, names and keys.
         let file = dir::create(path);
-        let file = file.map_err(|error| BackupError::Io { path: path.to_owned(), error })?;
-        Ok(Self { path: path.to_owned(), space, tar: tar::Builder::new(file), digest: Sha256::new(), bytes: 0 })
+        let out = file.and_then(|file| match seal {
+            Some(seal) => Ok(Out::Sealed(Sealing::begin(file, seal)?)),
+            None => Ok(Out::Plain(file)),
+        });
+        let out = out.map_err(|error| BackupError::Io { path: path.to_owned(), error })?;
+        Ok(Self { path: path.to_owned(), space, tar: tar::Builder::new(out), digest: Sha256::new(), bytes: 0 })
     }
 
     fn store(mut self, data: &Path, running: Option<&Snapshot>) -> Result<BackupReport, BackupError> {
@@ -138,7 +179,7 @@ impl<'a> Writer<'a> {
         let seal = serde_json::to_vec(&report).map_err(|error| io(error.into()))?;
         let io = |error| BackupError::Io { path: path.clone(), error };
         append(&mut tar, SEAL, seal.len() as u64, &mut seal.as_slice()).map_err(io)?;
-        tar.into_inner().and_then(|file| file.sync_all()).map_err(io)?;
+        tar.into_inner().and_then(Out::finish).and_then(|file| file.sync_all()).map_err(io)?;
         Ok(report)
     }
 
@@ -281,7 +322,7 @@ impl<R: Read> Read for Digesting<'_, R> {
     }
 }
 
-fn append(tar: &mut tar::Builder<File>, name: &str, length: u64, source: &mut dyn Read) -> io::Result<()> {
+fn append(tar: &mut tar::Builder<Out<'_>>, name: &str, length: u64, source: &mut dyn Read) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(length);
     header.set_mode(0o600);

@@ -18,7 +18,7 @@ const WORDS: &str = "lastmile data ";
 /// One line; more is not ours.
 const FILE_BYTES_MAX: u64 = 64;
 /// What we make in a data directory. Whatever else lies there is somebody else's, and left as it is.
-const OURS: [&str; 12] = [
+const OURS: [&str; 11] = [
     FILE,
     lock::FILE,
     month::JOURNAL,
@@ -30,7 +30,6 @@ const OURS: [&str; 12] = [
     "nonces.log",
     "seal.json",
     "audit",
-    "heads.log",
 ];
 /// Read, write, search of group and others.
 const OTHERS: u32 = 0o077;

@@ -4,30 +4,38 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io::{self, BufReader, Read},
     path::{Component, Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 
+use crate::seal::{self, Seal};
+
 use super::{
-    BackupError, BackupReport,
+    BackupError, BackupReport, ReadError,
     backup::{Begin, Digesting, FORMAT, MEMBER_BYTES, SEAL, hex},
     checkpoint, dir,
     dropping::{self, Dropped, MARK},
     ledger::{Ledger, LedgerError},
     mend,
     month::{JOURNAL, TRAIL},
+    sealed_file::{self, Opening},
     sound::begin_ledger,
     values::{KEY_BYTES, Key, VALUE_BYTES_MAX},
     verify,
 };
 
-/// A trail of a month or a checkpoint; a larger member is not ours.
+/// Read at a time.
+const PIECE_BYTES: usize = 1 << 20;
+/// A checkpoint is taken into memory; the store writes none larger.
+const CHECKPOINT_BYTES_MAX: u64 = 2 << 30;
+const MARK_BYTES_MAX: u64 = 4_096;
+/// A trail of a month; a larger member is not ours.
 const FILE_BYTES_MAX: u64 = 8 << 30;
 
 /// Restores a backup into a directory that is empty or not there yet; it is there only when the whole of it verifies.
-pub fn restore(file: &Path, data: &Path) -> Result<BackupReport, BackupError> {
+pub fn restore(file: &Path, data: &Path, key_file: Option<&Path>) -> Result<Restored, BackupError> {
     let io = |error| BackupError::Io { path: data.to_owned(), error };
     match fs::read_dir(data).map(|mut listing| listing.next().is_none()) {
         Ok(false) => return Err(BackupError::NotEmpty { dir: data.to_owned() }),
@@ -39,7 +47,8 @@ pub fn restore(file: &Path, data: &Path) -> Result<BackupReport, BackupError> {
         fs::remove_dir_all(&draft).map_err(io)?;
     }
     dir::make(&draft).map_err(io)?;
-    let restored = read_members(file, &draft).and_then(|report| check(&draft, report));
+    let restored =
+        read_file(file, data, &draft, key_file).and_then(|restored| Ok(Restored { report: check(&draft, restored.report)?, ..restored }));
     let report = match restored {
         Ok(report) => report,
         Err(error) => {
@@ -55,6 +64,7 @@ pub fn restore(file: &Path, data: &Path) -> Result<BackupReport, BackupError> {
 }
 
 fn check(draft: &Path, report: BackupReport) -> Result<BackupReport, BackupError> {
+    super::home::look(draft).map_err(ReadError::from)?;
     let bad = |why: String| BackupError::BadBackup { why };
     if report.end == 0 && report.months.is_empty() {
         return Ok(report);
@@ -67,13 +77,40 @@ fn check(draft: &Path, report: BackupReport) -> Result<BackupReport, BackupError
     }
 }
 
-fn read_members(file: &Path, draft: &Path) -> Result<BackupReport, BackupError> {
+/// What came of it, and whether the key says that it is our own.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    pub report: BackupReport,
+    /// It was sealed with a key at hand, so nobody without that key has written it.
+    pub is_sealed: bool,
+}
+
+/// A sealed one is opened with the key that is named, else the one beside the directory.
+fn read_file(file: &Path, data: &Path, draft: &Path, key_file: Option<&Path>) -> Result<Restored, BackupError> {
+    let io = |error| BackupError::Io { path: file.to_owned(), error };
+    let mut head = Vec::new();
+    File::open(file).map_err(io)?.take(8).read_to_end(&mut head).map_err(io)?;
+    let input = BufReader::with_capacity(PIECE_BYTES, File::open(file).map_err(io)?);
+    if !sealed_file::is_sealed(&head) {
+        return Ok(Restored { report: read_members(file, input, draft)?, is_sealed: false });
+    }
+    let beside = seal::beside(data);
+    let key_file = key_file.unwrap_or(&beside);
+    let seal = Seal::read(key_file).map_err(|error| BackupError::BadBackup { why: error.to_string() })?;
+    let opening = Opening::begin(input, &seal).map_err(io)?;
+    let report = read_members(file, opening, draft)?;
+    // The registry in it is sealed with the same key; the next start looks for it where it lies now.
+    seal::settle(draft, Some(key_file), Some(false)).map_err(|error| BackupError::BadBackup { why: error.to_string() })?;
+    Ok(Restored { report, is_sealed: true })
+}
+
+fn read_members(file: &Path, input: impl Read, draft: &Path) -> Result<BackupReport, BackupError> {
     let io = |error| BackupError::Io { path: file.to_owned(), error };
     let bad = |why: String| BackupError::BadBackup { why };
-    let mut archive = tar::Archive::new(File::open(file).map_err(io)?);
+    let mut archive = tar::Archive::new(input);
     let mut digest = Sha256::new();
     let mut filling: Option<(PathBuf, Ledger)> = None;
-    for member in archive.entries().map_err(io)? {
+    for member in archive.entries().map_err(|error| bad(error.to_string()))? {
         let mut member = member.map_err(|error| bad(error.to_string()))?;
         let name = member.path().map_err(|error| bad(error.to_string()))?.into_owned();
         let plain = name.components().all(|part| matches!(part, Component::Normal(_)));
@@ -115,13 +152,17 @@ fn take_member(
     }
     if let Ok(seq) = name.strip_prefix(checkpoint::FOLDER) {
         let seq = seq.to_string_lossy().parse().map_err(|_| bad("is no number".into()))?;
+        if length > CHECKPOINT_BYTES_MAX {
+            return Err(bad("is larger than any checkpoint of ours".into()));
+        }
         let mut state = Vec::new();
         source.read_to_end(&mut state).map_err(|error| bad(error.to_string()))?;
         return checkpoint::write(draft, seq, &state).map_err(|error| BackupError::Io { path, error });
     }
     if let Some(month) = name.strip_prefix(JOURNAL).ok().and_then(Path::to_str).and_then(|name| name.strip_suffix(MARK)) {
         let mut bytes = Vec::new();
-        source.read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
+        // A mark is some dozens of bytes; what is longer is read no further and is none.
+        source.take(MARK_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
         let dropped = Dropped::from_bytes(&bytes).filter(|dropped| dropped.month.to_string() == month);
         let dropped = dropped.ok_or_else(|| bad("is no mark of a month that was given back".into()))?;
         let marked = dir::make(&draft.join(JOURNAL)).and_then(|()| dropping::mark(draft, &dropped));

@@ -120,7 +120,7 @@ async fn a_filed_alert_is_out_of_memory_and_shown_as_before_also_after_a_restart
     let place = tempfile::tempdir().expect("a directory");
     let (file, data) = (place.path().join("county.tar"), place.path().join("data"));
     site.app.gateway.backup(&file).await.expect("backed up");
-    store::restore(&file, &data).expect("restored");
+    store::restore(&file, &data, Some(&site.home.path().join("data.seal-key"))).expect("restored");
     let report = store::verify(&data).expect("looked at");
     assert!(report.ok && report.filed.pieces == 1 && report.filed.bytes > report.filed.disk_bytes, "{report:?}");
     let restored = app::open_stopped(&data).expect("opened");

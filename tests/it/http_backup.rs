@@ -21,7 +21,7 @@ async fn a_backup_of_a_running_gateway_restores_to_what_it_had_and_only_an_admin
     let home = tempfile::tempdir().expect("a directory");
     let (file, data) = (home.path().join("backup"), home.path().join("data"));
     fs::write(&file, &bytes).expect("written");
-    store::restore(&file, &data).expect("restored");
+    store::restore(&file, &data, Some(&site.home.path().join("data.seal-key"))).expect("restored");
     let restored = app::open_stopped(&data).expect("opened");
     let had = |id: &str| restored.ledger().find(id.parse().expect("an id"));
     let shelf = had(&first).expect("the alert before");

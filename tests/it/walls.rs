@@ -17,14 +17,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("keys", &["fault"]),
     ("net", &["fault", "keys"]),
     ("alert", &["time", "area", "fault", "keys"]),
-    ("registry", &["time", "area", "datum", "fault"]),
+    ("seal", &[]),
+    ("registry", &["time", "area", "datum", "fault", "seal"]),
     ("access", &["time", "area", "fault", "telemetry", "network", "store"]),
     ("matching", &["area", "fault", "alert", "registry"]),
     ("policy", &["time", "area", "fault", "keys", "alert", "registry"]),
     ("message", &["time", "area", "fault", "alert", "registry"]),
     ("channel", &["time", "area", "fault", "keys", "alert", "registry", "message", "telemetry", "net"]),
     ("delivery", &["time", "area", "fault", "alert", "registry", "channel"]),
-    ("store", &["time", "fault", "telemetry"]),
+    ("store", &["time", "fault", "seal", "telemetry"]),
     (
         "engine",
         &[

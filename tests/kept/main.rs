@@ -9,3 +9,4 @@ mod modes;
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "each program of tests needs another part of it")]
 mod program;
+mod sealed;

@@ -116,6 +116,10 @@ impl Gateway {
         self.http.put(format!("{}{path}", self.url)).bearer_auth(key).json(record).send().await.unwrap().status()
     }
 
+    pub(crate) async fn delete(&self, key: &str, path: &str) -> StatusCode {
+        self.http.delete(format!("{}{path}", self.url)).bearer_auth(key).send().await.unwrap().status()
+    }
+
     /// What it has logged since it was started.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.process.lines()

@@ -31,13 +31,13 @@ fn a_backup_of_a_running_store_restores_to_what_it_held() {
     });
     assert!((40..=80).contains(&report.end));
     let restored = place.path().join("restored");
-    assert_eq!(restore(&file, &restored).expect("restored"), report);
+    assert_eq!(restore(&file, &restored, None).expect("restored").report, report);
     let again = open_at(&restored, clock, Options::default()).expect("opened");
     assert_eq!(again.opened.alarms, Vec::<String>::new());
     let expected: BTreeMap<_, _> = open.kept.entries().into_iter().filter(|(seq, _)| *seq <= report.end).collect();
     assert_eq!(again.kept.entries(), expected);
     assert_eq!(documents::Documents::open(&restored).expect("opened").read("users").expect("read").as_deref(), Some(&b"[]"[..]));
-    assert!(matches!(restore(&file, &restored), Err(BackupError::NotEmpty { .. })));
+    assert!(matches!(restore(&file, &restored, None), Err(BackupError::NotEmpty { .. })));
 }
 
 #[test]
@@ -53,13 +53,13 @@ fn a_spoilt_or_cut_backup_is_refused_and_leaves_nothing() {
         let mut spoilt = whole.clone();
         spoilt[at] ^= 1;
         fs::write(&file, &spoilt).expect("written");
-        assert!(restore(&file, &restored).is_err(), "a flip in byte {at} was not noticed");
+        assert!(restore(&file, &restored, None).is_err(), "a flip in byte {at} was not noticed");
         fs::write(&file, &whole[..at]).expect("written");
-        assert!(restore(&file, &restored).is_err(), "a cut at byte {at} was not noticed");
+        assert!(restore(&file, &restored, None).is_err(), "a cut at byte {at} was not noticed");
     }
     assert!(!restored.exists());
     fs::write(&file, &whole).expect("written");
-    restore(&file, &restored).expect("restored");
+    restore(&file, &restored, None).expect("restored");
 }
 
 #[test]

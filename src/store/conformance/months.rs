@@ -172,7 +172,7 @@ fn a_backup_of_a_store_with_a_month_given_back_restores_it_sound() {
     crash(open, data.path());
     for file in [&stopped, &running] {
         let restored = file.with_extension("restored");
-        assert_eq!(restore(file, &restored).expect("restored").end, 80);
+        assert_eq!(restore(file, &restored, None).expect("restored").report.end, 80);
         is_rightly_gone(&restored, &clock, &entries);
     }
     // Without a checkpoint that holds what was given back, it would be no backup.
