@@ -1,5 +1,5 @@
 //! Owns the audit at the edge: which requests are written down, who asked and from where; and the page that auditors read.
-//! Refuses to know what an act does. Invariant: whole numbers, a report or a backup leave only after it is on disk who took them.
+//! Refuses to know what an act does. Invariant: whole numbers, a report or a backup leave only after it is on disk who took them; on a full disk a look stands in the log.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     access::{Action, Caller},
     delivery::event::Audited,
-    engine::audit::AuditQuery,
+    engine::{Unavailable, audit::AuditQuery},
     time::Timestamp,
 };
 
@@ -88,7 +88,10 @@ pub(super) async fn around(State(edge): State<Edge>, request: Request, next: Nex
         Turn::First => edge.gateway.audit(line("begun".into())).await,
         Turn::After => Ok(()),
     };
-    if let Err(error) = first {
+    // On a full disk duty must still see whom to call: that look stands in the log, which is elsewhere.
+    if let (Err(Unavailable::NoSpace(lack)), Turn::Look) = (&first, turn) {
+        tracing::error!(%lack, act, %caller, path, "people were looked at, and the audit has no room for the line");
+    } else if let Err(error) = first {
         tracing::error!(%error, act, "an act was refused because it could not be written into the audit");
         return Problem::from(error).into_response();
     }

@@ -66,7 +66,8 @@ async fn a_program_killed_while_it_hands_on_owes_the_platform_nothing() {
 
     let (dir, port) = (TempDir::new().unwrap(), free_port());
     let data = dir.path().join("data");
-    let relay = format!("[relay.city]\nurl = \"{url}\"\nformat = \"json\"\ncoverage_every = \"1s\"\n");
+    let line = "[channel.line]\nkind = \"sms\"\nprovider = \"file\"\npath = \"out.jsonl\"\n";
+    let relay = format!("{line}[relay.city]\nurl = \"{url}\"\nformat = \"json\"\ncoverage_every = \"1s\"\n");
     let config = site::configure(dir.path(), &data, port, "", &site::everyone_by("\"sms\""), &relay);
     run(&["registry", "generate", "--households", "50", "--data", data.to_str().unwrap()], 0);
     let bureau = new_key(&config, "met", "bureau", Some("met"));

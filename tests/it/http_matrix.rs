@@ -115,6 +115,8 @@ const ROWS: &[Row] = &[
     ("GET", "/v1/devices", |_| format!("/v1/devices?area={LEIGU}"), None, Keys(REGISTRY_B)),
     ("GET", "/v1/alarms", |_| "/v1/alarms".into(), None, Keys(["200", "200", "403", "403", "403", "403", "403"])),
     ("POST", "/v1/alarms/{id}/acknowledge", |_| "/v1/alarms/0/acknowledge".into(), None, Keys(["404", "404", "403", "403", "403", "403", "403"])),
+    ("GET", "/v1/help", |_| "/v1/help".into(), None, Keys(["200", "200", "403", "403", "403", "403", "403"])),
+    ("POST", "/v1/help/{id}", |_| "/v1/help/0".into(), Some("{\"state\":\"taken\"}"), Keys(["404", "404", "403", "403", "403", "403", "403"])),
     ("GET", "/v1/audit", |_| "/v1/audit".into(), None, Keys(["200/403", "403", "403", "403", "403", "403", "403"])),
     ("GET", "/metrics", |_| "/metrics".into(), None, Keys(["200", "200", "403", "403", "200", "403", "403"])),
     ("GET", "/v1/backup", |_| "/v1/backup".into(), None, Keys(["200/403", "403", "403", "403", "403", "403", "403"])),
