@@ -97,17 +97,10 @@ pub(super) fn trust(
     if is_new {
         tell(inner, account, failure, has_next_account);
     }
-    // Of an alert that it has carried to others, what is left may well be the dead numbers alone, as after a restart: they are asked by the
-    // schedule and then believed.
-    let is_left_over =
-        trust == Trust::Suspect && !has_next_account && failure.concerns == Concerns::Recipient && has_carried(shelf, account.name());
-    if is_left_over { Trust::Held } else { trust }
-}
-
-/// Whether the account has taken any message of this alert.
-fn has_carried(shelf: &Shelf, account: &str) -> bool {
-    let book = shelf.read();
-    book.slots.iter().any(|slot| slot.accepted.is_set() && book.word(slot.account) == account)
+    // Where nobody else can be asked, a number that is called dead is asked by the schedule and then believed: what is left of an alert after a
+    // restart may well be its dead numbers alone. Duty has been told of the account.
+    let is_alone = trust == Trust::Suspect && !has_next_account && failure.concerns == Concerns::Recipient;
+    if is_alone { Trust::Held } else { trust }
 }
 
 fn tell(inner: &Inner, account: &Account, failure: &Failure, has_next_account: bool) {

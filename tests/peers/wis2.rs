@@ -52,6 +52,11 @@ fn configure(dir: &TempDir, port: u16, broker: u16, host: &str) -> PathBuf {
     let data = dir.path().join("data");
     let inlet = format!(
         r#"
+[channel.line]
+kind = "sms"
+provider = "file"
+path = "out.jsonl"
+
 [inlet.wmo]
 kind = "wis2"
 source = "met"
