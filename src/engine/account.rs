@@ -146,8 +146,8 @@ impl Account {
     }
 
     /// As `Health::refuses`.
-    pub(crate) fn refuses(&self, heard: Heard, who: Who, held: Option<Held>, failure: &Failure) -> (Trust, bool) {
-        self.locked()[heard as usize].refuses(who, held, failure, Instant::now())
+    pub(crate) fn refuses(&self, heard: Heard, who: Who, held: Option<Held>, failure: &Failure, may_park: bool) -> (Trust, bool) {
+        self.locked()[heard as usize].refuses(who, held, failure, may_park, Instant::now())
     }
 
     /// As `Health::acquit`.

@@ -131,7 +131,7 @@ impl Health {
 
     /// Takes note of a refusal. `held` is what is to be closed if the account turns out to be right. Answers how far it is believed, and
     /// whether it has just come to be doubted.
-    pub(crate) fn refuses(&mut self, who: Who, held: Option<Held>, failure: &Failure, now: Instant) -> (Trust, bool) {
+    pub(crate) fn refuses(&mut self, who: Who, held: Option<Held>, failure: &Failure, may_park: bool, now: Instant) -> (Trust, bool) {
         let is_again = self.refused.contains(&who);
         let was_suspect = self.is_suspect();
         if !is_again && !was_suspect {
@@ -145,8 +145,10 @@ impl Health {
             return (Trust::Held, false);
         }
         self.held.clear();
-        if self.parked_for(now).is_none() {
+        if may_park && self.parked_for(now).is_none() {
             self.pause(now, Parking::Suspect, Duration::ZERO);
+        }
+        if may_park {
             self.trouble = Some(format!("refuses everyone: {failure}"));
         }
         (Trust::Suspect, !was_suspect)
@@ -196,7 +198,7 @@ mod tests {
     fn refuse(health: &mut Health, whom: std::ops::Range<u32>, now: Instant) -> Vec<(Trust, bool)> {
         let refusal = failure(Class::Reject, Concerns::Recipient);
         let held = |index| Some(Held { alert: AlertNo(1), index, reason: "test" });
-        whom.map(|key| health.refuses((RecipientKind::Person, key), held(key), &refusal, now)).collect()
+        whom.map(|key| health.refuses((RecipientKind::Person, key), held(key), &refusal, true, now)).collect()
     }
 
     #[tokio::test]

@@ -93,14 +93,19 @@ pub(super) fn trust(
     // What goes on to another account, or is tried again whoever is right, is not closed by what comes later.
     let may_close = failure.class == Class::Reject && (failure.concerns == Concerns::Recipient || !has_next_account);
     let held = may_close.then_some(Held { alert: shelf.no, index, reason: failure.reason });
-    let (trust, is_new) = account.refuses(case.heard, who, held, failure);
+    // Where nobody else can be asked, a number that is called dead is asked by the schedule and then believed, and the account goes on: what is
+    // left of an alert after a restart may well be its dead numbers alone. Duty is told of the account all the same.
+    let is_alone = !has_next_account && failure.concerns == Concerns::Recipient;
+    let (trust, is_new) = account.refuses(case.heard, who, held, failure, !is_alone);
     if is_new {
         tell(inner, account, failure, has_next_account);
     }
-    // Where nobody else can be asked, a number that is called dead is asked by the schedule and then believed: what is left of an alert after a
-    // restart may well be its dead numbers alone. Duty has been told of the account.
-    let is_alone = trust == Trust::Suspect && !has_next_account && failure.concerns == Concerns::Recipient;
-    if is_alone { Trust::Held } else { trust }
+    match (is_alone, case.heard) {
+        // Sent again to the same far end under the same id it would bring no second report.
+        (true, Heard::ByReport) => Trust::Believed,
+        (true, Heard::AtOnce) if trust == Trust::Suspect => Trust::Held,
+        _ => trust,
+    }
 }
 
 fn tell(inner: &Inner, account: &Account, failure: &Failure, has_next_account: bool) {
