@@ -100,12 +100,7 @@ pub(super) fn trust(
     if is_new {
         tell(inner, account, failure, has_next_account);
     }
-    match (is_alone, case.heard) {
-        // Sent again to the same far end under the same id it would bring no second report.
-        (true, Heard::ByReport) => Trust::Believed,
-        (true, Heard::AtOnce) if trust == Trust::Suspect => Trust::Held,
-        _ => trust,
-    }
+    if is_alone { Trust::Believed } else { trust }
 }
 
 fn tell(inner: &Inner, account: &Account, failure: &Failure, has_next_account: bool) {
