@@ -13,6 +13,8 @@ const RETRY: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), D
 /// Enough to keep a far end busy over a slow line without holding hundreds of connections.
 const CONCURRENCY: u64 = 8;
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// Whoever gets warnings from a far end whose answers are lost gets five copies in a warning of six hours, and two in the first minutes.
+const UNKNOWN_RETRY: Duration = Duration::from_secs(180);
 
 /// The account's table, with the keys that chose its driver already read.
 pub(super) fn keys<'a>(account: &str, table: &'a Table) -> Keys<'a> {
@@ -29,5 +31,6 @@ pub(super) fn common(keys: &mut Keys<'_>) -> Common {
         concurrency: usize::try_from(keys.number("concurrency", 1..=1_024, CONCURRENCY)).unwrap_or(1),
         timeout: keys.duration("timeout", TIMEOUT),
         retry: keys.durations("retry", &RETRY),
+        unknown_retry: keys.duration("unknown_retry", UNKNOWN_RETRY),
     }
 }

@@ -104,6 +104,8 @@ pub struct Common {
     pub timeout: Duration,
     /// Delays between tries; after the last, the next account or channel is asked.
     pub retry: Vec<Duration>,
+    /// Pause after a second try that may have been taken and was not answered, where no other account can be asked; each further one is longer.
+    pub unknown_retry: Duration,
 }
 
 /// What the far end said to one message of a `send`, in the order of the batch.

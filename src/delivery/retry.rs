@@ -25,9 +25,7 @@ const JITTER: f64 = 0.2;
 /// A refusal that may be the account's own fault is asked of the next account after this, unless the account takes something meanwhile:
 /// one in use does within a second.
 const HELD: Duration = Duration::from_secs(2);
-/// First pause after a second doubt where nobody else could take it; each further one is this many times longer. Whoever gets warnings from
-/// a far end whose answers are lost gets five copies in a warning of six hours, and two in the first minutes.
-const DOUBTED: Duration = Duration::from_secs(180);
+/// Each further doubt waits this many times longer than the one before it.
 const DOUBTED_TIMES: u32 = 5;
 /// Beyond it the pause outlasts any warning.
 const DOUBTS_MAX: u8 = 6;
@@ -47,6 +45,8 @@ pub enum Trust {
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
     pub schedule: &'a [Duration],
+    /// Pause after a second doubt where nobody else could take it.
+    pub unknown_retry: Duration,
     /// Nothing is sent at or after this.
     pub stop_at: Timestamp,
     /// Another account of the same route could take it.
@@ -103,9 +103,10 @@ pub fn next(terms: Terms<'_>, failure: &Failure, attempts: u8, now: Timestamp, r
         // The operator's last word: no proof, and nothing that another copy by the same way would prove.
         Class::Unknown if terms.by_report && !terms.has_next_account => return Next::Close { kind: FactKind::Unproven },
         Class::Unknown if terms.has_next_account && (terms.by_report || terms.doubts > 0) => return next_account(),
-        Class::Unknown if terms.doubts > 0 => {
-            (FactKind::Unknown, DOUBTED.saturating_mul(DOUBTED_TIMES.saturating_pow(u32::from(terms.doubts.min(DOUBTS_MAX)) - 1)))
-        }
+        Class::Unknown if terms.doubts > 0 => (
+            FactKind::Unknown,
+            terms.unknown_retry.saturating_mul(DOUBTED_TIMES.saturating_pow(u32::from(terms.doubts.min(DOUBTS_MAX)) - 1)),
+        ),
         Class::Retry | Class::Unknown => {
             let kind = if failure.class == Class::Unknown { FactKind::Unknown } else { FactKind::Retry };
             let Some(delay) = scheduled(terms, attempts, terms.persist && !terms.has_next_account) else {
@@ -151,7 +152,8 @@ mod tests {
     fn terms() -> Terms<'static> {
         let stop_at = NOW.plus(Duration::from_secs(6 * 3_600));
         let trust = Trust::Believed;
-        Terms { schedule: &SCHEDULE, stop_at, has_next_account: false, persist: false, doubts: 0, by_report: false, trust }
+        let unknown_retry = Duration::from_secs(180);
+        Terms { schedule: &SCHEDULE, unknown_retry, stop_at, has_next_account: false, persist: false, doubts: 0, by_report: false, trust }
     }
 
     fn failure(class: Class, hint_s: Option<u64>) -> Failure {

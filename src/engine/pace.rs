@@ -156,7 +156,7 @@ mod tests {
 
     fn common(per_second: Option<u32>, per_minute: Option<u32>, burst: Option<u32>) -> Common {
         let second = Duration::from_secs(1);
-        Common { priority: 1, per_second, per_minute, burst, concurrency: 1, timeout: second, retry: vec![second] }
+        Common { priority: 1, per_second, per_minute, burst, concurrency: 1, timeout: second, retry: vec![second], unknown_retry: second }
     }
 
     /// Leaves by the nanosecond from a sender that always wants more and takes `pause_ms` between two takes.

@@ -233,13 +233,15 @@ pub(crate) fn after_failure(
         return None;
     }
     let next_account = route.next_account(account);
-    let schedule = inner.routes.account(account).map_or(&[][..], |account| &account.common.retry);
+    let common = inner.routes.account(account).map(|account| &account.common);
+    let schedule = common.map_or(&[][..], |common| &common.retry);
+    let unknown_retry = common.map_or(retry::PARKED, |common| common.unknown_retry);
     let by_report = case.heard == Heard::ByReport && taken > 0;
     let doubts = if failure.class == Class::Unknown { running.past(index, Past::doubt) } else { 0 };
     let has_next_account = next_account.is_some();
     let trust = refusals::trust(inner, shelf, index, account, failure, case, has_next_account);
     let Running { stop_at, persist, .. } = *running;
-    let terms = Terms { schedule, stop_at, has_next_account, persist, doubts, by_report, trust };
+    let terms = Terms { schedule, unknown_retry, stop_at, has_next_account, persist, doubts, by_report, trust };
     match retry::next(terms, failure, attempts, now, rng) {
         Next::Again { kind, at } => {
             // What a far end had taken was an attempt, whatever it says of it now.

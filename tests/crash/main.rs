@@ -150,6 +150,7 @@ ok = {{ path = "/code", equals = ["OK"] }}
 error = {{ classes = {{ NO_SUCH_NUMBER = "reject" }} }}
 concurrency = 32
 retry = ["200ms", "500ms", "1s"]
+unknown_retry = "1s"
 {more}"#
     );
     site::configure(dir, data, port, "", &site::everyone_by("\"sms\""), &channels)

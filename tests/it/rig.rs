@@ -247,6 +247,7 @@ fn open(home: &Path, households: u32, far_end: &Arc<FarEnd>, clock: &Arc<JumpyCl
         concurrency: CONCURRENCY,
         timeout: PATIENCE,
         retry: vec![Duration::from_millis(50)],
+        unknown_retry: Duration::from_secs(180),
     };
     let setup = Setup {
         clock: Arc::<JumpyClock>::clone(clock) as SharedClock,

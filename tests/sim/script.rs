@@ -215,5 +215,6 @@ fn common(dice: &mut StdRng, priority: u8) -> Common {
         concurrency: dice.random_range(1..6),
         timeout: Duration::from_secs(dice.random_range(2..6)),
         retry: retry.into_iter().map(Duration::from_secs).collect(),
+        unknown_retry: Duration::from_secs(180),
     }
 }
