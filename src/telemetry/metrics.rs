@@ -1,66 +1,12 @@
-//! Owns the metrics: names as an enum, one function for each thing that is counted.
+//! Owns the metrics: one function for each thing that is counted.
 //! Refuses to know who reads them. Invariant: labels come from closed lists or configuration, so their number is bounded.
 
 use std::sync::OnceLock;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-/// Every metric, by its Prometheus name.
-#[derive(Clone, Copy, Debug)]
-enum Name {
-    Accepted,
-    Deliveries,
-    Receipts,
-    Answers,
-    Calls,
-    Alarms,
-    Requests,
-    RequestSeconds,
-    Refused,
-    QueueReady,
-    QueueLater,
-    InFlight,
-    Overdue,
-    StoreFree,
-    AuditFrames,
-    AuditHead,
-    InletDocuments,
-    InletUp,
-    RelayPosts,
-    RelayWaiting,
-    RelayLag,
-    RelayUp,
-}
-
-impl Name {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Accepted => "lastmile_alerts_accepted_total",
-            Self::Deliveries => "lastmile_delivery_outcomes_total",
-            Self::Receipts => "lastmile_receipts_total",
-            Self::Answers => "lastmile_answers_total",
-            Self::Calls => "lastmile_calls_total",
-            Self::Alarms => "lastmile_alarms_total",
-            Self::Requests => "lastmile_http_requests_total",
-            Self::RequestSeconds => "lastmile_http_request_seconds",
-            Self::Refused => "lastmile_http_connections_refused_total",
-            Self::QueueReady => "lastmile_queue_ready",
-            Self::QueueLater => "lastmile_queue_later",
-            Self::InFlight => "lastmile_in_flight",
-            Self::Overdue => "lastmile_calls_waiting",
-            Self::StoreFree => "lastmile_store_free_bytes",
-            Self::AuditFrames => "lastmile_audit_frames",
-            Self::AuditHead => "lastmile_audit_head",
-            Self::InletDocuments => "lastmile_inlet_documents_total",
-            Self::InletUp => "lastmile_inlet_up",
-            Self::RelayPosts => "lastmile_relay_posts_total",
-            Self::RelayWaiting => "lastmile_relay_waiting",
-            Self::RelayLag => "lastmile_relay_lag_seconds",
-            Self::RelayUp => "lastmile_relay_up",
-        }
-    }
-}
+use super::families::{Kind, Name};
 
 static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
@@ -72,8 +18,17 @@ pub fn install() {
     HANDLE.get_or_init(|| {
         let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
         let installed = builder.and_then(PrometheusBuilder::install_recorder);
+        Name::ALL.iter().for_each(|&family| describe(family));
         installed.map_err(|error| tracing::warn!(%error, "metrics are not recorded")).ok()
     });
+}
+
+fn describe(family: Name) {
+    match family.kind() {
+        Kind::Counter => describe_counter!(family.text(), family.help()),
+        Kind::Gauge => describe_gauge!(family.text(), family.help()),
+        Kind::Histogram => describe_histogram!(family.text(), family.help()),
+    }
 }
 
 /// Sorts what was timed into its buckets; until then each time is kept by itself, and where nobody reads the metrics that would go on for ever.
@@ -140,7 +95,6 @@ pub fn calls_waiting(calls: u32) {
     gauge!(Name::Overdue.text()).set(f64::from(calls));
 }
 
-/// What the disk of the data directory has left.
 /// The head of the audit as numbers: how many frames its month has, and the first 48 bits of the hash it ends in.
 #[expect(clippy::cast_precision_loss, reason = "48 bits are exact, and a month has fewer frames")]
 pub fn audit_head(frames: u64, sha256: &str) {
@@ -150,6 +104,7 @@ pub fn audit_head(frames: u64, sha256: &str) {
     }
 }
 
+/// What the disk of the data directory has left.
 pub fn store_free(bytes: u64) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge of free space needs no more than 52 bits")]
     gauge!(Name::StoreFree.text()).set(bytes as f64);

@@ -3,6 +3,7 @@
 
 pub mod alarm_kinds;
 pub mod alarms;
+mod families;
 pub mod metrics;
 
 use tracing_subscriber::EnvFilter;

@@ -20,6 +20,7 @@ mod http_hang_up;
 mod http_kit;
 mod http_masks;
 mod http_matrix;
+mod http_metrics;
 mod http_page;
 mod http_parts;
 mod http_proof;

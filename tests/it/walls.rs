@@ -230,3 +230,19 @@ fn every_alarm_that_is_raised_has_a_name_on_duty_and_an_advice() {
     }
     assert!(unknown.is_empty(), "alarms without a line in telemetry/alarm_kinds.rs:\n{}", unknown.join("\n"));
 }
+
+#[test]
+fn only_families_that_are_described_are_recorded() {
+    let mut astray = Vec::new();
+    for (file, text) in source_files() {
+        let code = without_tests(&text);
+        for call in ["counter!(", "gauge!(", "histogram!("] {
+            let named = |place: usize| file == "telemetry/metrics.rs" && code[place + call.len()..].starts_with("Name::");
+            let described = |place: usize| code[..place].ends_with("describe_");
+            astray.extend(
+                code.match_indices(call).filter(|(place, _)| !named(*place) && !described(*place)).map(|_| format!("{file}: {call}")),
+            );
+        }
+    }
+    assert!(astray.is_empty(), "families beside telemetry/families.rs:\n{}", astray.join("\n"));
+}
