@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Cursor, Write as _},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -212,4 +213,40 @@ async fn files_wait_while_the_store_takes_nothing_and_while_the_folder_is_away()
     fs::write(folder.join(&late), text).expect("dropped");
     site.until("it was tried", async || said("inlet=\"away\",outcome=\"put-off\"")).await;
     assert!(folder.join(&late).exists() && !folder.join("refused").exists());
+}
+
+#[tokio::test]
+async fn links_lead_nothing_in_and_nothing_out_and_people_are_told() {
+    let (site, folder) = watched().await;
+    let admin = site.role(Role::Admin);
+    let outside = new_home();
+    let (done, secret) = (outside.path().join("theirs"), outside.path().join("warning.json"));
+    fs::create_dir(&done).expect("made");
+    fs::write(&secret, rainstorm(1, &[LEIGU]).to_string()).expect("written");
+    symlink(&done, folder.join("done")).expect("linked");
+    symlink(&secret, folder.join("linked.json")).expect("linked");
+    fs::write(folder.join("own.json"), rainstorm(2, &[LEIGU]).to_string()).expect("dropped");
+    let stuck = async |site: &Site| {
+        let alarms = site.get("/v1/alarms", &admin).await;
+        let open =
+            alarms["items"].as_array().expect("items").iter().filter(|alarm| alarm["what"] == "inlet-stuck" && alarm["ended"].is_null());
+        open.map(|alarm| format!("{} {}", alarm["about"].as_str().unwrap_or_default(), alarm["text"].as_str().unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    site.until("both are told", async || stuck(&site).await.len() == 2).await;
+    let told = stuck(&site).await.join("\n");
+    assert!(
+        told.contains("drop 目录中有2个链接，不跟随：done、linked.json") && told.contains("drop own.json cannot be put away"),
+        "{told}"
+    );
+    let duty = site.role(Role::Duty);
+    assert_eq!(alerts(&site, &duty).await.len(), 1, "the file itself was taken, what the link leads to was not");
+    assert!(folder.join("own.json").exists() && fs::read_dir(&done).expect("listed").next().is_none());
+
+    fs::remove_file(folder.join("done")).expect("unlinked");
+    fs::remove_file(folder.join("linked.json")).expect("unlinked");
+    appears(&site, &folder.join("done/own.json")).await;
+    site.until("the links are over", async || !stuck(&site).await.iter().any(|told| told.contains("链接"))).await;
+    assert_eq!(alerts(&site, &duty).await.len(), 1);
+    site.stop().await;
 }

@@ -7,7 +7,7 @@ mod shelf;
 mod take;
 mod watch;
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 
 use tokio::time::Instant;
 use toml::Table;
@@ -21,6 +21,8 @@ use watch::{Listing, Seen};
 const FILES_A_LOOK: usize = 500;
 /// A disk that is asked for names answers in milliseconds; a mount that is gone may never.
 const LISTING_MAX: Duration = Duration::from_secs(30);
+/// Links that the alarm names; the rest are a number.
+const LINKS_NAMED: usize = 3;
 /// How far looks move apart while the store cannot write.
 const PUT_OFF_MAX: Duration = Duration::from_secs(60);
 
@@ -61,6 +63,8 @@ struct Folder {
     /// Looks in a row that ended because the store could not write.
     put_off: u32,
     is_over: bool,
+    /// Links of the last look, which people have been told of.
+    links: BTreeSet<OsString>,
 }
 
 /// How a look ended.
@@ -75,7 +79,7 @@ impl Folder {
         settings.path = context.base_dir.join(&settings.path);
         let reach = Reach::new(&inlet, context.gateway.alarms().clone());
         let hand = Hand { gateway: context.gateway.clone(), inlet, source, proofs: context.proofs.clone() };
-        Self { hand, settings, seen: Seen::default(), reach, put_off: 0, is_over: false }
+        Self { hand, settings, seen: Seen::default(), reach, put_off: 0, is_over: false, links: BTreeSet::new() }
     }
 
     async fn run(mut self, context: Context) {
@@ -95,7 +99,8 @@ impl Folder {
     }
 
     async fn look(&mut self, context: &Context) -> Looked {
-        let Some(listing) = self.list().await else { return Looked::Through };
+        let Some(mut listing) = self.list().await else { return Looked::Through };
+        self.tell_links(std::mem::take(&mut listing.links));
         let whole = self.seen.settle(&listing);
         let mut handed = 0;
         for (name, stamp) in whole {
@@ -143,6 +148,23 @@ impl Folder {
             tracing::error!(inlet = self.hand.inlet, most, "the folder holds more names than one look reads; order of files is not kept");
         }
         self.is_over = is_over;
+    }
+
+    /// A link is never followed, and a warning behind it never goes out: somebody must know.
+    fn tell_links(&mut self, links: BTreeSet<OsString>) {
+        if links == self.links {
+            return;
+        }
+        let (alarms, inlet) = (self.hand.gateway.alarms(), &self.hand.inlet);
+        if links.is_empty() {
+            alarms.end("inlet-stuck", inlet);
+        } else {
+            let named: Vec<_> = links.iter().take(LINKS_NAMED).map(|name| name.to_string_lossy()).collect();
+            let text = format!("目录中有{}个链接，不跟随：{}", links.len(), named.join("、"));
+            alarms.raise("inlet-stuck", inlet, text);
+            tracing::error!(inlet, links = links.len(), ?named, "there are links in the folder; they are not followed");
+        }
+        self.links = links;
     }
 
     fn has_waited(&self, since: Instant) -> bool {

@@ -1,5 +1,5 @@
 //! Owns putting files away: `done/` and `refused/` below the folder, each move one durable change of name.
-//! Refuses to know why a file is put there. Invariant: nothing that lies in either is ever overwritten.
+//! Refuses to know why a file is put there. Invariant: nothing that lies in either is ever overwritten, and no link leads out of the folder.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -53,18 +53,27 @@ pub(super) fn take_back(folder: &Path, from: &Path, name: &OsStr) -> io::Result<
 }
 
 /// Makes the shelf, yet never the folder around it: that one may be a mount that is not there now.
+/// Whoever may write into the folder may also have put a link there, to where they could not write themselves.
 fn made(folder: &Path, shelf: &str) -> io::Result<PathBuf> {
     let shelf = folder.join(shelf);
     match fs::create_dir(&shelf) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if !fs::symlink_metadata(&shelf)?.is_dir() {
+                return Err(io::Error::other(format!("{} is a link or a file, not a directory; nothing is put there", shelf.display())));
+            }
+        }
         other => other.and_then(|()| fs::set_permissions(&shelf, fs::Permissions::from_mode(0o755))).and_then(|()| dir::sync(folder))?,
     }
     Ok(shelf)
 }
 
-/// A reason left by a kill just before its file was moved is written again, whole.
+/// A reason left by a kill just before its file was moved is written again, whole; a link under its name is taken away, not followed.
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().create_new(true).write(true).open(path)?;
     file.write_all(bytes)?;
     // Whoever dropped the document, under a user of their own, reads why it was refused.
     file.set_permissions(fs::Permissions::from_mode(0o644))?;
@@ -115,6 +124,8 @@ fn numbered(name: &OsStr, number: u32) -> OsString {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -153,6 +164,31 @@ mod tests {
             assert!(to.exists() && to.to_string_lossy().ends_with(".XML"), "{to:?}");
         }
         assert_eq!(fs::read_dir(folder.path().join(REFUSED)).expect("listed").count(), 4);
+    }
+
+    #[test]
+    fn a_shelf_or_a_reason_that_is_a_link_leads_nothing_out_of_the_folder() {
+        let (folder, outside) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("another"));
+        let (at, name) = (|name: &str| folder.path().join(name), OsStr::new("a.XML"));
+        fs::write(at("a.XML"), "x").expect("dropped");
+        for shelf in [DONE, REFUSED] {
+            symlink(outside.path(), at(shelf)).expect("linked");
+        }
+        let told = [put(folder.path(), DONE, name), put_refused(folder.path(), name, &json!({}))];
+        for (shelf, told) in [DONE, REFUSED].into_iter().zip(told) {
+            let why = told.expect_err("a link was followed").to_string();
+            assert!(why.contains(&format!("{shelf} is a link")), "{why}");
+        }
+        assert!(at("a.XML").exists() && fs::read_dir(outside.path()).expect("listed").next().is_none());
+
+        let foreign = outside.path().join("foreign");
+        fs::write(&foreign, "theirs").expect("written");
+        fs::remove_file(at(REFUSED)).expect("unlinked");
+        fs::create_dir(at(REFUSED)).expect("made");
+        symlink(&foreign, at("refused/a.XML.problems.json")).expect("linked");
+        put_refused(folder.path(), name, &json!({})).expect("moved");
+        assert_eq!(fs::read_to_string(&foreign).expect("kept"), "theirs");
+        assert!(fs::symlink_metadata(at("refused/a.XML.problems.json")).expect("there").is_file());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! Refuses to know what stands in them. Invariant: only plain files are opened, and only what was looked at is read.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     ffi::{OsStr, OsString},
     fs::{self, File, Metadata},
     io::{self, Read as _},
@@ -44,6 +44,8 @@ impl Stamp {
 pub(super) struct Listing {
     /// Plain files that could be documents, oldest first: an update must not come before what it updates.
     pub(super) files: Vec<(OsString, Stamp)>,
+    /// Links by their names; none is followed, also not by one of our own directories.
+    pub(super) links: BTreeSet<OsString>,
     /// There are more names than one look reads.
     pub(super) is_over: bool,
 }
@@ -61,7 +63,9 @@ pub(super) fn list(folder: &Path) -> io::Result<Listing> {
         }
         // A name that is gone again, or cannot be looked at, is no file of this look.
         let Ok(metadata) = fs::symlink_metadata(folder.join(&name)) else { continue };
-        if metadata.is_file() {
+        if metadata.is_symlink() {
+            listing.links.insert(name);
+        } else if metadata.is_file() {
             listing.files.push((name, Stamp::of(&metadata)));
         }
     }
@@ -175,9 +179,11 @@ mod tests {
         symlink(at("a.XML"), at("link.xml")).expect("linked");
         let made = std::process::Command::new("mkfifo").arg(at("pipe.xml")).status().expect("mkfifo runs");
         assert!(made.success());
-        let mut found = names(&list(folder.path()).expect("listed").files);
+        let listing = list(folder.path()).expect("listed");
+        let mut found = names(&listing.files);
         found.sort();
         assert_eq!(found, ["a.XML", "f.json"]);
+        assert_eq!(listing.links.iter().collect::<Vec<_>>(), ["link.xml"]);
     }
 
     #[test]
