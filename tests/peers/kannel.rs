@@ -15,7 +15,8 @@ const START: Duration = Duration::from_secs(20);
 pub(crate) struct Kannel {
     pub(crate) sendsms: String,
     replies_port: u16,
-    centre: Process,
+    /// None where it is bound to a centre that is not its own.
+    centre: Option<Process>,
     boxes: [Process; 2],
     _dir: TempDir,
 }
@@ -23,32 +24,56 @@ pub(crate) struct Kannel {
 impl Kannel {
     /// `reply_url` is called with `from` and `text` of each message that comes in.
     pub(crate) async fn start(reply_url: &str) -> Self {
+        let out = free_port();
+        let mut kannel = Self::with(reply_url, &fake("out", out, "")).await;
+        kannel.centre = Some(centre(out, "0", "nobody nobody text nothing"));
+        until("the fake centre is connected", START, async || has_said(&kannel.boxes[0], "Fakesmsc client connected")).await;
+        kannel
+    }
+
+    /// Bound to an operator's centre.
+    pub(crate) async fn bound_to(port: u16, reply_url: &str) -> Self {
+        let line = format!(
+            r#"
+group = smsc
+smsc = smpp
+smsc-id = out
+host = 127.0.0.1
+port = {port}
+transceiver-mode = true
+smsc-username = lastmile
+smsc-password = kannel
+system-type = ""
+interface-version = 34
+"#
+        );
+        Self::with(reply_url, &line).await
+    }
+
+    async fn with(reply_url: &str, line: &str) -> Self {
         require("/usr/sbin/bearerbox", "kannel");
         require("/usr/sbin/smsbox", "kannel");
         require(FAKESMSC, "kannel-extras");
-        let (dir, [admin, smsbox, out, replies, send]) = (TempDir::new().unwrap(), std::array::from_fn(|_| free_port()));
+        let (dir, [admin, smsbox, replies, send]) = (TempDir::new().unwrap(), std::array::from_fn(|_| free_port()));
         let file = dir.path().join("kannel.conf");
-        fs::write(&file, config(admin, smsbox, [out, replies], send, reply_url)).unwrap();
+        fs::write(&file, config(admin, smsbox, &[line, &fake("in", replies, "allowed-smsc-id = in")], send, reply_url)).unwrap();
         let bearerbox = Process::start("bearerbox", Command::new("/usr/sbin/bearerbox").args(["-v", "1"]).arg(&file).current_dir(&dir));
         // Looking at the centre's port would take the seat of the one centre that it waits for.
         until("bearerbox has started", START, async || has_said(&bearerbox, "Start-up done")).await;
         let box_of_sms = Process::start("smsbox", Command::new("/usr/sbin/smsbox").args(["-v", "1"]).arg(&file).current_dir(&dir));
         until("smsbox listens", START, async || is_open(send)).await;
-        let centre = centre(out, "0", "nobody nobody text nothing");
-        let kannel = Self {
+        Self {
             sendsms: format!("http://127.0.0.1:{send}/cgi-bin/sendsms"),
             replies_port: replies,
-            centre,
+            centre: None,
             boxes: [bearerbox, box_of_sms],
             _dir: dir,
-        };
-        until("the fake centre is connected", START, async || has_said(&kannel.boxes[0], "Fakesmsc client connected")).await;
-        kannel
+        }
     }
 
     /// What the centre has taken: (number, text).
     pub(crate) fn taken(&self) -> Vec<(String, String)> {
-        messages(&self.centre.lines())
+        self.centre.as_ref().map(|centre| messages(&centre.lines())).unwrap_or_default()
     }
 
     /// A message from a handset.
@@ -125,7 +150,13 @@ fn utf16(octets: &[u8]) -> String {
     String::from_utf16(&units).expect("a whole message is UTF-16")
 }
 
-fn config(admin: u16, smsbox: u16, [out, replies]: [u16; 2], send: u16, reply_url: &str) -> String {
+/// A line to a fake centre.
+fn fake(id: &str, port: u16, more: &str) -> String {
+    format!("\ngroup = smsc\nsmsc = fake\nsmsc-id = {id}\nport = {port}\nconnect-allow-ip = 127.0.0.1\n{more}\n")
+}
+
+fn config(admin: u16, smsbox: u16, lines: &[&str], send: u16, reply_url: &str) -> String {
+    let lines = lines.concat();
     format!(
         r#"
 group = core
@@ -135,20 +166,7 @@ smsbox-port = {smsbox}
 box-allow-ip = "127.0.0.1"
 dlr-storage = internal
 log-level = 1
-
-group = smsc
-smsc = fake
-smsc-id = out
-port = {out}
-connect-allow-ip = 127.0.0.1
-
-group = smsc
-smsc = fake
-smsc-id = in
-port = {replies}
-connect-allow-ip = 127.0.0.1
-allowed-smsc-id = in
-
+{lines}
 group = smsbox
 bearerbox-host = 127.0.0.1
 bearerbox-port = {smsbox}
@@ -166,7 +184,7 @@ group = sms-service
 keyword = default
 catch-all = true
 max-messages = 0
-get-url = "{reply_url}&from=%p&text=%a"
+get-url = "{reply_url}&from=%p&text=%b&charset=%C"
 "#
     )
 }
@@ -184,5 +202,8 @@ async fn a_long_message_comes_out_whole_and_its_report_comes_back() {
     until("the message is taken", START, async || kannel.taken().iter().any(|(to, said)| to == "15400000001" && *said == text)).await;
     until("the report is back", START, async || reports.paths().iter().any(|path| path == "/dlr?d=1")).await;
     kannel.reply("15400000001", "1").await;
-    until("the reply is passed on", START, async || reports.paths().iter().any(|path| path == "/reply?k=1&from=15400000001&text=1")).await;
+    until("the reply is passed on", START, async || {
+        reports.paths().iter().any(|path| path.starts_with("/reply?k=1&from=15400000001&text=1&charset="))
+    })
+    .await;
 }

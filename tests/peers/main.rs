@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
 
+mod answers;
 mod broker_gone;
 mod cap_out;
 mod county;
@@ -15,6 +16,7 @@ mod mosquitto_rights;
 #[allow(dead_code, reason = "each program of tests needs another part of it")]
 mod program;
 mod robot;
+mod smpp;
 mod smtp;
 mod speech;
 mod wis2;
