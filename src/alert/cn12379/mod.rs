@@ -1,6 +1,8 @@
 //! Owns the exchange form of the national platform (12379): like CAP, with its own dates, colours, lists and units.
 //! Refuses to know transport. Invariant: what it cannot say exactly (order of coordinates, an open line) is a warning or a fault, never a silent guess.
 
+use std::collections::HashSet;
+
 use roxmltree::Node;
 
 mod form;
@@ -18,6 +20,8 @@ use crate::{
     time::Timestamp,
 };
 
+/// As many as anybody reads of a fault that is the same each time.
+const INFOS_NAMED_MAX: usize = 10;
 /// Seen in generated files.
 const NAMESPACES: &[&str] = &["http://com.icss.amp", "com.icss.amp"];
 
@@ -65,18 +69,27 @@ pub(super) fn read(root: &Node<'_, '_>, warnings: &mut Vec<Fault>) -> Result<Ale
         Some(info) => read_info(&info, &mut draft, &mut faults, warnings),
         None => faults.add("info", "missing", "must be given"),
     }
+    // The form has one; of several only one could be told, and which of them matters most only its author knows.
+    for number in 1..children(root, "info").count().min(INFOS_NAMED_MAX) {
+        let message = "this form has one info: send each as a document of its own, or all of them as CAP";
+        faults.add(format!("info[{number}]"), "several-infos", message);
+    }
     check(draft, faults, warnings)
 }
 
-/// The identifier of the event's first alert, bare; its sender and time are parts of that identifier.
+/// Identifiers of alerts of the event, bare; their sender and time are parts of that identifier.
 fn references(root: &Node<'_, '_>, draft: &mut Draft, warnings: &mut Vec<Fault>) {
-    let Some(identifier) = child_text(root, "references").filter(|text| !text.is_empty()) else { return };
-    let entered = identifier.split('_').nth(1).and_then(compact_time);
-    if entered.is_none() {
-        warnings.push(Fault::new("references", "reference-without-time", "the identifier names no time; it is matched by itself"));
+    let Some(identifiers) = child_text(root, "references") else { return };
+    let mut known = HashSet::new();
+    let each = identifiers.split([' ', '\t', '\n', '\r', ',', '\u{ff0c}', ';']).filter(|text| !text.is_empty());
+    for identifier in each.filter(|text| known.insert(*text)) {
+        let entered = identifier.split('_').nth(1).and_then(compact_time);
+        if entered.is_none() {
+            warnings.push(Fault::new("references", "reference-without-time", "the identifier names no time; it is matched by itself"));
+        }
+        let (sender, identifier) = (draft.sender.clone().unwrap_or_default(), identifier.to_owned());
+        draft.references.push(Reference { sender, identifier, sent: entered.unwrap_or_default() });
     }
-    let sender = draft.sender.clone().unwrap_or_default();
-    draft.references.push(Reference { sender, identifier, sent: entered.unwrap_or_default() });
 }
 
 /// Texts for each means; those that this gateway has no channel for are named.

@@ -37,3 +37,25 @@ fn coordinates_of_12379_are_read_in_either_order_and_metres_are_metres() {
     let (abroad, assumed) = with("10,20 11,20 11,21 10,20", "");
     assert_eq!((abroad.polygons[0].rings[0][0], assumed), (Point { lon: 20.0, lat: 10.0 }, 1));
 }
+
+#[test]
+fn a_second_info_is_refused_by_name_and_every_reference_is_read() {
+    let text = String::from_utf8(fixture("rainstorm-red.amp.xml")).expect("utf-8");
+    let (start, end) = (text.find("<info>").expect("an info"), text.find("</info>").expect("its end") + "</info>".len());
+    let second = text[start..end].replace("RED", "BLUE").replace("Red", "Blue");
+    let twice = format!("{}{second}{}", &text[..end], &text[end..]);
+    let faults = read(twice.as_bytes(), None, &Limits::default(), &Vocabulary::default()).outcome.expect_err("two meanings");
+    assert_eq!(faults.iter().map(|fault| (fault.path.as_str(), fault.rule)).collect::<Vec<_>>(), [("info[1]", "several-infos")]);
+
+    let [first, other] = ["51072641600000_20260630080000", "51072641600000_20260630090000"];
+    let reference = |said: &str| {
+        let (before, after) = text.split_once("</identifier>").expect("an identifier");
+        let without = after.replace("<references></references>", "").replace("<references/>", "");
+        let update =
+            format!("{before}</identifier><references>{said}</references>{without}").replace(">Alert</msgType>", ">Update</msgType>");
+        let alert = read(update.as_bytes(), None, &Limits::default(), &Vocabulary::default()).outcome.expect("an update");
+        alert.references.into_iter().map(|reference| reference.identifier).collect::<Vec<_>>()
+    };
+    assert_eq!(reference(first), [first]);
+    assert_eq!(reference(&format!("{first} {other}\n{first}")), [first, other]);
+}
