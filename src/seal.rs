@@ -14,6 +14,7 @@ use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
     aead::{Aead as _, Payload},
 };
+use hmac::{Hmac, Mac as _};
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +28,7 @@ const POINTER: &str = "seal.json";
 const ID_BYTES: usize = 8;
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
+pub const MAC_BYTES: usize = 32;
 /// What sealing adds.
 pub const OVERHEAD_BYTES: usize = ID_BYTES + NONCE_BYTES + TAG_BYTES;
 /// Keys of many years; a larger file is none of ours.
@@ -64,6 +66,8 @@ pub struct Seal {
     file: PathBuf,
     /// The last one seals; all of them open.
     keys: Vec<([u8; ID_BYTES], XChaCha20Poly1305)>,
+    /// Of each key, in the same order, what words are keyed with: it says nothing of the key itself.
+    roots: Vec<[u8; MAC_BYTES]>,
     is_off: bool,
 }
 
@@ -162,7 +166,7 @@ impl Seal {
             return Err(SealError::BadFile { file: file.to_owned(), line: 1 });
         }
         let text = fs::read_to_string(file).map_err(io)?;
-        let mut keys = Vec::new();
+        let (mut keys, mut roots) = (Vec::new(), Vec::new());
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
             let bad = || SealError::BadFile { file: file.to_owned(), line: number + 1 };
             let mut words = line.split_ascii_whitespace();
@@ -173,11 +177,12 @@ impl Seal {
                 return Err(bad());
             }
             keys.push((id_of(&secret), XChaCha20Poly1305::new(&secret.into())));
+            roots.push(mac(&secret, &[b"keyed words"]));
         }
         if keys.is_empty() {
             Err(SealError::BadFile { file: file.to_owned(), line: 1 })
         } else {
-            Ok(Self { file: file.to_owned(), keys, is_off: false })
+            Ok(Self { file: file.to_owned(), keys, roots, is_off: false })
         }
     }
 
@@ -206,6 +211,11 @@ impl Seal {
         cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: about }).map_err(|_| SealError::Spoilt)
     }
 
+    /// A key for one purpose alone, of each key at hand with its id; the one that seals now comes last.
+    pub fn derived(&self, purpose: &str) -> Vec<(String, [u8; MAC_BYTES])> {
+        self.keys.iter().zip(&self.roots).map(|((id, _), root)| (hex(id), mac(root, &[purpose.as_bytes()]))).collect()
+    }
+
     /// Whether this was sealed with the key that seals now.
     pub fn is_current(&self, bytes: &[u8]) -> bool {
         self.keys.last().is_some_and(|(id, _)| bytes.starts_with(id))
@@ -232,6 +242,16 @@ fn write_private(file: &Path, bytes: &[u8]) -> Result<(), SealError> {
         File::open(folder)?.sync_all()
     };
     written().map_err(|error| SealError::Io { file: file.to_owned(), error })
+}
+
+/// HMAC-SHA-256 of the parts, each with its length: what one says passes for nothing else.
+pub fn mac(key: &[u8; MAC_BYTES], parts: &[&[u8]]) -> [u8; MAC_BYTES] {
+    let mut made = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    for part in parts {
+        made.update(&(part.len() as u64).to_le_bytes());
+        made.update(part);
+    }
+    made.finalize().into_bytes().into()
 }
 
 fn id_of(secret: &[u8; 32]) -> [u8; ID_BYTES] {

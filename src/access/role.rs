@@ -42,6 +42,8 @@ pub enum Action {
     GiveBack,
     /// Read who did what.
     Audit,
+    /// See, take out and erase all that is kept about one person.
+    Persons,
 }
 
 impl Action {
@@ -62,6 +64,7 @@ impl Action {
             Self::Backup => "make a backup",
             Self::GiveBack => "give back space of the store",
             Self::Audit => "read the audit",
+            Self::Persons => "see or erase all that is kept about a person",
         }
     }
 }
@@ -94,6 +97,7 @@ impl Role {
                     | Action::Backup
                     | Action::GiveBack
                     | Action::Audit
+                    | Action::Persons
             ),
             Self::Approver => matches!(action, Action::Preview | Action::Look | Action::Approve | Action::ReadRegistry | Action::Operate),
             Self::Viewer => matches!(action, Action::Look | Action::ReadRegistry | Action::Operate),

@@ -96,13 +96,14 @@ fn lines(page: &Value) -> Result<(), Failure> {
     for (line, what) in of("waiting").iter().rev().map(|line| (line, "act")).chain(of("items").iter().map(|line| (line, "what"))) {
         let word = |names: &[&str]| names.iter().find_map(|name| line[*name].as_str()).unwrap_or("-").to_owned();
         let text = format!(
-            "{}  {}  {}  {}  {}  {}",
+            "{}  {}  {}  {}  {}  {}{}",
             word(&["at", "accepted"]),
             word(&["who", "by"]),
             word(&["from"]),
             word(&[what]),
             word(&["object", "id", "month", "reason"]),
-            word(&["result"])
+            word(&["result"]),
+            line["reason"].as_str().filter(|_| line["object"].is_string()).map_or_else(String::new, |reason| format!("  ({reason})"))
         );
         output::line(&text)?;
     }
@@ -120,10 +121,13 @@ pub(super) fn recorded<T>(data: &Path, act: &str, object: &str, work: impl FnOnc
 }
 
 fn put(data: &Path, act: &str, object: &str, result: &str) -> Result<(), Failure> {
-    // Who sits at the machine is known to it alone; the name is what the account says of itself.
-    let name = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|word| std::env::var(word).ok()).unwrap_or_default();
-    let uid = rustix::process::getuid().as_raw();
-    let line = Audited::new(SystemClock.now(), format!("command {name} (uid {uid})"), act, object, result);
+    let line = Audited::new(SystemClock.now(), at_the_machine(), act, object, result);
     pending::put(data, &line.id.clone(), &serde_json::to_vec(&line)?)?;
     Ok(())
+}
+
+/// Who sits at the machine is known to it alone; the name is what the account says of itself.
+pub(super) fn at_the_machine() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|word| std::env::var(word).ok()).unwrap_or_default();
+    format!("command {name} (uid {})", rustix::process::getuid().as_raw())
 }

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod key;
 mod output;
+mod person;
 mod registry;
 mod remote;
 mod report;
@@ -41,6 +42,9 @@ enum Command {
     /// Import, export and check who and what is out there.
     #[command(subcommand)]
     Registry(registry::Registry),
+    /// All that is kept about one person.
+    #[command(subcommand)]
+    Person(person::Person),
     /// The after-action report of one alert.
     Report(report::Report),
     /// People who sign in to the web page.
@@ -81,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Alert(alert) => alert.run(),
         Command::Registry(registry) => registry.run(),
+        Command::Person(person) => person.run(),
         Command::Report(report) => report.run(),
         Command::User(user) => user.run(),
         Command::Key(key) => key.run(),

@@ -44,6 +44,9 @@ pub(super) enum Registry {
         /// Coordinates of the files are GCJ-02.
         #[arg(long)]
         gcj02: bool,
+        /// Take in whoever was erased, too (see `person erase`).
+        #[arg(long)]
+        allow_erased: bool,
         #[arg(long)]
         data: Option<PathBuf>,
         #[command(flatten)]
@@ -93,8 +96,13 @@ pub(super) enum Registry {
 impl Registry {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Import { files, dry_run, replace, gcj02, data, remote } => {
-                import(&files, dry_run, replace, gcj02, data.as_deref(), &remote)
+            Self::Import { files, dry_run, replace, gcj02, allow_erased, data, remote } => {
+                let options = ImportOptions {
+                    mode: if replace { Mode::Replace } else { Mode::Upsert },
+                    datum: if gcj02 { Datum::Gcj02 } else { Datum::Wgs84 },
+                    allow_erased,
+                };
+                import(&files, dry_run, options, data.as_deref(), &remote)
             }
             Self::Export { dir, data } => {
                 let store = open(&data)?;
@@ -171,13 +179,11 @@ fn refused(error: RegistryError) -> Failure {
     }
 }
 
-fn import(files: &[PathBuf], dry_run: bool, replace: bool, gcj02: bool, data: Option<&Path>, remote: &Remote) -> Result<(), Failure> {
+fn import(files: &[PathBuf], dry_run: bool, options: ImportOptions, data: Option<&Path>, remote: &Remote) -> Result<(), Failure> {
     let opened = files.iter().map(|file| Opened::open(file)).collect::<Result<Vec<_>, _>>()?;
-    let Some(data) = data else { return block_on(send(opened, dry_run, replace, gcj02, remote)) };
+    let Some(data) = data else { return block_on(send(opened, dry_run, options, remote)) };
     let store = open(data)?;
     let files: Vec<ImportFile<'_>> = opened.iter().map(Opened::as_import).collect();
-    let options =
-        ImportOptions { mode: if replace { Mode::Replace } else { Mode::Upsert }, datum: if gcj02 { Datum::Gcj02 } else { Datum::Wgs84 } };
     let bar = import_bar()?;
     let watch = |progress| match progress {
         Progress::Read { bytes, of } => {
@@ -230,7 +236,7 @@ impl Opened {
 }
 
 /// Piece by piece from the disk, and the bar shows how much has gone.
-async fn send(files: Vec<Opened>, dry_run: bool, replace: bool, gcj02: bool, remote: &Remote) -> Result<(), Failure> {
+async fn send(files: Vec<Opened>, dry_run: bool, options: ImportOptions, remote: &Remote) -> Result<(), Failure> {
     let bar = import_bar()?;
     bar.set_message("sending");
     bar.set_length(files.iter().map(|file| file.bytes).sum());
@@ -247,7 +253,12 @@ async fn send(files: Vec<Opened>, dry_run: bool, replace: bool, gcj02: bool, rem
         form = form.part(name, part);
     }
     let mut query = Vec::new();
-    for (word, set) in [("dry_run=1", dry_run), ("replace=1", replace), ("datum=gcj02", gcj02)] {
+    for (word, set) in [
+        ("dry_run=1", dry_run),
+        ("replace=1", options.mode == Mode::Replace),
+        ("datum=gcj02", options.datum == Datum::Gcj02),
+        ("allow_erased=1", options.allow_erased),
+    ] {
         if set {
             query.push(word);
         }

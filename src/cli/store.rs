@@ -80,6 +80,9 @@ pub(super) enum Store {
         /// Let keys and users of an unsealed backup work at once. Without it they are listed and disabled: such a file may come from anybody.
         #[arg(long)]
         keep_access: bool,
+        /// Data directory that this one comes in place of: whoever was erased there is erased here, too.
+        #[arg(long)]
+        erased_of: Option<PathBuf>,
     },
     /// Add a key to the key file; the registry is sealed with it at once. Older keys stay in the file: older backups need them.
     SealKey {
@@ -114,7 +117,10 @@ impl Store {
                 let made = recorded(&data, "backup", &file.display().to_string(), || Ok(store::backup(&data, &file)?))?;
                 output::json(&made)
             }
-            Self::Restore { file, data, seal_key, keep_access } => restore(&file, &data.data, seal_key.as_deref(), keep_access),
+            Self::Restore { file, data, seal_key, keep_access, erased_of } => {
+                restore(&file, &data.data, seal_key.as_deref(), keep_access)?;
+                erase_again(&data.data, erased_of.as_deref())
+            }
             Self::SealKey { data } => new_seal_key(&data.data),
             Self::Stats { data } => stats(&data.data),
             Self::Drop { month, whose } => give_back(month, whose),
@@ -141,6 +147,20 @@ fn restore(file: &Path, data: &Path, seal_key: Option<&Path>, keep_access: bool)
     }
     recorded(data, "restore", &file.display().to_string(), || Ok(()))?;
     output::line(&format!("{} is restored", data.display()))
+}
+
+/// A backup brings back whoever was erased since it was made.
+fn erase_again(data: &Path, before: Option<&Path>) -> Result<(), Failure> {
+    let registry = registry::Registry::open(&data.join("registry"))?.registry;
+    let Some(before) = before else {
+        return output::line(&format!(
+            "{} addresses of erased people are known to this backup; whoever was erased after it was made is in it again: \
+             `audit list --what person-erase` of the directory before says who, and `store restore --erased-of` it erases them again",
+            registry.erased_count()?
+        ));
+    };
+    let ids = recorded(data, "person-erase", &format!("as in {}", before.display()), || Ok(registry.take_erased_from(before)?))?;
+    output::line(&format!("erased again, as in {}: {}", before.display(), if ids.is_empty() { "nobody".into() } else { ids.join(", ") }))
 }
 
 fn new_seal_key(data: &Path) -> Result<(), Failure> {

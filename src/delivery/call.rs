@@ -72,6 +72,14 @@ impl Call {
         }
     }
 
+    /// Leaves out what was noted.
+    pub(super) fn redact(&mut self) {
+        if let End::Answered(answer) = &mut self.end {
+            answer.note.clear();
+        }
+        self.tries.iter_mut().for_each(|tried| tried.note.clear());
+    }
+
     pub fn end_unanswered(&mut self, end: End) {
         if self.is_open() {
             self.end = end;

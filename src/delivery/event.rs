@@ -135,6 +135,14 @@ pub enum Told {
     HelpAsked(Asked),
     /// Somebody took it, or says that it is done.
     HelpTaken(Taken),
+    /// What these people said, and what was noted of them, is left out from here on: they were erased.
+    Redacted {
+        at: Timestamp,
+        /// Registry keys.
+        people: Vec<u32>,
+        /// Entries of the list of help.
+        help: Vec<u64>,
+    },
     /// A receipt that names nothing of ours; counted and kept.
     Stray {
         at: Timestamp,
@@ -158,6 +166,9 @@ pub struct Audited {
     /// To what, without anything personal.
     pub object: String,
     pub result: String,
+    /// Why, where whoever did it must say so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 impl Audited {
@@ -169,7 +180,22 @@ impl Audited {
         result: impl Into<String>,
     ) -> Self {
         let id = uuid::Uuid::now_v7().to_string();
-        Self { id, at, who: who.into(), from: String::new(), act: act.into(), object: object.into(), result: result.into() }
+        Self {
+            id,
+            at,
+            who: who.into(),
+            from: String::new(),
+            act: act.into(),
+            object: object.into(),
+            result: result.into(),
+            reason: String::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn because(mut self, reason: &str) -> Self {
+        reason.clone_into(&mut self.reason);
+        self
     }
 
     #[must_use]

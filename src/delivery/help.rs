@@ -121,6 +121,16 @@ impl HelpList {
         }
     }
 
+    /// Leaves out what was said, by which telephone, and what was noted; that there was somebody stays.
+    pub(super) fn redact(&mut self, ids: &[u64]) {
+        for id in ids {
+            let Some(entry) = self.0.get_mut(id) else { continue };
+            entry.phone.clear();
+            entry.spoken.iter_mut().for_each(|spoken| spoken.words.clear());
+            entry.taken.iter_mut().for_each(|taken| taken.note.clear());
+        }
+    }
+
     pub(super) fn put(&mut self, entry: Entry) {
         self.0.insert(entry.id, entry);
     }

@@ -328,8 +328,13 @@ impl Inner {
 
     /// Changes of single records, on a thread where a disk may be waited for.
     pub async fn edit_registry(self: &Arc<Self>, changes: Vec<Change>) -> Result<Arc<Snapshot>, RegistryError> {
+        self.edit_registry_allowing(changes, false).await
+    }
+
+    /// The same; `allow` takes in whoever was erased.
+    pub async fn edit_registry_allowing(self: &Arc<Self>, changes: Vec<Change>, allow: bool) -> Result<Arc<Snapshot>, RegistryError> {
         let inner = Arc::clone(self);
-        let edited = self.apart(move || inner.registry.edit(&changes)).await;
+        let edited = self.apart(move || inner.registry.edit_allowing(&changes, allow)).await;
         edited.expect("an edit of the registry does not panic")
     }
 }

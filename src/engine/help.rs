@@ -96,7 +96,7 @@ impl Gateway {
         self.help_one(id).ok_or(HelpError::Unknown)
     }
 
-    fn help_view(&self, snapshot: &Snapshot, entry: &Entry) -> HelpView {
+    pub(super) fn help_view(&self, snapshot: &Snapshot, entry: &Entry) -> HelpView {
         let person = entry.person.and_then(|key| snapshot.subscriber(SubscriberKey(key)));
         let shelf = entry.alert.and_then(|no| self.ledger.get(no));
         let area = person.as_ref().map(Subscriber::area);

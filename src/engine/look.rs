@@ -370,7 +370,7 @@ fn reason_of<'book>(book: &'book Book, slot: &Slot) -> &'book str {
     }
 }
 
-fn row(book: &Book, snapshot: &Snapshot, index: u32, whole_phones: bool) -> DeliveryRow {
+pub(super) fn row(book: &Book, snapshot: &Snapshot, index: u32, whole_phones: bool) -> DeliveryRow {
     let slot = &book.slots[index as usize];
     let is_device = book.place_of(slot.recipient).kind == RecipientKind::Speaker;
     let route = book.route_of(index);
@@ -424,7 +424,7 @@ fn recipient_view(book: &Book, snapshot: &Snapshot, recipient: u32, whole_phones
     RecipientView { kind, id, name, role, area: book.area_of(recipient), phone }
 }
 
-fn call_row(book: &Book, snapshot: &Snapshot, call: &Call, now: Timestamp, whole_phones: bool) -> CallRow {
+pub(super) fn call_row(book: &Book, snapshot: &Snapshot, call: &Call, now: Timestamp, whole_phones: bool) -> CallRow {
     let person = |recipient: u32| recipient_view(book, snapshot, recipient, whole_phones);
     let answer = match &call.end {
         End::Answered(answer) => Some(answer),

@@ -30,6 +30,7 @@ pub mod months;
 pub mod owed;
 mod pace;
 mod parts;
+pub mod person;
 mod place;
 mod planner;
 mod planning;

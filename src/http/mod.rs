@@ -18,6 +18,7 @@ mod limits;
 mod openapi;
 mod operating;
 mod page;
+mod people;
 mod places;
 mod problem;
 mod proof;
@@ -133,6 +134,8 @@ fn router(edge: Edge) -> Router {
         .route("/v1/registry/import", post(registry::import).layer(DefaultBodyLimit::max(registry::IMPORT_BYTES_MAX)))
         .route("/v1/registry/gaps", get(registry::gaps))
         .route("/v1/registry/check", get(registry::check))
+        .route("/v1/people/{id}", get(people::show).delete(people::erase))
+        .route("/v1/people/{id}/export", get(people::export))
         .route("/v1/{kind}", get(registry::list))
         .route("/v1/{kind}/{id}", get(registry::one).put(registry::put).delete(registry::delete));
     let links = Router::new().route("/a/{token}", get(answers::page).post(answers::answer));

@@ -112,6 +112,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("post", "/v1/callbacks/{kind}/{channel}", "far end", "A far end's call, in its own form", &[(200, "its own form")]),
     ("get", "/v1/callbacks/{kind}/{channel}/{what}", "far end", "status or reply, in its own form", &[(200, "its own form")]),
     ("post", "/v1/callbacks/{kind}/{channel}/{what}", "far end", "status or reply, in its own form", &[(200, "its own form")]),
+    ("get", "/v1/people/{id}", "admin", "All that is kept about one person, by id or telephone", &[(200, "registry, alerts, help")]),
+    (
+        "delete",
+        "/v1/people/{id}",
+        "admin",
+        "Erase one person; reason",
+        &[(200, "what was erased, what is kept elsewhere"), (400, "no reason"), (409, "several people, or somebody who asks for help")],
+    ),
+    ("get", "/v1/people/{id}/export", "admin", "The same as a file; reason", &[(200, "registry, alerts, help"), (400, "no reason")]),
     ("get", "/v1/help", "duty", "Who asks for help, and replies that nobody understood; open, alert", &[(200, "{items, next}")]),
     (
         "post",

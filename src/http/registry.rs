@@ -107,6 +107,7 @@ pub(super) async fn put(
     State(edge): State<Edge>,
     who: Who,
     Path((kind, id)): Path<(String, String)>,
+    Query(words): Query<HashMap<String, String>>,
     Sent(body): Sent<RECORD_BYTES_MAX>,
 ) -> Answer<Json<Value>> {
     let caller = who.may(Action::ChangeRegistry)?;
@@ -122,7 +123,8 @@ pub(super) async fn put(
     };
     registry::unmasked(&edge.gateway.snapshot(), kind, &id, &mut value).map_err(refuse)?;
     let change = registry::change_from_json(kind, &id, &value).map_err(refuse)?;
-    let snapshot = edge.gateway.edit_registry(vec![change]).await?;
+    let allow = words.get("allow_erased").is_some_and(|word| word == "1");
+    let snapshot = edge.gateway.edit_registry_allowing(vec![change], allow).await?;
     let view = registry::view(&snapshot, kind, &id, shown(&caller));
     view.map(Json).ok_or_else(|| Problem::not_found(format!("{id:?} is not there after the change")))
 }
@@ -177,7 +179,8 @@ pub(super) async fn import(
         Some("gcj02") => Datum::Gcj02,
         Some(other) => return Err(Problem::bad_request(format!("datum={other} is neither wgs84 nor gcj02"))),
     };
-    let options = ImportOptions { mode: if is_set("replace") { Mode::Replace } else { Mode::Upsert }, datum };
+    let options =
+        ImportOptions { mode: if is_set("replace") { Mode::Replace } else { Mode::Upsert }, datum, allow_erased: is_set("allow_erased") };
     let turn = IMPORTS.try_acquire().map_err(|_| Problem::busy("another import is under way"))?;
     edge.gateway.room()?;
     let mut files = Vec::new();

@@ -41,6 +41,8 @@ pub const FILES_MAX: usize = 64;
 pub struct ImportOptions {
     pub mode: Mode,
     pub datum: Datum,
+    /// Takes in whoever was erased.
+    pub allow_erased: bool,
 }
 
 /// How far an import is.

@@ -11,6 +11,7 @@ mod content;
 mod county;
 mod edit;
 mod endpoint;
+mod erased;
 mod export;
 mod far;
 mod file;

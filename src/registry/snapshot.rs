@@ -118,6 +118,11 @@ impl Snapshot {
             .filter(move |subscriber| subscriber.phone() == Some(phone))
     }
 
+    /// The key of an id that was there once: what was planned for it names that.
+    pub fn retired_subscriber(&self, id: &str) -> Option<SubscriberKey> {
+        self.subscribers.keys().retired.get(id).map(|gone| SubscriberKey(gone.key))
+    }
+
     pub fn speaker_count(&self) -> u32 {
         self.speakers.len()
     }

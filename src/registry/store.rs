@@ -16,13 +16,15 @@ use super::{
     columns::Kind,
     content::ImportFile,
     edit::{Change, edited},
+    erased::Erased,
     file::FileError,
     headings::Understood,
     import::{ImportOptions, Progress, read_files},
     log::ChangeLog,
-    merge::{Counts, Import, Merged, Mode, merge, merge_read},
+    merge::{Counts, Import, Merged, Mode, Placed, merge, merge_read},
     opening::{self, Found},
     replay,
+    row_faults::RowFaults,
     shelf::{drop_old, drop_others, generation_path, log_path, write_file},
     snapshot::Snapshot,
 };
@@ -41,6 +43,15 @@ struct Writing {
     /// Held as long as the registry is open.
     _lock: File,
     log: Log,
+}
+
+/// Files that were read and held against the current state; nothing is written yet.
+struct Read {
+    kinds: Vec<Kind>,
+    understood: Vec<Understood>,
+    merged: Merged,
+    /// The list of the erased, where it lets go of somebody.
+    erased: Option<Erased>,
 }
 
 /// Where the next edit goes.
@@ -147,11 +158,12 @@ impl Registry {
         watch: &dyn Fn(Progress),
     ) -> Result<ImportReport, RegistryError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (kinds, understood, merged) = self.read(files, options, watch)?;
+        let Read { kinds, understood, merged, erased } = self.read(files, options, watch)?;
         watch(Progress::Writing);
         let removes = merged.counts.iter().any(|(kind, counts)| matches!(kind, Kind::Subscribers | Kind::Endpoints) && counts.removed > 0);
         let keep = if removes { Self::keep_alone } else { Self::keep };
         let snapshot = keep(self, &mut writing.log, merged.snapshot)?;
+        self.let_go(erased)?;
         Ok(ImportReport { understood, ..report(&kinds, merged.counts, merged.warnings, snapshot, false) })
     }
 
@@ -166,7 +178,7 @@ impl Registry {
         options: ImportOptions,
         watch: &dyn Fn(Progress),
     ) -> Result<ImportReport, RegistryError> {
-        let (kinds, understood, merged) = self.read(files, options, watch)?;
+        let Read { kinds, understood, merged, .. } = self.read(files, options, watch)?;
         Ok(ImportReport { understood, ..report(&kinds, merged.counts, merged.warnings, Arc::new(merged.snapshot), true) })
     }
 
@@ -180,14 +192,44 @@ impl Registry {
 
     /// Makes single changes, all or nothing. Blocking: they are on disk when it returns, and no reader waits meanwhile.
     pub fn edit(&self, changes: &[Change]) -> Result<Arc<Snapshot>, RegistryError> {
+        self.edit_allowing(changes, false)
+    }
+
+    /// The same; `allow` takes in whoever was erased.
+    pub fn edit_allowing(&self, changes: &[Change], allow: bool) -> Result<Arc<Snapshot>, RegistryError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
-        let next = edited(&current, changes).map_err(RegistryError::Refused)?;
+        let erased = self.judge_erased(&current, changes, allow)?;
+        let done = self.edit_locked(&mut writing, &current, changes)?;
+        self.let_go(erased)?;
+        Ok(done)
+    }
+
+    /// Whoever was erased is put in again by nobody who does not say so.
+    fn judge_erased(&self, current: &Snapshot, changes: &[Change], allow: bool) -> Result<Option<Erased>, RegistryError> {
+        let put = |change: &Change| match change {
+            Change::PutSubscriber(record) => Some(Placed { file: 0, line: 0, record: record.clone() }),
+            _ => None,
+        };
+        let mut import = Import { subscribers: changes.iter().filter_map(put).collect(), ..Import::default() };
+        if import.subscribers.is_empty() {
+            return Ok(None);
+        }
+        let (mut erased, mut faults) = (self.erased()?, RowFaults::default());
+        let has_let_go = erased.leave_out(&mut import, &mut faults, current, allow);
+        match faults.take_warnings() {
+            refused if refused.is_empty() => Ok(has_let_go.then_some(erased)),
+            refused => Err(RegistryError::Refused(refused)),
+        }
+    }
+
+    fn edit_locked(&self, writing: &mut Writing, current: &Snapshot, changes: &[Change]) -> Result<Arc<Snapshot>, RegistryError> {
+        let next = edited(current, changes).map_err(RegistryError::Refused)?;
         // Whoever is deleted is deleted: neither a log nor an older generation keeps what was known of them.
         if changes.iter().any(|change| matches!(change, Change::Delete(Kind::Subscribers | Kind::Endpoints, _))) {
             return self.keep_alone(&mut writing.log, next);
         }
-        let Some(edit) = replay::edit_of(&current, changes, &next) else { return self.keep(&mut writing.log, next) };
+        let Some(edit) = replay::edit_of(current, changes, &next) else { return self.keep(&mut writing.log, next) };
         if matches!(writing.log, Log::Unmade) {
             let path = log_path(&self.dir, current.generation());
             writing.log = Log::Open(ChangeLog::create(&path, current.generation()).map_err(|source| write_error(&path, source))?);
@@ -218,17 +260,58 @@ impl Registry {
     }
 
     /// The kinds that the files speak of, and the state with what they say; what was read goes here, before anything is written.
-    fn read(
-        &self,
-        files: &[ImportFile<'_>],
-        options: ImportOptions,
-        watch: &dyn Fn(Progress),
-    ) -> Result<(Vec<Kind>, Vec<Understood>, Merged), RegistryError> {
+    fn read(&self, files: &[ImportFile<'_>], options: ImportOptions, watch: &dyn Fn(Progress)) -> Result<Read, RegistryError> {
         let current = self.current();
-        let (import, faults) = read_files(files, options, &current, watch);
+        let (mut import, mut faults) = read_files(files, options, &current, watch);
         watch(Progress::Merging);
+        let mut erased = self.erased()?;
+        let has_let_go = erased.leave_out(&mut import, &mut faults, &current, options.allow_erased);
         let merged = merge_read(&current, &import, options.mode, faults).map_err(RegistryError::Refused)?;
-        Ok((import.kinds, import.understood, merged))
+        Ok(Read { kinds: import.kinds, understood: import.understood, merged, erased: has_let_go.then_some(erased) })
+    }
+
+    fn erased(&self) -> Result<Erased, RegistryError> {
+        Erased::of(&self.data()).map_err(|source| write_error(&self.dir, source))
+    }
+
+    /// The data directory that this one lies in.
+    fn data(&self) -> PathBuf {
+        let whole = std::fs::canonicalize(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        whole.parent().unwrap_or(&whole).to_owned()
+    }
+
+    fn let_go(&self, erased: Option<Erased>) -> Result<(), RegistryError> {
+        erased.map_or(Ok(()), |mut erased| erased.keep(&self.data()).map_err(|source| write_error(&self.dir, source)))
+    }
+
+    /// Removes these people for good: an import of them later is left out. What of them was asked for and is not there is a fault.
+    pub fn erase(&self, ids: &[Box<str>]) -> Result<Arc<Snapshot>, RegistryError> {
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
+        let changes: Vec<Change> = ids.iter().map(|id| Change::Delete(Kind::Subscribers, id.clone())).collect();
+        // Refused before the list is written, where somebody still depends on them.
+        let next = edited(&current, &changes).map_err(RegistryError::Refused)?;
+        let people: Vec<_> = ids.iter().filter_map(|id| current.subscriber_by_id(id)).collect();
+        let mut erased = self.erased()?;
+        erased.add(&self.data(), &people).map_err(|source| write_error(&self.dir, source))?;
+        self.keep_alone(&mut writing.log, next)
+    }
+
+    /// How many addresses are on the list of the erased.
+    pub fn erased_count(&self) -> Result<usize, RegistryError> {
+        Ok(self.erased()?.len())
+    }
+
+    /// Takes over the list of another data directory of this installation, and erases whoever of it has come back with a backup. Their ids.
+    pub fn take_erased_from(&self, data: &Path) -> Result<Vec<Box<str>>, RegistryError> {
+        let failed = |source| write_error(&self.dir, source);
+        let mut own = self.erased()?;
+        own.join(&self.data(), Erased::of(data).map_err(failed)?).map_err(failed)?;
+        let ids = own.brought_back(&self.current());
+        for some in ids.chunks(super::edit::CHANGES_MAX) {
+            self.erase(some)?;
+        }
+        Ok(ids)
     }
 
     /// Writes a state and only then lets it be seen.

@@ -118,6 +118,10 @@ const ROWS: &[Row] = &[
     ("GET", "/v1/help", |_| "/v1/help".into(), None, Keys(["200", "200", "403", "403", "403", "403", "403"])),
     ("POST", "/v1/help/{id}", |_| "/v1/help/0".into(), Some("{\"state\":\"taken\"}"), Keys(["404", "404", "403", "403", "403", "403", "403"])),
     ("GET", "/v1/audit", |_| "/v1/audit".into(), None, Keys(["200/403", "403", "403", "403", "403", "403", "403"])),
+    ("GET", "/v1/people/{id}", |o| format!("/v1/people/{}", o.person_a), None, Keys(["200/403", "403", "403", "403", "403", "403", "403"])),
+    ("DELETE", "/v1/people/{id}", |_| "/v1/people/nobody?reason=x".into(), None, Keys(["404/403", "403", "403", "403", "403", "403", "403"])),
+    // Whoever takes somebody out says why.
+    ("GET", "/v1/people/{id}/export", |o| format!("/v1/people/{}/export", o.person_b), None, Keys(["400/403", "403", "403", "403", "403", "403", "403"])),
     ("GET", "/metrics", |_| "/metrics".into(), None, Keys(["200", "200", "403", "403", "200", "403", "403"])),
     ("GET", "/v1/backup", |_| "/v1/backup".into(), None, Keys(["200/403", "403", "403", "403", "403", "403", "403"])),
     ("POST", "/v1/journal/{month}/drop", |_| "/v1/journal/2001-01/drop".into(), None, Keys(["404/403", "403", "403", "403", "403", "403", "403"])),

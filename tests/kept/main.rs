@@ -6,6 +6,7 @@ mod audit;
 mod county;
 mod format;
 mod modes;
+mod person;
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "each program of tests needs another part of it")]
 mod program;

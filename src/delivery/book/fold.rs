@@ -7,6 +7,7 @@ use crate::{
     delivery::{
         call::{Answer, End, TRIES_MAX, Try},
         event::{Choice, Fact, FactKind, Facts, Leased, Refs},
+        plan::RecipientKind,
         slot::{Moment, Phase},
     },
     time::Timestamp,
@@ -127,6 +128,15 @@ impl Book {
         });
         if let Some(&number) = self.call_numbers.get(&recipient) {
             self.calls[number as usize].answer(answer);
+        }
+    }
+
+    /// Leaves out what was noted of these people; that and how they answered stays, for the figures.
+    pub fn redact(&mut self, people: &[u32]) {
+        self.version += 1;
+        let of_them: Vec<u32> = people.iter().filter_map(|&key| self.recipient_of(RecipientKind::Person, key, None)).collect();
+        for call in self.calls.iter_mut().filter(|call| of_them.contains(&call.recipient)) {
+            call.redact();
         }
     }
 

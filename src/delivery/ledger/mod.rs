@@ -302,6 +302,10 @@ impl Ledger {
             }
             Told::HelpAsked(asked) => self.help().ask(asked),
             Told::HelpTaken(taken) => self.help().take(taken),
+            Told::Redacted { people, help, .. } => {
+                self.newest_first().iter().for_each(|shelf| shelf.write().redact(&people));
+                self.help().redact(&help);
+            }
             Told::Stray { .. } => self.write().strays += 1,
             Told::GivenBack { .. } | Told::Audited(_) => {}
         }
