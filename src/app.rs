@@ -14,6 +14,9 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod broker;
+mod certificates;
+
+use certificates::{CertificateWatch, LOOK_EVERY};
 
 use crate::{
     access::{Access, Proof, Proofs, Sessions, Signing},
@@ -165,6 +168,7 @@ pub struct App {
     grace: std::time::Duration,
     policy_file: Option<PathBuf>,
     tls: Option<Tls>,
+    certificates: Arc<CertificateWatch>,
     proofs: Arc<Proofs>,
 }
 
@@ -181,6 +185,7 @@ impl App {
             key: tls.key.clone(),
             client_ca: tls.client_ca.clone(),
         });
+        let certificates = Arc::new(CertificateWatch::begin(config.certificates.clone()));
         let tls = files.map(Tls::load).transpose().context("the certificate of [server] tls")?;
         enter_sealed(&config.server.data_dir, config.seal.key_path.as_deref(), Some(config.seal.dangerous_unsealed))?;
         broker::raise_descriptors();
@@ -243,6 +248,7 @@ impl App {
         let broker_task = waiting_broker.map(start).transpose()?;
         gateway.start().await?;
         let stop_http = CancellationToken::new();
+        watch_certificates(&certificates, &gateway, stop_http.clone());
         let ways = Ways::start(config.inlets, config.relays, &gateway, &proofs, &config.server.data_dir, &config.base_dir)?;
         let parts = http::Parts {
             gateway: gateway.clone(),
@@ -276,15 +282,21 @@ impl App {
             grace,
             policy_file: config.policy_file,
             tls,
+            certificates,
             proofs,
         })
     }
 
     /// Reads certificates and the policy again; alerts under way keep their rule. A file at fault changes nothing.
     pub fn reload(&self) {
+        let fresh = self.certificates.read_again();
         match self.tls.as_ref().map(Tls::reload) {
             None => {}
-            Some(Ok(())) => tracing::info!("the certificate was read again"),
+            Some(Ok(())) => {
+                tracing::info!("the certificate was read again");
+                self.certificates.taken(fresh);
+                self.certificates.look(self.gateway.alarms(), self.gateway.clock().now());
+            }
             Some(Err(error)) => tracing::error!(%error, "the certificate is at fault and was not taken"),
         }
         if let Err(error) = self.proofs.reload() {
@@ -349,6 +361,17 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Looks now and every hour, until the listener ends.
+fn watch_certificates(certificates: &Arc<CertificateWatch>, gateway: &Gateway, stop: CancellationToken) {
+    let (certificates, gateway) = (Arc::clone(certificates), gateway.clone());
+    certificates.look(gateway.alarms(), gateway.clock().now());
+    tokio::spawn(async move {
+        while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            certificates.look(gateway.alarms(), gateway.clock().now());
+        }
+    });
 }
 
 /// Inlets and relays: what runs beside the gateway, on its handle alone.

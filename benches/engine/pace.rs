@@ -69,7 +69,7 @@ pub(crate) async fn run(sizes: Sizes) -> anyhow::Result<()> {
 
 fn tell(stated: &Stated, arrivals: &[Duration]) {
     // The first second holds the burst; the rate is judged by what follows.
-    let steady: Vec<&Duration> = arrivals.iter().filter(|at| (SECOND..SECOND + SPAN).contains(at)).collect();
+    let steady: Vec<&Duration> = arrivals.iter().filter(|at| (SECOND..SECOND + SPAN).contains(*at)).collect();
     let expected = stated.a_second() * SPAN.as_secs_f64();
     let fullest = fullest(arrivals, SECOND);
     println!(

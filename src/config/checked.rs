@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use toml::{Table, Value};
 
 use super::{
+    certificates::Certificates,
     layers::{ConfigFault, Layers, is_private, located, read_bounded},
     source::{self, SourceSettings},
 };
@@ -58,6 +59,7 @@ pub struct Checked<J: Judges> {
     pub drill_speakers: bool,
     pub log: Log,
     pub base_dir: PathBuf,
+    pub certificates: Certificates,
 }
 
 #[derive(Debug)]
@@ -165,6 +167,7 @@ impl<J: Judges> Checked<J> {
                 Some((drill_households, drill_speakers)),
                 Some(log),
             ) if list.is_empty() && !layers.has_secret_faults() => Ok(Self {
+                certificates: Certificates::named(layers, &server),
                 server,
                 store,
                 seal,

@@ -39,6 +39,7 @@ static KINDS: &[AlarmKind] = &[
     happened("approval-overdue", "预警待审批超时", "立即登录审批或退回"),
     happened("broker-full", "广播设备接入已满", "调大 sessions_max 或文件数上限；若同一地址连接过多，查该地址"),
     happened("call-exhausted", "叫应无人应答且已无人可叫", "立即派人上门，或电话联系乡镇"),
+    lasts("certificate-expires", "证书即将到期或已过期", "换上新证书后重新加载（kill -HUP）；通道、来源、转报的 CA 文件换好后重启"),
     lasts("clock-held", "系统时钟可疑，暂按原时钟计时", "立即核对时钟与对时服务（NTP）"),
     happened("clock-jumped", "服务器时钟已被调整", "核对时钟与对时服务；预警的结束与应答时限按新时钟计"),
     lasts("configuration-incomplete", "配置不完整", "运行 lastmile config check，按提示补齐"),

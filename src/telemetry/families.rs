@@ -50,6 +50,7 @@ families! {
     StoreFree: Gauge "lastmile_store_free_bytes" "What the disk of the data directory has left."
     AuditFrames: Gauge "lastmile_audit_frames" "Frames in this month's audit trail."
     AuditHead: Gauge "lastmile_audit_head" "The first 48 bits of the hash that the audit trail ends in."
+    Certificate: Gauge "lastmile_certificate_not_after_seconds" "When the first certificate of a file ends, in seconds since 1970."
     InletDocuments: Counter "lastmile_inlet_documents_total" "Documents that a way in brought, by what became of them."
     InletUp: Gauge "lastmile_inlet_up" "1 while a way in reaches what it watches, else 0."
     RelayPosts: Counter "lastmile_relay_posts_total" "Documents sent to a platform above, by what it said."

@@ -7,6 +7,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use super::families::{Kind, Name};
+use crate::time::Timestamp;
 
 static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
@@ -108,6 +109,12 @@ pub fn audit_head(frames: u64, sha256: &str) {
 pub fn store_free(bytes: u64) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge of free space needs no more than 52 bits")]
     gauge!(Name::StoreFree.text()).set(bytes as f64);
+}
+
+/// When the first certificate of a file that the configuration names ends.
+pub fn certificate_not_after(file: &str, not_after: Timestamp) {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of any year with four digits are exact")]
+    gauge!(Name::Certificate.text(), "file" => file.to_owned()).set((not_after.as_ms() / 1_000) as f64);
 }
 
 /// What became of a document that a way in has brought: `accepted`, `repeat`, `refused` or `put-off`; of a message that

@@ -88,3 +88,36 @@ async fn a_source_bound_to_a_certificate_is_heard_over_its_connection_alone_and_
     assert_eq!(page.status(), StatusCode::OK);
     site.stop().await;
 }
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_an_alarm_until_a_newer_one_is_loaded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    let key = KeyPair::generate().expect("a key");
+    let certify = |year: i32| {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        fs::write(file("cert.pem"), params.self_signed(&key).expect("a certificate").pem()).expect("written");
+    };
+    certify(2021);
+    crate::write_private(&file("key.pem"), &key.serialize_pem());
+    let tls =
+        format!("listen = \"127.0.0.1:0\"\ntls = {{ cert = \"{}\", key = \"{}\" }}", file("cert.pem").display(), file("key.pem").display());
+    let site = Site::changed(&[("listen = \"127.0.0.1:0\"", &tls)]).await;
+    let about = format!("已过期 {}", file("cert.pem").display());
+    let open = || site.app.gateway.alarms().open().into_iter().filter(|alarm| alarm.what == "certificate-expires").collect::<Vec<_>>();
+    assert_eq!(open().iter().map(|alarm| (alarm.about.clone(), alarm.times)).collect::<Vec<_>>(), [(about, 1)]);
+    let line = |ends: &str| format!("lastmile_certificate_not_after_seconds{{file=\"{}\"}} {ends}", file("cert.pem").display());
+    let told = || lastmile::telemetry::metrics::render();
+    assert!(told().contains(&line("1609459200")), "{}", told());
+    // Renewed by halves: what is in use is still the old one.
+    fs::write(file("cert.pem"), "not a certificate").expect("written");
+    site.app.reload();
+    assert_eq!(open().len(), 1);
+    certify(2090);
+    site.app.reload();
+    assert_eq!(open(), []);
+    assert!(told().contains(&line("3786912000")), "{}", told());
+    site.stop().await;
+}
