@@ -15,7 +15,7 @@ pub struct Call {
     pub step: u8,
     pub on_behalf: Option<u32>,
     pub end: End,
-    /// Calls and visits by hand that found nobody.
+    /// Calls and visits by hand that found nobody, and those that were made after the first answer.
     pub tries: Vec<Try>,
 }
 
@@ -57,7 +57,7 @@ pub struct Try {
 }
 
 /// A manual log of a person's tries is for reading, not for storage of any length.
-pub const TRIES_MAX: usize = 50;
+const TRIES_MAX: usize = 50;
 
 impl Call {
     pub const fn is_open(&self) -> bool {
@@ -67,7 +67,12 @@ impl Call {
     /// An earlier answer stands; a later one by the same person is kept out of the call's clock.
     pub fn answer(&mut self, answer: Answer) {
         match &mut self.end {
-            End::Answered(first) if first.at <= answer.at => {}
+            // What duty wrote down of it is kept among the tries, so that no note is lost.
+            End::Answered(first) if first.at <= answer.at => {
+                if !answer.by.is_empty() {
+                    self.try_by_hand(Try { at: answer.at, via: answer.via, by: answer.by, note: answer.note });
+                }
+            }
             end => *end = End::Answered(answer),
         }
     }
@@ -78,6 +83,12 @@ impl Call {
             answer.note.clear();
         }
         self.tries.iter_mut().for_each(|tried| tried.note.clear());
+    }
+
+    pub fn try_by_hand(&mut self, tried: Try) {
+        if self.tries.len() < TRIES_MAX {
+            self.tries.push(tried);
+        }
     }
 
     pub fn end_unanswered(&mut self, end: End) {

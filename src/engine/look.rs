@@ -144,6 +144,9 @@ pub struct CallRow {
 pub struct TryRow {
     pub at: Timestamp,
     pub method: String,
+    /// What was answered, where it is the person's last word; what found nobody has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice: Option<crate::delivery::event::Choice>,
     pub by: String,
     pub note: String,
 }
@@ -457,7 +460,13 @@ pub(super) fn call_row(book: &Book, snapshot: &Snapshot, call: &Call, now: Times
         tries: call
             .tries
             .iter()
-            .map(|tried| TryRow { at: tried.at, method: tried.via.clone(), by: tried.by.clone(), note: tried.note.clone() })
+            .map(|tried| TryRow {
+                at: tried.at,
+                method: tried.via.clone(),
+                choice: last.filter(|last| answer.is_some() && book.time_of(last.at) == Some(tried.at)).map(|last| last.choice),
+                by: tried.by.clone(),
+                note: tried.note.clone(),
+            })
             .collect(),
     }
 }

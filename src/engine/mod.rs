@@ -31,7 +31,7 @@ pub mod owed;
 mod pace;
 mod parts;
 pub mod person;
-mod place;
+pub(crate) mod place;
 mod planner;
 mod planning;
 pub mod preview;

@@ -2,6 +2,7 @@
 
 use lastmile::access::Role;
 use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 
 use crate::http_kit::{LEIGU, PASSWORD, QUSHAN, Site, rainstorm};
 
@@ -55,7 +56,7 @@ async fn the_page_speaks_english_when_asked_and_goes_on_doing_so() {
     let (_, first) = page(&site, "/?lang=en", &cookie).await;
     assert!(first.contains("lang=\"en\"") && first.contains(&format!("/alerts/{id}?lang=en")), "{first}");
     let (_, shown) = page(&site, &format!("/alerts/{id}?lang=en"), &cookie).await;
-    for wanted in ["targeted", "Calls", "no address", "&lang=en\" data-events", "href=\"/?lang=en\""] {
+    for wanted in ["targeted", "Calls", "no address", "&lang=en\" data-alert", "href=\"/?lang=en\""] {
         assert!(shown.replace("&#38;", "&").contains(wanted), "{wanted} is missing: {shown}");
     }
     site.stop().await;
@@ -101,5 +102,157 @@ async fn what_an_alert_says_cannot_become_part_of_the_page() {
         let (_, shown) = page(&site, &path, &cookie).await;
         assert!(shown.contains("暴雨") && !shown.contains("<img"), "{path}: {shown}");
     }
+    site.stop().await;
+}
+
+/// Presses a button of the page: what its script posts, with the cookie and the origin of our own page.
+async fn press(site: &Site, path: &str, cookie: &str, body: &Value) -> StatusCode {
+    let request = site.plain(Method::POST, path).header("cookie", cookie).header("origin", site.url(""));
+    request.json(body).send().await.expect("an answer").status()
+}
+
+/// The elements of the page that begin so, up to their end.
+fn pieces<'a>(shown: &'a str, begin: &str, end: &str) -> Vec<&'a str> {
+    shown.split(begin).skip(1).map(|rest| rest.split(end).next().unwrap_or_default()).collect()
+}
+
+#[tokio::test]
+async fn an_open_page_holds_no_connection_and_every_question_has_an_end() {
+    let site = Site::start().await;
+    let id = site.accepted(&rainstorm(1, &[LEIGU]), &site.bureau()).await;
+    let cookie = cookie_of(&site, "duty", Role::Duty, &[]).await;
+    let (status, script) = page(&site, "/page.js", "").await;
+    assert_eq!(status, StatusCode::OK);
+    // A browser has six connections to a host for all its pages: one that is held by each is missing where somebody cancels.
+    assert!(!script.contains("EventSource") && !script.contains("WebSocket"), "{script}");
+    assert_eq!((script.matches("fetch(").count(), script.matches("signal: ender.signal").count()), (1, 1), "{script}");
+    // What offices have cannot read this.
+    assert!(!script.contains("?.") && !script.contains("??") && !script.contains(".submitter"), "{script}");
+    let (_, shown) = page(&site, &format!("/alerts/{id}"), &cookie).await;
+    assert!(
+        shown.contains("data-every=\"2\"") && shown.contains("内容未更新") && shown.contains("data-no-answer=\"没有及时得到答复"),
+        "{shown}"
+    );
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_recorded_call_has_no_outcome_by_itself_and_its_notes_stand_in_its_row() {
+    let site = Site::start().await;
+    let (bureau, key) = (site.bureau(), site.role(Role::Duty));
+    let id = site.accepted(&rainstorm(1, &[LEIGU]), &bureau).await;
+    site.wait_until_told(&id, &key).await;
+    let (li, wang) = (cookie_of(&site, "li", Role::Duty, &[]).await, cookie_of(&site, "wang", Role::Duty, &[LEIGU]).await);
+    let (_, shown) = page(&site, &format!("/alerts/{id}"), &li).await;
+    let outcomes = pieces(&shown, "name=\"outcome\"", "</label>");
+    let wanted = [("received", "收到"), ("moved", "已转移"), ("help", "需要帮助"), ("nobody", "未接通")];
+    assert_eq!(outcomes.len(), wanted.len(), "{shown}");
+    for (outcome, (value, word)) in outcomes.iter().zip(wanted) {
+        assert!(outcome.contains(&format!("value=\"{value}\" required")) && outcome.contains(word), "{outcome}");
+        assert!(!outcome.contains("checked"), "{outcome}");
+    }
+    let whom = pieces(&shown, "data-call=\"", "\"")[0].to_owned();
+    let path = format!("/v1/alerts/{id}/calls/{whom}");
+    assert_eq!(press(&site, &path, &li, &json!({ "method": "call", "note": "?" })).await, StatusCode::BAD_REQUEST);
+    for (who, made) in [
+        (&li, json!({ "answered": false, "method": "call", "note": "关机" })),
+        (&li, json!({ "answered": true, "choice": "received", "method": "radio", "note": "对讲机里答的" })),
+        (&wang, json!({ "answered": true, "choice": "moved", "method": "visit", "note": "到安置点点过名" })),
+    ] {
+        assert_eq!(press(&site, &path, who, &made).await, StatusCode::NO_CONTENT);
+    }
+    let (_, shown) = page(&site, &format!("/alerts/{id}"), &li).await;
+    let rows = pieces(&shown, "<tr class=\"call-", "</tr>");
+    let row = *rows.iter().find(|row| row.contains(&format!("data-call=\"{whom}\""))).expect("the row");
+    assert!(row.contains("收到 → 已转移"), "{row}");
+    for (line, record) in ["上门 已转移 wang：到安置点点过名", "对讲机 收到 li：对讲机里答的", "电话 未接通 li：关机"]
+        .iter()
+        .zip(pieces(row, "<div>", "</div>"))
+    {
+        assert!(record.ends_with(line) && record.contains('月') && record.contains(':'), "{record} is not {line}");
+    }
+    let calls = site.get(&format!("/v1/alerts/{id}/calls"), &key).await;
+    let call = calls["items"].as_array().and_then(|calls| calls.iter().find(|call| call["recipient"]["id"] == *whom)).expect("the call");
+    assert_eq!((&call["note"], &call["last_choice"]), (&json!("对讲机里答的"), &json!("moved")), "{call}");
+    let tries = call["tries"].as_array().expect("tries");
+    let told: Vec<_> = tries.iter().map(|tried| (tried["by"].as_str(), tried["note"].as_str(), tried["choice"].as_str())).collect();
+    assert_eq!(told, [(Some("li"), Some("关机"), None), (Some("wang"), Some("到安置点点过名"), Some("moved"))], "{call}");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn places_are_named_with_their_town_and_the_number_to_call_comes_first() {
+    let site = Site::start().await;
+    let (bureau, key) = (site.bureau(), site.role(Role::Duty));
+    let id = site.accepted(&rainstorm(1, &[LEIGU]), &bureau).await;
+    site.wait_until_told(&id, &key).await;
+    let cookie = cookie_of(&site, "duty", Role::Duty, &[]).await;
+    let (_, shown) = page(&site, &format!("/alerts/{id}"), &cookie).await;
+    let rows = pieces(&shown, "<tr class=\"call-waiting\">", "</tr>");
+    assert!(!rows.is_empty(), "{shown}");
+    for row in rows {
+        let (number, area, button) = (row.find("href=\"tel:"), row.find("<td>擂鼓镇"), row.find("data-call="));
+        assert!(number.is_some() && number < area && area < button, "{row}");
+    }
+    let names = pieces(&shown, "<ul class=\"names\">", "</ul>").concat();
+    assert!(pieces(&names, "<li>", "</li>").iter().all(|name| name.starts_with("擂鼓镇")), "{names}");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn only_what_is_to_be_feared_has_the_colour_of_its_level() {
+    let site = Site::start().await;
+    let (met, duty) = (site.bureau(), cookie_of(&site, "duty", Role::Duty, &[]).await);
+    let live = site.accepted(&rainstorm(1, &[LEIGU]), &met).await;
+    let mut drill = rainstorm(2, &[LEIGU]);
+    (drill["status"], drill["headline"]) = ("Exercise".into(), "演练用的暴雨红色预警".into());
+    let drill = site.accepted(&drill, &met).await;
+    let ended = site.accepted(&rainstorm(3, &[QUSHAN]), &met).await;
+    let cancelled = site
+        .plain(Method::POST, &format!("/v1/alerts/{ended}/cancel"))
+        .header("cookie", &duty)
+        .header("origin", site.url(""))
+        .json(&json!({ "reason": "误报" }))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(cancelled.status(), StatusCode::OK);
+    let cancelled: Value = cancelled.json().await.expect("json");
+    let all_clear = cancelled["cancel"]["id"].as_str().expect("an id").to_owned();
+    let (_, list) = page(&site, "/", &duty).await;
+    for (id, class, badge) in [(&live, "red", "红色"), (&drill, "drill", "演练"), (&ended, "ended", "红色"), (&all_clear, "over", "解除")]
+    {
+        let cards = pieces(&list, "<article class=\"card ", "</article>");
+        let card = *cards.iter().find(|card| card.contains(&format!("/alerts/{id}\""))).expect("a card");
+        assert!(card.starts_with(&format!("{class}\"")) && card.contains(&format!("<span class=\"level\">{badge}</span>")), "{card}");
+        let (_, shown) = page(&site, &format!("/alerts/{id}"), &duty).await;
+        assert!(shown.contains(&format!("<section class=\"card {class}\">\n<h1><span class=\"level\">{badge}</span>")), "{shown}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn an_alarm_is_acknowledged_on_the_page_by_who_may_act_and_from_our_own_page_alone() {
+    let site = Site::start().await;
+    let (met, key) = (site.bureau(), site.role(Role::Duty));
+    let id = site.accepted(&rainstorm(1, &[LEIGU]), &met).await;
+    site.wait_until_told(&id, &key).await;
+    let (duty, viewer) = (cookie_of(&site, "duty", Role::Duty, &[]).await, cookie_of(&site, "viewer", Role::Viewer, &[]).await);
+    let (_, shown) = page(&site, &format!("/alerts/{id}"), &duty).await;
+    let whom = pieces(&shown, "data-call=\"", "\"")[0].to_owned();
+    let help = json!({ "answered": true, "choice": "help", "method": "call", "note": "水进屋了" });
+    assert_eq!(press(&site, &format!("/v1/alerts/{id}/calls/{whom}"), &duty, &help).await, StatusCode::NO_CONTENT);
+    let (_, list) = page(&site, "/", &duty).await;
+    let alarms = pieces(&list, "data-alarm=\"", "\"");
+    assert!(!alarms.is_empty() && list.contains(">已知悉</button>"), "{list}");
+    assert!(!page(&site, "/", &viewer).await.1.contains("data-alarm"));
+    let path = format!("/v1/alarms/{}/acknowledge", alarms[0]);
+    assert_eq!(press(&site, &path, &viewer, &json!({ "note": "" })).await, StatusCode::FORBIDDEN);
+    let foreign = site.plain(Method::POST, &path).header("cookie", &duty).header("origin", "http://elsewhere.example");
+    assert_eq!(foreign.json(&json!({ "note": "" })).send().await.expect("an answer").status(), StatusCode::FORBIDDEN);
+    assert_eq!(press(&site, &path, &duty, &json!({ "note": "已派人" })).await, StatusCode::OK);
+    let (_, list) = page(&site, "/", &duty).await;
+    assert!(!pieces(&list, "data-alarm=\"", "\"").contains(&alarms[0]), "{list}");
+    assert_eq!(press(&site, &path, &duty, &json!({ "note": "" })).await, StatusCode::CONFLICT);
     site.stop().await;
 }

@@ -5,7 +5,7 @@ use super::{Book, LastWord, State, WORDS_MAX, counted::intern};
 use crate::{
     alert::AlertNo,
     delivery::{
-        call::{Answer, End, TRIES_MAX, Try},
+        call::{Answer, End, Try},
         event::{Choice, Fact, FactKind, Facts, Leased, Refs},
         plan::RecipientKind,
         slot::{Moment, Phase},
@@ -153,10 +153,7 @@ impl Book {
     pub fn apply_vain_call(&mut self, recipient: u32, tried: Try) {
         self.version += 1;
         if let Some(&number) = self.call_numbers.get(&recipient) {
-            let tries = &mut self.calls[number as usize].tries;
-            if tries.len() < TRIES_MAX {
-                tries.push(tried);
-            }
+            self.calls[number as usize].try_by_hand(tried);
         }
     }
 

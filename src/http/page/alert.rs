@@ -10,7 +10,13 @@ use axum::{
     response::{Html, IntoResponse as _, Redirect, Response},
 };
 
-use super::{Words, bar::Bar, language::Language, list::may_look, rendered};
+use super::{
+    Words,
+    bar::Bar,
+    language::Language,
+    list::{Look, may_look},
+    rendered,
+};
 use crate::{
     access::{Action, Caller},
     area::AreaCode,
@@ -21,14 +27,18 @@ use crate::{
     engine::{
         help::HelpView,
         look::{AlertView, CallRow},
+        place,
     },
     http::{Edge, alerts, auth, help as http_help, problem::Problem},
+    time::Timestamp,
 };
 
 /// Nobody telephones more people than this from one list; who has not answered stands first.
 const CALLS_SHOWN: usize = 300;
 /// Nor sends somebody to more than these at a time; the interface lists all.
 const HELP_SHOWN: usize = 200;
+/// The newest notes of one call that stand in its row; the interface lists all.
+const RECORDS_SHOWN: usize = 3;
 /// More blind villages than this mean that sending has failed as a whole.
 const BLIND_SHOWN: usize = 200;
 
@@ -53,7 +63,10 @@ struct Live {
     cancels: bool,
     records: bool,
     sees_phones: bool,
+    /// Seconds after which the page asks again: what is filed changes no more, and is read from disk.
+    every: u8,
     first_sent: Option<String>,
+    look: Look,
     bar: Bar,
     blind: Vec<String>,
     calls: Vec<CallLine>,
@@ -68,7 +81,7 @@ struct CallLine {
     id: String,
     state: &'static str,
     due_ms: i64,
-    left_s: i64,
+    due: String,
     name: String,
     role: String,
     area: String,
@@ -76,34 +89,54 @@ struct CallLine {
     answer: String,
     wants_help: bool,
     went_on_to: String,
-    tries: String,
+    /// What was written down: when, how, by whom, in which words.
+    records: Vec<String>,
+    more_records: usize,
 }
 
 impl CallLine {
     fn of(call: CallRow, language: Language, area: String) -> Self {
         let names = call.went_on_to.iter().map(|person| person.name.as_str()).collect::<Vec<_>>();
-        let answer = call.choice.map(|choice| {
-            let via = call.via.as_deref().map(|via| language.way(via)).unwrap_or_default();
-            let by = call.by.as_deref().unwrap_or_default();
-            let last = call.last_choice.map(|last| format!(" → {}", language.choice(last))).unwrap_or_default();
-            format!("{}{last} {} {by}", language.choice(choice), via).trim_end().to_owned()
-        });
-        let last = call.tries.last().map(|tried| format!("{}× {} {}", call.tries.len(), language.way(&tried.method), tried.note));
+        let mut records = Vec::new();
+        let mut said = String::new();
+        if let (Some(choice), Some(at)) = (call.choice, call.answered_at) {
+            let via = call.via.as_deref().unwrap_or_default();
+            let word = language.choice(choice);
+            said = call.last_choice.map_or_else(|| word.to_owned(), |last| format!("{word} → {}", language.choice(last)));
+            let (by, note) = (call.by.as_deref().unwrap_or_default(), call.note.as_deref().unwrap_or_default());
+            records.push((at, record(language, at, via, word, by, note)));
+        }
+        for tried in &call.tries {
+            // After an answer one that does not say what it came to may have been in vain or not.
+            let is_before = call.answered_at.is_none_or(|answered| tried.at < answered);
+            let vain = if is_before { language.say("未接通", "not reached") } else { "" };
+            let word = tried.choice.map_or(vain, |choice| language.choice(choice));
+            records.push((tried.at, record(language, tried.at, &tried.method, word, &tried.by, &tried.note)));
+        }
+        records.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let more_records = records.len().saturating_sub(RECORDS_SHOWN);
         Self {
             id: call.recipient.id,
             state: call.state,
             due_ms: call.due_at.as_ms(),
-            left_s: call.left_s,
+            due: language.at(&call.due_at),
             name: call.recipient.name,
             role: language.role(&call.recipient.role),
             area,
             phone: call.recipient.phone,
-            answer: answer.unwrap_or_default(),
+            answer: said,
             wants_help: call.wants_help,
             went_on_to: names.join(language.say("、", ", ")),
-            tries: last.unwrap_or_default(),
+            records: records.into_iter().take(RECORDS_SHOWN).map(|(_, line)| line).collect(),
+            more_records,
         }
     }
+}
+
+fn record(language: Language, at: Timestamp, via: &str, word: &str, by: &str, note: &str) -> String {
+    let head =
+        [&*language.at(&at), &*language.way(via), word, by].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    if note.is_empty() { head } else { format!("{head}{}{note}", language.say("：", ": ")) }
 }
 
 /// The part of the county that is shown: what is asked for where it is allowed, else the caller's first.
@@ -117,7 +150,7 @@ fn area_shown(edge: &Edge, caller: &Caller, words: &std::collections::HashMap<St
 async fn live(edge: &Edge, caller: &Caller, shelf: &Arc<Shelf>, area: AreaCode, language: Language) -> Result<String, Problem> {
     let details = edge.gateway.details(shelf).await?;
     let snapshot = edge.gateway.snapshot();
-    let name = |code: AreaCode| snapshot.areas().name(code).map_or_else(|| code.to_string(), str::to_owned);
+    let name = |code: AreaCode| place::full(code, snapshot.areas());
     let coverage = edge.gateway.coverage(&details, Some(area), None);
     let alert = edge.gateway.view(shelf, false);
     let sees_phones = caller.may(Action::SeePhones);
@@ -136,7 +169,9 @@ async fn live(edge: &Edge, caller: &Caller, shelf: &Arc<Shelf>, area: AreaCode, 
         cancels: may_decide && caller.may(Action::Act) && is_under_way && !alert.all_clear,
         records: caller.may(Action::Act),
         sees_phones,
+        every: if details.is_filed() { 60 } else { 2 },
         first_sent: alert.timeline.first_sent.map(|at| language.at(&at)),
+        look: Look::of(&alert, language, edge.gateway.clock().now()),
         bar: Bar::of(coverage.people),
         blind: blind.map(|&village| name(village)).collect(),
         calls: calls

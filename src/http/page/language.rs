@@ -122,6 +122,10 @@ impl Language {
             "visit" => ("上门", "visit"),
             "radio" => ("对讲机", "radio"),
             "link" => ("链接", "link"),
+            "sms" => ("短信", "short message"),
+            "email" => ("邮件", "e-mail"),
+            "speaker" => ("喇叭", "loudspeaker"),
+            "wechat" => ("微信", "WeChat"),
             other => return other.into(),
         };
         self.say(chinese, english).into()

@@ -37,10 +37,12 @@ struct Rows {
     alerts: Vec<AlertView>,
     troubles: Vec<String>,
     alarms: Vec<AlarmCard>,
+    now: Timestamp,
 }
 
 /// One open alarm as duty reads it.
 struct AlarmCard {
+    id: u64,
     title: String,
     about: String,
     text: String,
@@ -54,13 +56,43 @@ impl AlarmCard {
         let kind = alarm_kinds::find(&alarm.what);
         let title = kind.map_or_else(|| alarm.what.clone(), |kind| kind.title.to_owned());
         let (about, text, advice) = (alarm.about, alarm.text, kind.map_or("", |kind| kind.advice));
-        Self { title, about, text, advice, since: alarm.since, times: alarm.times }
+        Self { id: alarm.id, title, about, text, advice, since: alarm.since, times: alarm.times }
     }
 }
 
 impl Rows {
     fn bar(alert: &AlertView) -> Bar {
         Bar::of(alert.people)
+    }
+
+    fn look(&self, alert: &AlertView) -> Look {
+        Look::of(alert, self.language, self.now)
+    }
+}
+
+/// How an alert's card looks: its level's colour is for what is still to be feared, and for nothing else.
+pub(super) struct Look {
+    pub(super) class: &'static str,
+    pub(super) badge: &'static str,
+    /// Beside the badge of a drill: the level that is played.
+    pub(super) played: &'static str,
+    /// Its time is over, whatever became of its messages.
+    pub(super) is_past: bool,
+}
+
+impl Look {
+    pub(super) fn of(alert: &AlertView, language: Language, now: Timestamp) -> Self {
+        let has_ended = matches!(alert.state, "rejected" | "cancelled" | "superseded" | "expired");
+        let is_past = !has_ended && !alert.all_clear && alert.expires <= now;
+        let level = language.level(&alert.level);
+        let over = language.say("解除", "all-clear");
+        let (class, badge, played) = match () {
+            () if alert.drill => ("drill", language.say("演练", "DRILL"), if alert.all_clear { over } else { level }),
+            () if alert.all_clear => ("over", over, ""),
+            () if has_ended || is_past => ("ended", level, ""),
+            () => (alert.level.name(), level, ""),
+        };
+        Self { class, badge, played, is_past }
     }
 }
 
@@ -71,7 +103,7 @@ fn rows(edge: &Edge, caller: &Caller, language: Language) -> String {
     let troubled = edge.gateway.accounts().into_iter().filter_map(|account| Some(format!("{}: {}", account.name, account.trouble?)));
     let open = if caller.may(Action::Act) { edge.gateway.alarms().open() } else { Vec::new() };
     let alarms = open.into_iter().take(ALARMS_SHOWN).map(AlarmCard::of).collect();
-    rendered(&Rows { language, alerts, troubles: troubled.collect(), alarms })
+    rendered(&Rows { language, alerts, troubles: troubled.collect(), alarms, now: edge.gateway.clock().now() })
 }
 
 pub(in crate::http) async fn index(State(edge): State<Edge>, headers: HeaderMap, Query(words): Words) -> Result<Response, Problem> {
