@@ -41,9 +41,17 @@ impl AllowedHost {
     /// Without a port of its own, only the usual one of the scheme: other ports of a host are other people's services.
     pub(crate) fn allows(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
-        let below = host.strip_suffix(self.host.as_str()).is_some_and(|front| front.len() > 1 && front.ends_with('.'));
-        let is_host = if self.with_below { below } else { host == self.host };
+        // An address is one host: there is nothing below it.
+        let is_host = if literal(url).is_some() { !self.with_below && host == self.host } else { self.is_of(host) };
         is_host && self.port.map_or(url.port().is_none(), |port| url.port_or_known_default() == Some(port))
+    }
+}
+
+impl AllowedHost {
+    fn is_of(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let below = host.strip_suffix(self.host.as_str()).is_some_and(|front| front.len() > 1 && front.ends_with('.'));
+        if self.with_below { below } else { host == self.host }
     }
 }
 
@@ -87,21 +95,43 @@ pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// Resolves names, and gives none of their addresses when one of them lies inside.
-pub(crate) struct PublicOnly;
+/// Whether a host is on this machine or in a local network, by every address that it has now.
+pub(crate) async fn is_inside(host: &str) -> bool {
+    if let Ok(address) = host.parse() {
+        return !is_public(address);
+    }
+    let found: Vec<IpAddr> = tokio::net::lookup_host((host, 0)).await.into_iter().flatten().map(|address| address.ip()).collect();
+    !found.is_empty() && found.iter().all(|&address| !is_public(address))
+}
+
+/// A name that leads to an address which is not in the open net.
+#[derive(Debug, thiserror::Error)]
+#[error("the name leads to {0}, which is not in the open net")]
+pub(crate) struct LeadsInside(pub(crate) IpAddr);
+
+/// Resolves names, and gives none of their addresses when one of them lies inside; those of `but` may lie anywhere.
+#[derive(Default)]
+pub(crate) struct PublicOnly {
+    but: Vec<AllowedHost>,
+}
 
 impl PublicOnly {
     pub(crate) fn shared() -> Arc<Self> {
-        Arc::new(Self)
+        Arc::default()
+    }
+
+    pub(crate) fn but(hosts: Vec<AllowedHost>) -> Arc<Self> {
+        Arc::new(Self { but: hosts })
     }
 }
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let may_be_inside = self.but.iter().any(|host| host.is_of(name.as_str()));
         Box::pin(async move {
             let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            match found.iter().find(|address| !is_public(address.ip())) {
-                Some(inside) => Err(format!("the name leads to {}, which is not in the open net", inside.ip()).into()),
+            match found.iter().find(|address| !may_be_inside && !is_public(address.ip())) {
+                Some(inside) => Err(LeadsInside(inside.ip()).into()),
                 None => Ok(Box::new(found.into_iter()) as Addrs),
             }
         })
@@ -127,6 +157,8 @@ mod tests {
             ("cap.example", "https://cap.example@evil/", false),
             ("*.example", "https://a.b.example/", true),
             ("*.example", "https://example/", false),
+            ("127.0.0.1:8443", "https://127.0.0.1:8443/a", true),
+            ("*.0.0.1", "https://127.0.0.1/a", false),
         ] {
             assert_eq!(allows(pattern, url), expected, "{pattern} {url}");
         }
@@ -174,7 +206,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_leads_inside_gives_no_address() {
-        let found = PublicOnly.resolve("localhost".parse().expect("a name")).await;
+        let name = || -> Name { "localhost".parse().expect("a name") };
+        let found = PublicOnly::shared().resolve(name()).await;
         assert!(found.is_err_and(|error| error.to_string().contains("not in the open net")));
+        let named = PublicOnly::but(vec!["localhost".parse().expect("a host")]).resolve(name()).await;
+        assert!(named.is_ok_and(|mut found| found.next().is_some()), "the configuration names it");
+        assert!(
+            is_inside("localhost").await && is_inside("::1").await && !is_inside("223.5.5.5").await && !is_inside("no.such.invalid").await
+        );
     }
 }

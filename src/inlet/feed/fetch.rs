@@ -2,7 +2,7 @@
 //! Refuses to know feeds and alerts.
 //! Invariant: a header of the configuration goes to the feed's own origin only, and an entry leads nowhere that the configuration does not name.
 
-use std::{error::Error as _, net::IpAddr, time::Duration};
+use std::{error::Error as _, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, header, redirect};
@@ -134,7 +134,8 @@ impl Fetcher {
         if !self.settings.allow_hosts.iter().any(|host| host.allows(url)) {
             return Way::None("leads to a host that allow_hosts does not name");
         }
-        if is_inside(feed).await {
+        // Then what it links to may be there too.
+        if hosts::is_inside(feed.host_str().unwrap_or_default().trim_matches(['[', ']'])).await {
             return Way::Own;
         }
         match hosts::literal(url) {
@@ -152,16 +153,6 @@ enum Way {
     Own,
     Open,
     None(&'static str),
-}
-
-/// Whether the feed itself is on this machine or in a local network: then what it links to may be so too.
-async fn is_inside(feed: &Url) -> bool {
-    if let Some(address) = hosts::literal(feed) {
-        return !hosts::is_public(address);
-    }
-    let Some(host) = feed.host_str() else { return false };
-    let found: Vec<IpAddr> = tokio::net::lookup_host((host, 0)).await.into_iter().flatten().map(|address| address.ip()).collect();
-    !found.is_empty() && found.iter().all(|&address| !hosts::is_public(address))
 }
 
 fn is_same_origin(one: &Url, other: &Url) -> bool {

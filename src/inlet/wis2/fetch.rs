@@ -1,16 +1,17 @@
 //! Owns getting a document from where a message says it is: from named hosts only, within a size and a time, held against its digest.
 //! Refuses to know messages and alerts.
-//! Invariant: no request goes to a host that the configuration does not name, also not by way of a redirect.
+//! Invariant: no request goes to a host that the configuration does not name, also not by way of a redirect;
+//! nor by a name into the local network, unless the broker is there itself or `private_hosts` says so.
 
 use std::{error::Error as _, time::Duration};
 
-use reqwest::{Client, Response, StatusCode, Url, redirect};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{content::Refused, notice::Link};
 use crate::net::{
-    hosts::AllowedHost,
+    hosts::{self, AllowedHost, LeadsInside, PublicOnly},
     tls::{self, Trust},
 };
 
@@ -21,9 +22,22 @@ const FETCHES_MAX: usize = 16;
 /// Pauses between tries; the last is repeated while patience lasts.
 const PAUSES: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(8), Duration::from_secs(15)];
 
+/// Where documents may lie.
+pub(super) struct Reach {
+    /// Address or name of the broker: one inside announces what lies inside.
+    pub(super) broker: String,
+    pub(super) hosts: Vec<AllowedHost>,
+    /// Those of them that may lead into the local network.
+    pub(super) private_hosts: Vec<AllowedHost>,
+}
+
 pub(super) struct Fetcher {
-    client: Client,
+    broker: String,
     hosts: Vec<AllowedHost>,
+    /// Goes into the open net alone, but for what the configuration names.
+    open: Client,
+    /// For a broker that is inside itself.
+    inside: Client,
     /// Held for one request, not for the pauses between.
     requests: Semaphore,
     patience: Duration,
@@ -48,32 +62,22 @@ enum Miss {
 }
 
 impl Fetcher {
-    pub(super) fn new(
-        hosts: Vec<AllowedHost>,
-        trust: &Trust<'_>,
-        timeout: Duration,
-        patience: Duration,
-        document_max: usize,
-    ) -> Result<Self, String> {
-        let allowed = hosts.clone();
-        let policy = redirect::Policy::custom(move |attempt| {
-            let downgrade = attempt.previous().last().is_some_and(|before| before.scheme() == "https" && attempt.url().scheme() == "http");
-            if attempt.previous().len() > REDIRECTS_MAX || downgrade || !is_allowed(&allowed, attempt.url()) {
-                attempt.stop()
-            } else {
-                attempt.follow()
-            }
-        });
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls::client_config(trust)?.as_ref().clone())
-            .redirect(policy)
-            .no_proxy()
-            .connect_timeout(timeout / 2)
-            .timeout(timeout)
-            .user_agent(concat!("lastmile/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| error.without_url().to_string())?;
-        Ok(Self { client, hosts, requests: Semaphore::new(FETCHES_MAX), patience, document_max })
+    pub(super) fn new(reach: Reach, trust: &Trust<'_>, timeout: Duration, patience: Duration, document_max: usize) -> Result<Self, String> {
+        let Reach { broker, hosts, private_hosts } = reach;
+        let tls = tls::client_config(trust)?;
+        let base = || {
+            Client::builder()
+                .tls_backend_preconfigured(tls.as_ref().clone())
+                .redirect(within(hosts.clone()))
+                .no_proxy()
+                .connect_timeout(timeout / 2)
+                .timeout(timeout)
+                .user_agent(concat!("lastmile/", env!("CARGO_PKG_VERSION")))
+        };
+        let build = |builder: ClientBuilder| builder.build().map_err(|error| error.without_url().to_string());
+        let open = build(base().dns_resolver(PublicOnly::but(private_hosts)))?;
+        let inside = build(base())?;
+        Ok(Self { broker, hosts, open, inside, requests: Semaphore::new(FETCHES_MAX), patience, document_max })
     }
 
     /// Tries until the document is here, it is clear that it never will be, patience ends, or `stop` says so.
@@ -117,7 +121,9 @@ impl Fetcher {
 
     async fn once(&self, link: &Link) -> Result<Vec<u8>, Miss> {
         let _turn = self.requests.acquire().await.map_err(|_| Miss::Passing("we are ending".to_owned()))?;
-        let response = self.client.get(link.url.clone()).send().await.map_err(|error| Miss::Passing(in_words(error)))?;
+        // Asked each time, as a name may lead elsewhere by now; an address that stands in a link is in allow_hosts as it stands.
+        let client = if hosts::is_inside(&self.broker).await { &self.inside } else { &self.open };
+        let response = client.get(link.url.clone()).send().await.map_err(missed)?;
         let status = response.status();
         if status.is_redirection() {
             return Err(Miss::Final(Refused::new("redirect-not-allowed", format!("{status} leads off allow_hosts"))));
@@ -148,6 +154,27 @@ impl Fetcher {
 
 fn is_allowed(hosts: &[AllowedHost], url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.username().is_empty() && hosts.iter().any(|host| host.allows(url))
+}
+
+/// Follows moves within the list, a few, and never down from https.
+fn within(hosts: Vec<AllowedHost>) -> redirect::Policy {
+    redirect::Policy::custom(move |attempt| {
+        let downgrade = attempt.previous().last().is_some_and(|before| before.scheme() == "https" && attempt.url().scheme() == "http");
+        if attempt.previous().len() > REDIRECTS_MAX || downgrade || !is_allowed(&hosts, attempt.url()) {
+            attempt.stop()
+        } else {
+            attempt.follow()
+        }
+    })
+}
+
+/// A name that leads inside is a trap or a key that is missing here; neither mends while a message waits.
+fn missed(error: reqwest::Error) -> Miss {
+    let inside = std::iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref::<LeadsInside>());
+    match inside {
+        Some(inside) => Miss::Final(Refused::new("private-address", format!("{inside}; name the host in private_hosts if it is yours"))),
+        None => Miss::Passing(in_words(error)),
+    }
 }
 
 /// The error with its causes, without the address: its query may hold what is nobody's business.

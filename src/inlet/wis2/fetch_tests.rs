@@ -1,6 +1,11 @@
 //! A real server that gives, delays, redirects and lies; what the fetcher makes of it.
 
-use axum::{Router, http::header, response::Redirect, routing::get};
+use axum::{
+    Router,
+    http::{HeaderMap, header},
+    response::Redirect,
+    routing::get,
+};
 use sha2::Digest as _;
 use std::sync::{
     Arc,
@@ -24,6 +29,13 @@ async fn server() -> (String, Arc<AtomicU32>) {
         .route("/never.xml", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
         .route("/large.xml", get(|| async { vec![b'a'; 5_000] }))
         .route("/inner", get(|| async { Redirect::temporary("/one.xml") }))
+        .route(
+            "/by-name",
+            get(|headers: HeaderMap| async move {
+                let port = headers["host"].to_str().ok().and_then(|host| host.rsplit(':').next()).unwrap_or_default().to_owned();
+                Redirect::temporary(&format!("http://localhost:{port}/late.xml"))
+            }),
+        )
         .route("/off", get(|| async { (StatusCode::FOUND, [(header::LOCATION, "http://169.254.169.254/latest")]) }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -32,8 +44,13 @@ async fn server() -> (String, Arc<AtomicU32>) {
 }
 
 fn fetcher(host: &str, patience: Duration) -> Fetcher {
-    let hosts = vec![host.parse().expect("a host")];
-    Fetcher::new(hosts, &Trust::WebRoots, Duration::from_secs(5), patience, 1_000).expect("a fetcher")
+    reaching("223.5.5.5", &[host], &[], patience)
+}
+
+fn reaching(broker: &str, hosts: &[&str], private_hosts: &[&str], patience: Duration) -> Fetcher {
+    let parsed = |hosts: &[&str]| hosts.iter().map(|host| host.parse().expect("a host")).collect();
+    let reach = Reach { broker: broker.to_owned(), hosts: parsed(hosts), private_hosts: parsed(private_hosts) };
+    Fetcher::new(reach, &Trust::WebRoots, Duration::from_secs(5), patience, 1_000).expect("a fetcher")
 }
 
 fn link(url: &str) -> Link {
@@ -88,4 +105,31 @@ async fn a_link_to_another_host_is_not_followed_nor_is_one_that_anybody_could_ch
     let large = Link { length: Some(1_001), ..link("http://cache.example/one.xml") };
     assert_eq!(rule(fetcher.fetch(&large, &stop).await), "too-large");
     assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_name_leads_inside_only_where_the_configuration_or_the_broker_does_also_by_a_redirect() {
+    let (host, asked) = server().await;
+    let port = host.rsplit(':').next().expect("a port");
+    let (by_name, stop) = (format!("localhost:{port}"), CancellationToken::new());
+    let second = Duration::from_secs(2);
+    // What resolves inside is refused at once: the server is never asked, by the link itself or by where it leads.
+    let open = reaching("223.5.5.5", &[&by_name, &host], &[], second);
+    for link in [link(&format!("http://{by_name}/late.xml")), link(&format!("http://{host}/by-name"))] {
+        assert_eq!(rule(open.fetch(&link, &stop).await), "private-address");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    // An address that nobody named is no way in, however it is written, nor is what only looks like a domain.
+    for (allowed, url) in [
+        ("*.0.0.1", format!("http://127.0.0.1:{port}/late.xml")),
+        ("cache.example", format!("http://[::ffff:7f00:1]:{port}/late.xml")),
+        ("cache.example", "http://10.0.0.1/a.xml".to_owned()),
+    ] {
+        assert_eq!(rule(reaching("223.5.5.5", &[allowed], &[], second).fetch(&link(&url), &stop).await), "host-not-allowed");
+    }
+    let whole = Duration::from_secs(20);
+    for named in [reaching("223.5.5.5", &[&by_name, &host], &["localhost"], whole), reaching("127.0.0.1", &[&by_name, &host], &[], whole)] {
+        assert_eq!(named.fetch(&link(&format!("http://{host}/by-name")), &stop).await.expect("named"), DOCUMENT.as_bytes());
+    }
+    assert!(asked.load(Ordering::SeqCst) > 0);
 }

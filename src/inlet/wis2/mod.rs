@@ -14,7 +14,12 @@ use std::{path::Path, time::Duration};
 use secrecy::SecretString;
 use toml::Table;
 
-use self::{answer::Answerer, fetch::Fetcher, seen::Seen, subscription::Subscription};
+use self::{
+    answer::Answerer,
+    fetch::{Fetcher, Reach},
+    seen::Seen,
+    subscription::Subscription,
+};
 use super::{Context, Prepared, hand_in::Hand};
 use crate::{
     fault::Fault,
@@ -45,6 +50,7 @@ struct Settings {
     links_ca: Option<String>,
     topics: Vec<String>,
     allow_hosts: Vec<AllowedHost>,
+    private_hosts: Vec<AllowedHost>,
     client_id: String,
     timeout: Duration,
     fetch_for: Duration,
@@ -94,6 +100,7 @@ fn settings(keys: &mut Keys<'_>) -> Settings {
         links_ca: keys.text("links_ca"),
         topics,
         allow_hosts: keys.parsed("allow_hosts"),
+        private_hosts: keys.parsed("private_hosts"),
         client_id,
         timeout: keys.duration("timeout", TIMEOUT),
         fetch_for: keys.duration("fetch_for", FETCH_FOR),
@@ -134,8 +141,9 @@ fn subscription(name: &str, source: String, settings: Settings, context: Context
     let far = Far::new(&address, ca.as_deref(), settings.login).map_err(|error| format!("ca: {error}"))?;
     let trust = links_ca.as_deref().map_or(Trust::WebRoots, Trust::Only);
     let document_max = context.gateway.limits.bytes_max;
-    let fetcher = Fetcher::new(settings.allow_hosts, &trust, settings.timeout, settings.fetch_for, document_max)
-        .map_err(|error| format!("links_ca: {error}"))?;
+    let reach = Reach { broker: address.host.clone(), hosts: settings.allow_hosts, private_hosts: settings.private_hosts };
+    let fetcher =
+        Fetcher::new(reach, &trust, settings.timeout, settings.fetch_for, document_max).map_err(|error| format!("links_ca: {error}"))?;
     let (clock, alarms) = (context.gateway.clock().clone(), context.gateway.alarms().clone());
     let hand = Hand { gateway: context.gateway, inlet: name.to_owned(), source, proofs: context.proofs };
     let seen = Seen::open(name, context.documents);
@@ -185,6 +193,7 @@ mod tests {
         assert_eq!(faults("topics = [\"a/#/b\", \"a\", \"a+/b\"]"), ["inlet.wmo.topics[0] bad-topic", "inlet.wmo.topics[2] bad-topic"]);
         assert_eq!(faults("topics = []"), ["inlet.wmo.topics missing"]);
         assert_eq!(faults("allow_hosts = [\"https://a\"]"), ["inlet.wmo.allow_hosts[0] bad-value"]);
+        assert_eq!(faults("private_hosts = [\"cache.lan\", \"http://a\"]"), ["inlet.wmo.private_hosts[1] bad-value"]);
         assert_eq!(faults("client_id = \"\""), ["inlet.wmo.client_id missing"]);
         assert_eq!(faults("topic = 1"), ["inlet.wmo.topic unknown-key"]);
     }
