@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::{
     certificates::Certificates,
+    exposed,
     layers::{ConfigFault, Layers, is_private, located, read_bounded},
     source::{self, SourceSettings},
 };
@@ -113,6 +114,7 @@ pub struct BrokerSettings {
     pub prefix: String,
     /// Whether devices without a credential of their own come in, all by one login or by none.
     pub shared_login: bool,
+    pub dangerous_plain_mqtt: bool,
     pub login: Option<(String, SecretString)>,
 }
 
@@ -148,6 +150,7 @@ impl<J: Judges> Checked<J> {
         let relays = named_tables(&mut top, "relay", |name, table| judges.relay(name, table), &mut faults);
         let builtin_broker = top.table("builtin_broker").and_then(|table| kept(broker(table), &mut faults));
         let mut elsewhere = Vec::new();
+        faults.extend(builtin_broker.iter().flat_map(|broker| exposed::by_builtin_broker(&layers.table, broker)));
         let policy = section(&mut top, "policy", |keys| policy(keys, layers, kinds, &mut elsewhere), &mut faults);
         let vocabulary = section(&mut top, "cap", |keys| Some(vocabulary(keys)), &mut faults);
         let drill = section(&mut top, "drill", |keys| Some((keys.flag("households", false), keys.flag("speakers", false))), &mut faults);
@@ -382,6 +385,7 @@ fn broker(table: &Table) -> Result<BrokerSettings, Vec<Fault>> {
         keys.fault("username", "half-given", "username and password are given together or not at all");
     }
     let shared_login = keys.flag("shared_login", false);
+    let dangerous_plain_mqtt = keys.flag("dangerous_plain_mqtt", false);
     if username.is_some() && password.is_some() && !shared_login {
         let advice = "with one login for all, each loudspeaker can speak for every other; give each its own by `lastmile speaker credential`, \
                       or say shared_login = true to go on as before";
@@ -392,7 +396,7 @@ fn broker(table: &Table) -> Result<BrokerSettings, Vec<Fault>> {
         keys.fault("prefix", "bad-topic", "must be a topic without wildcards and without a slash at either end");
     }
     let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-    keys.finish(BrokerSettings { listen, sessions_max, prefix, shared_login, login: username.zip(password) })
+    keys.finish(BrokerSettings { listen, sessions_max, prefix, shared_login, dangerous_plain_mqtt, login: username.zip(password) })
 }
 
 /// Faults inside the policy file are told with its own name and lines.

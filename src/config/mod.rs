@@ -4,6 +4,7 @@
 mod certificates;
 mod checked;
 mod completeness;
+mod exposed;
 mod layers;
 mod show;
 mod source;

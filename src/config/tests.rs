@@ -181,6 +181,28 @@ fn an_address_that_others_reach_is_plain_only_by_name() {
 }
 
 #[test]
+fn a_built_in_broker_that_others_reach_is_plain_and_unsigned_only_by_name() {
+    let told = |listen: &str, broker: &str, channel: &str| {
+        let text = format!("[builtin_broker]\nlisten = \"{listen}\"\n{broker}\n\n[channel.loud]\nbroker = \"builtin\"\n{channel}\n");
+        let (_folder, path) = written(&text);
+        let layers = Layers::read(Some(&path), std::iter::empty()).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let faults = Checked::of(&layers, KINDS, &By(|_, _| Ok(()))).err().unwrap_or_default();
+        faults.iter().map(|fault| format!("{} {}", fault.fault.path, fault.fault.rule)).collect::<Vec<_>>()
+    };
+    let (plain, unsigned) = ("builtin_broker.listen plain-mqtt", "channel.loud.signing_key unsigned");
+    for outside in ["0.0.0.0:1883", "[::]:1883", "192.168.1.2:0"] {
+        assert_eq!(told(outside, "", ""), [plain, unsigned], "{outside}");
+        assert_eq!(told(outside, "dangerous_plain_mqtt = true", ""), [unsigned]);
+        assert_eq!(told(outside, "", "signing_key = \"k\""), [plain]);
+        assert_eq!(told(outside, "dangerous_plain_mqtt = true", "dangerous_unsigned = true"), Vec::<String>::new());
+    }
+    for here in ["127.0.0.1:1883", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+        assert_eq!(told(here, "", ""), Vec::<String>::new(), "{here}");
+    }
+    assert_eq!(told("0.0.0.0:1883", "dangerous_plain_mqtt = false", "dangerous_unsigned = false"), [plain, unsigned]);
+}
+
+#[test]
 fn a_secret_comes_from_its_file_trimmed_and_is_never_shown() {
     let text = format!(
         "[channel.mas]\nkind = \"test\"\npassword_file = \"{}\"\nfrom = \"10690\"\nurl = \"https://u:pw@far.example/a?key=k3y\"\n",

@@ -51,6 +51,13 @@ impl FromStr for BrokerAddress {
     }
 }
 
+impl BrokerAddress {
+    /// Whether what is said stays on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost") || self.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+}
+
 /// Where a broker listens, and who we are to it.
 #[derive(Clone, Debug)]
 pub struct Far {

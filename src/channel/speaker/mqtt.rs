@@ -50,6 +50,9 @@ const SPEECH_UNITS_MAX: u16 = 600;
 /// What MQTT brokers accept as a matter of course.
 const PAYLOAD_BYTES_MAX: usize = 60 * 1024;
 
+const UNSIGNED: &str = "without it whoever gets at the broker speaks through every loudspeaker: make one (README, Loudspeakers), \
+                        or set dangerous_unsigned = true";
+
 /// Where the account finds its broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
@@ -128,13 +131,22 @@ fn settings(keys: &mut Keys<'_>, name: &str, timeout: Duration) -> Settings {
     if prefix.is_empty() || prefix.starts_with(['/', '$']) || prefix.ends_with('/') || prefix.contains(['+', '#', '\0']) {
         keys.fault("prefix", "bad-topic", "must be a topic without wildcards and without a slash at either end");
     }
-    let signing_key = keys.secret("signing_key").and_then(|text| {
+    let secret = keys.secret("signing_key");
+    let is_given = secret.is_some();
+    let signing_key = secret.and_then(|text| {
         let key = jws::signing_key(text.expose_secret());
         if key.is_none() {
             keys.fault("signing_key", "bad-key", "must be an Ed25519 private key: PKCS#8 PEM, or its 32-byte seed in base64");
         }
         key
     });
+    let may_be_unsigned = keys.flag("dangerous_unsigned", false);
+    if let Some(Place::At(address)) = place.as_ref().filter(|_| !is_given && !may_be_unsigned)
+        && !address.is_loopback()
+    {
+        // For `builtin` the configuration asks the same where it knows on what address that one listens.
+        keys.fault("signing_key", "unsigned", UNSIGNED);
+    }
     let client_id = keys.text("client_id").unwrap_or_else(|| format!("lastmile-{name}"));
     if client_id.is_empty() || client_id.len() > 200 {
         keys.fault("client_id", "bad-name", "must have 1 to 200 bytes");

@@ -610,7 +610,27 @@ fn every_fault_of_the_table_is_named() {
     paths.sort_unstable();
     assert_eq!(paths, ["ack_withn", "broker", "prefix", "signing_key", "username", "volume"]);
     for broker in ["mqtt://h", "mqtt://h:1", "mqtts://h", "mqtt://[::1]:1883", "mqtt://[::1]", "builtin"] {
-        let table: toml::Table = format!("broker = \"{broker}\"").parse().expect("toml");
+        let table: toml::Table = format!("broker = \"{broker}\"\ndangerous_unsigned = true").parse().expect("toml");
         assert!((super::MQTT.check)("loud", &table).is_ok(), "{broker}");
+    }
+}
+
+#[test]
+fn commands_leave_the_machine_unsigned_only_by_name() {
+    let told = |broker: &str, more: &str| {
+        let table: toml::Table = format!("broker = \"{broker}\"\n{more}").parse().expect("toml");
+        let faults = (super::MQTT.check)("loud", &table).err().unwrap_or_default();
+        faults.iter().map(|fault| format!("{} {}", fault.path, fault.rule)).collect::<Vec<_>>()
+    };
+    let seed = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [7_u8; 32]);
+    for outside in ["mqtt://10.1.2.3", "mqtts://broker.example:8883", "mqtt://[2001:db8::1]", "mqtt://0.0.0.0", "mqtt://localhost.example"]
+    {
+        assert_eq!(told(outside, ""), ["channel.loud.signing_key unsigned"], "{outside}");
+        assert_eq!(told(outside, "dangerous_unsigned = true"), Vec::<String>::new());
+        assert_eq!(told(outside, &format!("signing_key = \"{seed}\"")), Vec::<String>::new());
+        assert_eq!(told(outside, "signing_key = \"k\""), ["channel.loud.signing_key bad-key"], "one fault, not two");
+    }
+    for here in ["mqtt://127.0.0.1:1884", "mqtt://localhost", "mqtt://[::1]", "builtin"] {
+        assert_eq!(told(here, ""), Vec::<String>::new(), "{here}");
     }
 }
