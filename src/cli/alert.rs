@@ -1,6 +1,10 @@
-//! Owns `lastmile alert`. Refuses to judge: `alert::validate` and the gateway do.
+//! Owns `lastmile alert`: of a running gateway; what is known of alerts also, with `--data`, of a stopped one.
+//! Refuses to judge: `alert::validate` and the gateway do.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Subcommand;
 use reqwest::Method;
@@ -10,7 +14,14 @@ use super::{
     output::{self, Failure, block_on},
     remote::Remote,
 };
-use crate::alert::validate;
+use crate::{
+    alert::{AlertId, validate},
+    app,
+    delivery::book::State,
+};
+
+/// Alerts that one list of a stopped gateway shows: what a page of a running one may hold at most.
+const LISTED_MAX: usize = 1_000;
 
 #[derive(Subcommand)]
 pub(super) enum Alert {
@@ -39,6 +50,9 @@ pub(super) enum Alert {
     List {
         #[arg(long)]
         state: Option<String>,
+        /// Data directory of a stopped gateway, instead of a running one.
+        #[arg(long)]
+        data: Option<PathBuf>,
         #[command(flatten)]
         remote: Remote,
         #[arg(long)]
@@ -47,6 +61,9 @@ pub(super) enum Alert {
     /// One alert with its state, timeline and progress.
     Show {
         id: String,
+        /// Data directory of a stopped gateway, instead of a running one.
+        #[arg(long)]
+        data: Option<PathBuf>,
         #[command(flatten)]
         remote: Remote,
         #[arg(long)]
@@ -93,28 +110,59 @@ impl Alert {
             Self::Preview { file, remote } => {
                 block_on(async { output::json(&remote.json(document(&remote, "/v1/alerts/preview", &file)?).await?) })
             }
-            Self::List { state, remote, json } => block_on(async {
-                let query = state.map_or_else(String::new, |state| format!("?state={state}"));
-                let answer = remote.get(&format!("/v1/alerts{query}")).await?;
-                if json {
-                    return output::json(&answer);
-                }
-                for alert in answer.get("items").and_then(Value::as_array).into_iter().flatten() {
-                    let words = ["id", "level", "state", "sent", "headline"].map(|name| text(alert, name));
-                    output::line(&words.join("  "))?;
-                }
-                Ok(())
-            }),
-            Self::Show { id, remote, json } => block_on(async {
-                let answer = remote.get(&format!("/v1/alerts/{id}")).await?;
-                if json { output::json(&answer) } else { output::raw(&summary(&answer)) }
-            }),
+            Self::List { state, data, remote, json } => {
+                let list = match &data {
+                    Some(data) => listed_of_stopped(data, state.as_deref())?,
+                    None => {
+                        let query = state.map_or_else(String::new, |state| format!("?state={state}"));
+                        block_on(async { remote.get(&format!("/v1/alerts{query}")).await })?
+                    }
+                };
+                if json { output::json(&list) } else { lines(&list) }
+            }
+            Self::Show { id, data, remote, json } => {
+                let alert = match &data {
+                    Some(data) => shown_of_stopped(data, &id)?,
+                    None => block_on(async { remote.get(&format!("/v1/alerts/{id}")).await })?,
+                };
+                if json { output::json(&alert) } else { output::raw(&summary(&alert)) }
+            }
             Self::Watch { id, remote } => block_on(watch(&id, &remote)),
             Self::Approve { id, remote } => decide(&id, "approve", &json!({}), &remote),
             Self::Reject { id, reason, remote } => decide(&id, "reject", &json!({ "reason": reason }), &remote),
             Self::Cancel { id, reason, remote } => decide(&id, "cancel", &json!({ "reason": reason }), &remote),
         }
     }
+}
+
+/// As `GET /v1/alerts` says it; `next` is whether there are more than one list shows.
+fn listed_of_stopped(data: &Path, state: Option<&str>) -> Result<Value, Failure> {
+    if let Some(word) = state.filter(|&word| State::ALL.iter().all(|known| known.name() != word)) {
+        let known = State::ALL.map(State::name);
+        return Err(Failure::usage(format!("{word:?} is no state of an alert; states are {}", known.join(", "))));
+    }
+    let gateway = app::open_stopped(data)?;
+    let fitting = gateway.ledger().warnings().into_iter().filter(|shelf| state.is_none_or(|wanted| shelf.read().state.name() == wanted));
+    let mut shelves: Vec<_> = fitting.take(LISTED_MAX + 1).collect();
+    let next = shelves.get(LISTED_MAX).map(|shelf| (shelf.no.0 + 1).to_string());
+    shelves.truncate(LISTED_MAX);
+    let items = shelves.iter().map(|shelf| serde_json::to_value(gateway.view(shelf, false))).collect::<Result<Vec<_>, _>>()?;
+    Ok(json!({ "items": items, "next": next }))
+}
+
+fn shown_of_stopped(data: &Path, id: &str) -> Result<Value, Failure> {
+    let known: AlertId = id.parse().map_err(|_| Failure::usage(format!("{id:?} is not an alert's id")))?;
+    let gateway = app::open_stopped(data)?;
+    let shelf = gateway.ledger().find(known).ok_or_else(|| anyhow::anyhow!("no such alert in {}", data.display()))?;
+    Ok(serde_json::to_value(gateway.view(&shelf, true))?)
+}
+
+fn lines(list: &Value) -> Result<(), Failure> {
+    for alert in list.get("items").and_then(Value::as_array).into_iter().flatten() {
+        let words = ["id", "level", "state", "sent", "headline"].map(|name| text(alert, name));
+        output::line(&words.join("  "))?;
+    }
+    Ok(())
 }
 
 fn judge(files: &[PathBuf], as_json: bool) -> Result<(), Failure> {

@@ -42,6 +42,9 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [Self; 8] =
+        [Self::Held, Self::Released, Self::Dispatching, Self::Completed, Self::Rejected, Self::Cancelled, Self::Superseded, Self::Expired];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Held => "held",
