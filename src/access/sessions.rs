@@ -74,12 +74,11 @@ impl Sessions {
         id
     }
 
-    /// Those that stand, newest first.
-    pub fn list(&self, now: Timestamp) -> Vec<SessionView> {
-        let open = self.locked();
-        let standing = open.values().filter(|session| session.stands(now));
-        let mut list: Vec<_> =
-            standing.map(|session| SessionView { user: session.user.clone(), begun: session.begun, seen: session.seen }).collect();
+    /// Those that stand, newest first; `is_good` says whether its user still is one, with the password and factor it was opened with.
+    pub fn list(&self, now: Timestamp, is_good: impl Fn(&str, Mark) -> bool) -> Vec<SessionView> {
+        let view = |session: &Session| (SessionView { user: session.user.clone(), begun: session.begun, seen: session.seen }, session.mark);
+        let standing: Vec<_> = self.locked().values().filter(|session| session.stands(now)).map(view).collect();
+        let mut list: Vec<_> = standing.into_iter().filter(|(view, mark)| is_good(&view.user, *mark)).map(|(view, _)| view).collect();
         list.sort_by_key(|session| std::cmp::Reverse(session.begun));
         list
     }
@@ -181,8 +180,8 @@ mod tests {
         let later = NOW.plus(Duration::from_secs(3));
         assert!(sessions.user_of(&other, later).is_some());
         let standing = ids.iter().filter(|id| sessions.still_user_of(id, later).is_some()).count();
-        assert_eq!((standing, sessions.list(later).len()), (SESSIONS_OF_USER, SESSIONS_OF_USER + 1));
-        assert_eq!((sessions.end_all_of("li"), sessions.list(later).len()), (SESSIONS_OF_USER, 1));
+        assert_eq!((standing, sessions.list(later, |_, _| true).len()), (SESSIONS_OF_USER, SESSIONS_OF_USER + 1));
+        assert_eq!((sessions.end_all_of("li"), sessions.list(later, |_, _| true).len()), (SESSIONS_OF_USER, 1));
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Access {
         Some((user.caller(), user.mark()))
     }
 
-    /// Whom a session stands for now: nobody, once the user was disabled or the password changed.
+    /// Whom a session stands for now: nobody, once the user was removed or disabled, or the password or second factor changed.
     pub fn caller_of_session(&self, name: &str, mark: Mark) -> Option<Caller> {
         let book = self.fresh();
         let user = book.users.iter().find(|user| user.name == name && !user.disabled)?;
@@ -134,7 +134,7 @@ impl Access {
     }
 }
 
-/// Which password a session was opened with; tells nothing of it.
+/// Which password and second factor a session was opened with; tells nothing of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Mark([u8; 32]);
 
@@ -149,7 +149,12 @@ impl User {
     }
 
     fn mark(&self) -> Mark {
-        Mark(Sha256::digest(self.hash.as_bytes()).into())
+        let mut whole = Sha256::new_with_prefix(self.hash.as_bytes());
+        // Whoever is given a second factor may have lost the password: what was opened without it ends.
+        if let Some(SecondFactor(secret)) = &self.totp {
+            whole.update(secret.as_bytes());
+        }
+        Mark(whole.finalize().into())
     }
 
     fn caller(&self) -> Caller {

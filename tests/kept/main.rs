@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fault in a test is told by its panic")]
 
+mod alerts;
 mod audit;
 mod county;
 mod format;
@@ -11,3 +12,4 @@ mod person;
 #[allow(dead_code, reason = "each program of tests needs another part of it")]
 mod program;
 mod sealed;
+mod users;
