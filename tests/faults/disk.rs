@@ -30,6 +30,11 @@ const OUTCOMES: u64 = 48 * MB;
 /// The reserve and as much as an alert costs, but not the plan of many people.
 const ONE_ALERT: u64 = 64 * MB + MB / 16;
 const MANY_HOUSEHOLDS: usize = 20_000;
+/// The reserve and the eighth more that a store wants which is well; a file that finds no second time its size beside the reserve there,
+/// and is put by before the next look at the disk.
+const READY: u64 = 72 * MB;
+const BEYOND: u64 = 5 * MB;
+const PIECE: u64 = 8 * MB;
 const INODES: u64 = 100;
 /// Exit code of a store that cannot be opened.
 const NOT_OPENED: i32 = 3;
@@ -131,6 +136,43 @@ async fn an_alert_whose_plan_finds_no_room_is_planned_when_there_is_some() {
     assert_eq!(gateway.progress(&alert, "deliveries").await, 0);
     disk.empty();
     until("it is planned and told", DEADLINE, async || gateway.progress(&alert, "accepted").await > 0).await;
+    gateway.stop_and_verify(&data).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_leaves_the_reserve_to_alerts_and_is_taken_when_there_is_room() {
+    let Some(mut disk) = Disk::mounted(DISK) else { return };
+    let (home, far, data) = (TempDir::new().unwrap(), FarEnd::start().await, disk.data());
+    let mut gateway = Running::start(home.path(), &data, HOUSEHOLDS, &far, PLAIN);
+    gateway.until_ready_says(StatusCode::OK).await;
+    let admin = gateway.admin_key();
+    let row = |number: usize| {
+        format!("q{number},510726100201,户主{number},household,139{number:08},{}\n", "独居老人，行动不便，需要上门通知".repeat(2))
+    };
+    let people: String = (0..MANY_HOUSEHOLDS * 2).map(row).collect();
+    let file = format!("id,area,name,role,phone,needs\n{people}");
+    let few = format!("id,area,name,role,phone,needs\n{}", row(1));
+    assert!((BEYOND..PIECE).contains(&(file.len() as u64)), "{} bytes do not show what they should", file.len());
+
+    // Where there is room for the store to be well but not for the file, where only an alert finds room, and without a byte.
+    for (free, sent) in [(READY + MB, &file), (ONE_ALERT, &few), (NOTHING, &few)] {
+        disk.leave(free);
+        let answer = gateway.import(&admin, "subscribers.csv", sent).await;
+        let (status, again) = (answer.status(), answer.headers().contains_key("retry-after"));
+        let said: Value = answer.json().await.unwrap();
+        assert_eq!((status, &said["type"], again), (StatusCode::SERVICE_UNAVAILABLE, &"/problems/storage-full".into(), true), "{said:#}");
+        until("what was put by is given back", DEADLINE, async || disk.free() + 2 * MB >= free).await;
+        assert!(gateway.json("/v1/subscribers?q=q1").await["items"].as_array().unwrap().is_empty(), "a refused import left something");
+    }
+    // What an import was refused for, an alert has.
+    disk.leave(ONE_ALERT);
+    let alert = gateway.accepted(1).await;
+    disk.empty();
+    gateway.until_ready_says(StatusCode::OK).await;
+    gateway.until_told(&alert).await;
+    let answer = gateway.import(&admin, "subscribers.csv", &file).await;
+    assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
+    assert_eq!(gateway.json("/v1/subscribers?q=q39999").await["items"].as_array().unwrap().len(), 1);
     gateway.stop_and_verify(&data).await;
 }
 

@@ -79,6 +79,18 @@ impl Running {
         self.process = serve(&self.config, PLAIN);
     }
 
+    /// A key that may change the registry.
+    pub(crate) fn admin_key(&self) -> String {
+        new_key(&self.config, "admin", "admin", None)
+    }
+
+    /// Posts a file to be imported.
+    pub(crate) async fn import(&self, key: &str, name: &str, file: &str) -> Response {
+        let part = reqwest::multipart::Part::text(file.to_owned()).file_name(name.to_owned());
+        let form = reqwest::multipart::Form::new().part("file", part);
+        self.http.post(format!("{}/v1/registry/import", self.url)).bearer_auth(key).multipart(form).send().await.unwrap()
+    }
+
     pub(crate) async fn try_get(&self, path: &str) -> Option<Response> {
         self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.duty).send().await.ok()
     }
