@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     Unavailable,
     gateway::{Gateway, Inner},
+    sealed_words::SealedWords,
 };
 use crate::{
     delivery::event::{Audited, Event, Told},
@@ -138,6 +139,7 @@ impl Gateway {
 
 /// The same of a stopped store.
 pub fn page(data: &std::path::Path, query: &AuditQuery) -> std::io::Result<AuditPage> {
+    let words = SealedWords::of(data);
     let mut page = AuditPage { items: Vec::new(), next: None, unread: Vec::new() };
     let mut looked = 0;
     let mut seen = std::collections::HashSet::new();
@@ -146,7 +148,7 @@ pub fn page(data: &std::path::Path, query: &AuditQuery) -> std::io::Result<Audit
             return ControlFlow::Continue(());
         }
         looked += 1;
-        let line = line(seq.0, bytes).filter(|line| fits(line, query));
+        let line = line(seq.0, bytes, &words).filter(|line| fits(line, query));
         // A line that a command left and that was taken twice over a crash is one act.
         let is_new = line.as_ref().and_then(|line| line["id"].as_str()).is_none_or(|id| seen.insert(id.to_owned()));
         page.items.extend(line.filter(|_| is_new));
@@ -160,8 +162,9 @@ pub fn page(data: &std::path::Path, query: &AuditQuery) -> std::io::Result<Audit
 }
 
 /// An event of the trail as auditors read it. What an alert says is left out: the alert itself shows it.
-fn line(seq: u64, bytes: &[u8]) -> Option<Value> {
-    let Ok(Event::Told(told)) = Event::decode(bytes) else { return None };
+fn line(seq: u64, bytes: &[u8], words: &SealedWords) -> Option<Value> {
+    let Ok(Event::Told(mut told)) = Event::decode(bytes) else { return None };
+    words.opened(&mut told);
     let mut line = serde_json::to_value(&*told).ok()?;
     let object = line.as_object_mut()?;
     object.remove("document");

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Unavailable, account::Account, answer_pace::AnswerPace, authority::Source, devices::Devices, filed::Cabinet, fold::LedgerFold,
-    planner::Public, rings::Rings, route::Routes, told_before::WordsBefore, unmatched::Unmatched,
+    planner::Public, rings::Rings, route::Routes, sealed_words::SealedWords, told_before::WordsBefore, unmatched::Unmatched,
 };
 use crate::{
     alert::{Alert, AlertNo, Limits, Status, Vocabulary},
@@ -105,6 +105,8 @@ pub struct Inner {
     pub(crate) alarms: Alarms,
     pub(super) lately: super::audit::Lately,
     pub(crate) rings: Rings,
+    /// What people said, as it is kept.
+    pub(crate) words: SealedWords,
     /// Early receipts of this run, for their ids.
     pub(super) early_count: AtomicU64,
     pub(super) unmatched: Unmatched,
@@ -147,7 +149,8 @@ impl Gateway {
         let alarms = Alarms::new(Arc::clone(&setup.clock));
         let fold = LedgerFold::new(Arc::clone(&ledger), changed_sender, setup.data_dir.clone());
         let (journal, opened) = Journal::open(&setup.data_dir, setup.journal, Arc::clone(&setup.clock), fold)?;
-        super::alarm_book::take_up(&alarms, &setup.data_dir);
+        let words = SealedWords::of(&setup.data_dir);
+        super::alarm_book::take_up(&alarms, &setup.data_dir, &words);
         let accounts = (0_u8..).zip(setup.accounts).map(|(number, (channel, common))| Arc::new(Account::new(number, channel, common)));
         let inner = Inner {
             data_dir: setup.data_dir,
@@ -176,6 +179,7 @@ impl Gateway {
             devices: Devices::default(),
             alarms,
             rings: Rings::default(),
+            words,
             early_count: AtomicU64::default(),
             unmatched: Unmatched::default(),
             answer_pace: AnswerPace::default(),

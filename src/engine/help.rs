@@ -115,22 +115,22 @@ impl Gateway {
             }),
             area,
             area_name: area.map(|area| snapshot.areas().name(area).map_or_else(|| area.to_string(), str::to_owned)).unwrap_or_default(),
-            phone: phone.or_else(|| (!entry.phone.is_empty()).then(|| entry.phone.clone())),
+            phone: phone.or_else(|| (!entry.phone.is_empty()).then(|| self.words.open(&entry.phone))),
             person: person.map(|person| HelpPerson {
                 id: person.id().to_owned(),
                 name: person.name().to_owned(),
                 role: person.role().to_owned(),
             }),
-            words: last.map(|last| last.words.clone()).unwrap_or_default(),
+            words: last.map(|last| self.words.open(&last.words)).unwrap_or_default(),
             via: last.map(|last| last.via.clone()).unwrap_or_default(),
             spoken: entry
                 .spoken
                 .iter()
-                .map(|spoken| HelpWords { at: spoken.at, words: spoken.words.clone(), via: spoken.via.clone() })
+                .map(|spoken| HelpWords { at: spoken.at, words: self.words.open(&spoken.words), via: spoken.via.clone() })
                 .collect(),
             taken_by: entry.taken.as_ref().map(|taken| taken.by.clone()),
             taken_at: entry.taken.as_ref().map(|taken| taken.at),
-            note: entry.taken.as_ref().map(|taken| taken.note.clone()).filter(|note| !note.is_empty()),
+            note: entry.taken.as_ref().map(|taken| self.words.open(&taken.note)).filter(|note| !note.is_empty()),
         }
     }
 }

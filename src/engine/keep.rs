@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Unavailable, gateway::Inner};
+use super::{Unavailable, gateway::Inner, sealed_words::SealedWords};
 use crate::{
     delivery::event::Event,
     store::{AppendError, Claim, Entry, Threads},
@@ -21,7 +21,8 @@ impl From<AppendError> for Unavailable {
     }
 }
 
-fn entry_of(event: &Event) -> Entry {
+fn entry_of(event: &Event, words: &SealedWords) -> Entry {
+    let event = words.sealed(event);
     let claim = if event.is_owed() { Claim::Owed } else { Claim::New };
     Entry { trail: event.is_trail(), bytes: event.encode(), claim }
 }
@@ -68,7 +69,7 @@ impl Inner {
         if events.is_empty() {
             return Ok(());
         }
-        let entries = events.iter().map(entry_of).collect();
+        let entries = events.iter().map(|event| entry_of(event, &self.words)).collect();
         self.journal.append(entries).await?;
         Ok(())
     }

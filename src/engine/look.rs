@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{filed::Details, gateway::Gateway};
+use super::{filed::Details, gateway::Gateway, sealed_words::SealedWords};
 use crate::{
     alert::{self, AlertId},
     area::{AreaCode, AreaLevel},
@@ -328,7 +328,7 @@ impl Gateway {
         let book = details.read();
         let wanted = |call: &&Call| area.is_none_or(|area| area.contains(book.area_of(call.recipient)));
         let mut rows: Vec<CallRow> =
-            book.calls.iter().filter(wanted).map(|call| call_row(&book, &snapshot, call, now, whole_phones)).collect();
+            book.calls.iter().filter(wanted).map(|call| call_row(&book, &snapshot, call, now, whole_phones, &self.words)).collect();
         // Who has not answered stands first, the longest overdue at the top.
         // Before them who asks for help.
         rows.sort_by_key(|row| (!row.wants_help, row.answered_at.is_some(), row.state != "exhausted", row.due_at));
@@ -427,7 +427,7 @@ fn recipient_view(book: &Book, snapshot: &Snapshot, recipient: u32, whole_phones
     RecipientView { kind, id, name, role, area: book.area_of(recipient), phone }
 }
 
-pub(super) fn call_row(book: &Book, snapshot: &Snapshot, call: &Call, now: Timestamp, whole_phones: bool) -> CallRow {
+pub(super) fn call_row(book: &Book, snapshot: &Snapshot, call: &Call, now: Timestamp, whole_phones: bool, words: &SealedWords) -> CallRow {
     let person = |recipient: u32| recipient_view(book, snapshot, recipient, whole_phones);
     let answer = match &call.end {
         End::Answered(answer) => Some(answer),
@@ -456,7 +456,7 @@ pub(super) fn call_row(book: &Book, snapshot: &Snapshot, call: &Call, now: Times
         wants_help: last.is_some_and(|last| last.choice == crate::delivery::event::Choice::Help),
         via: answer.map(|answer| answer.via.clone()),
         by: answer.and_then(|answer| known(&answer.by)),
-        note: answer.and_then(|answer| known(&answer.note)),
+        note: answer.and_then(|answer| known(&words.open(&answer.note))),
         tries: call
             .tries
             .iter()
@@ -465,7 +465,7 @@ pub(super) fn call_row(book: &Book, snapshot: &Snapshot, call: &Call, now: Times
                 method: tried.via.clone(),
                 choice: last.filter(|last| answer.is_some() && book.time_of(last.at) == Some(tried.at)).map(|last| last.choice),
                 by: tried.by.clone(),
-                note: tried.note.clone(),
+                note: words.open(&tried.note),
             })
             .collect(),
     }

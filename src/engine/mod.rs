@@ -47,6 +47,7 @@ mod reply_words;
 mod revised;
 mod rings;
 mod route;
+mod sealed_words;
 mod send;
 mod settle;
 mod starting;

@@ -14,6 +14,7 @@ use super::{
     gateway::Gateway,
     help::HelpView,
     look::{self, CallRow, DeliveryRow},
+    sealed_words::SealedWords,
 };
 use crate::{
     alert::AlertId,
@@ -95,8 +96,9 @@ struct Found {
 }
 
 impl Found {
-    fn is_of(&self, entry: &Entry) -> bool {
-        entry.person.is_some_and(|key| self.people.iter().any(|(_, known)| known.0 == key)) || self.phones.contains(&entry.phone)
+    fn is_of(&self, entry: &Entry, words: &SealedWords) -> bool {
+        entry.person.is_some_and(|key| self.people.iter().any(|(_, known)| known.0 == key))
+            || self.phones.contains(&words.open(&entry.phone))
     }
 
     fn object(&self) -> String {
@@ -128,7 +130,7 @@ impl Gateway {
                 .ledger
                 .help()
                 .newest_first()
-                .filter(|entry| found.is_of(entry))
+                .filter(|entry| found.is_of(entry, &self.words))
                 .cloned()
                 .collect::<Vec<_>>()
                 .iter()
@@ -153,7 +155,7 @@ impl Gateway {
             return Err(PersonError::Several(found.people.into_iter().map(|(id, _)| id).collect()));
         }
         let object = found.object();
-        if self.ledger.help().newest_first().any(|entry| entry.help && !entry.is_done() && found.is_of(entry)) {
+        if self.ledger.help().newest_first().any(|entry| entry.help && !entry.is_done() && found.is_of(entry, &self.words)) {
             return Err(PersonError::AsksForHelp(object));
         }
         self.audit(Audited { object: object.clone(), ..act }).await?;
@@ -166,7 +168,7 @@ impl Gateway {
         }
         let people: Vec<u32> = found.people.iter().map(|(_, key)| key.0).collect();
         // Whoever has cried for help in this moment keeps what is needed.
-        let is_over = |entry: &&Entry| found.is_of(entry) && (entry.is_done() || !entry.help);
+        let is_over = |entry: &&Entry| found.is_of(entry, &self.words) && (entry.is_done() || !entry.help);
         let help: Vec<u64> = self.ledger.help().newest_first().filter(is_over).map(|entry| entry.id).collect();
         let is_in = |shelf: &&Arc<Shelf>| {
             let book = shelf.read();
@@ -197,7 +199,7 @@ impl Gateway {
         let asked = phone.filter(|_| snapshot.subscriber_by_id(whom).is_none());
         let phones: Vec<String> = own.chain(asked).filter(is_theirs).map(|phone| phone.expose().to_owned()).collect();
         let found = Found { people, phones };
-        let is_known = !found.people.is_empty() || self.ledger.help().newest_first().any(|entry| found.is_of(entry));
+        let is_known = !found.people.is_empty() || self.ledger.help().newest_first().any(|entry| found.is_of(entry, &self.words));
         if is_known { Ok(found) } else { Err(PersonError::Unknown) }
     }
 
@@ -216,7 +218,7 @@ impl Gateway {
             deliveries: book.deliveries_of(recipient).map(|index| look::row(&book, &snapshot, index, true)).collect(),
             answered_at: book.time_of(book.answered_at(recipient)),
             last_choice: book.last_word(recipient).map(|last| last.choice),
-            call: book.call_of(recipient).map(|call| look::call_row(&book, &snapshot, call, now, true)),
+            call: book.call_of(recipient).map(|call| look::call_row(&book, &snapshot, call, now, true, &self.words)),
         };
         Ok(recipients.map(alert).collect())
     }

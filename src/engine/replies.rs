@@ -171,7 +171,7 @@ impl Gathering {
             _ => None,
         });
         let is_it = |entry: &&crate::delivery::help::Entry| {
-            !entry.is_done() && entry.alert == alert && entry.person == person && entry.phone == phone
+            !entry.is_done() && entry.alert == alert && entry.person == person && inner.words.open(&entry.phone) == phone
         };
         here.or_else(|| inner.ledger.help().newest_first().find(is_it).map(|entry| entry.id))
     }
