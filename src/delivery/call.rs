@@ -97,14 +97,16 @@ impl Call {
         }
     }
 
-    /// Word of contract §2 for the list of calls.
+    /// Words of contract §2 for the list of calls.
+    pub const STATES: [&'static str; 5] = ["waiting", "answered", "escalated", "exhausted", "expired"];
+
     pub const fn state(&self) -> &'static str {
-        match self.end {
-            End::Open => "waiting",
-            End::Answered(_) => "answered",
-            End::Escalated { .. } => "escalated",
-            End::Exhausted { .. } => "exhausted",
-            End::Expired { .. } => "expired",
-        }
+        Self::STATES[match self.end {
+            End::Open => 0,
+            End::Answered(_) => 1,
+            End::Escalated { .. } => 2,
+            End::Exhausted { .. } => 3,
+            End::Expired { .. } => 4,
+        }]
     }
 }

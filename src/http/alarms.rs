@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Edge, auth::Who, problem::Problem};
+use super::{Edge, auth::Who, problem::Problem, query};
 use crate::{
     access::Action,
     telemetry::{
@@ -24,11 +24,7 @@ const NOTE_CHARS_MAX: usize = 600;
 
 pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Query<HashMap<String, String>>) -> Result<Json<Value>, Problem> {
     who.may(Action::Act)?;
-    let only_open = match words.get("open").map(String::as_str) {
-        None | Some("false" | "0") => false,
-        Some("" | "true" | "1") => true,
-        Some(other) => return Err(Problem::bad_request(format!("open is true or false, not {other:?}"))),
-    };
+    let only_open = query::is_set(words.get("open"));
     let alarms = if only_open { edge.gateway.alarms().open() } else { edge.gateway.alarms().all() };
     Ok(Json(json!({ "items": alarms.iter().map(view).collect::<Vec<_>>(), "next": null })))
 }

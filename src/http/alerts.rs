@@ -19,6 +19,7 @@ use super::{
     body::{Sent, SentAlert, WORDS_MAX},
     problem::Problem,
     proof::{Connection, prove},
+    query,
 };
 use crate::{
     access::{Action, Caller, Role},
@@ -166,12 +167,12 @@ pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Words
         Some(text) => Some(text.parse::<u32>().map_err(|_| Problem::bad_request("the cursor is not one of ours"))?),
         None => None,
     };
-    let fits = |name: &str, value: &str| words.get(name).is_none_or(|wanted| wanted == value);
+    let fits = |name: &str, value: &str| words.get(name).is_none_or(|wanted| wanted.is_empty() || wanted == value);
     let mut items = Vec::new();
     let mut next = None;
     let ledger = edge.gateway.ledger();
     // Notices to duty about alerts that wait are no warnings, but can be followed like them.
-    let shelves = if words.contains_key("notices") { ledger.newest_first() } else { ledger.warnings() };
+    let shelves = if query::is_set(words.get("notices")) { ledger.newest_first() } else { ledger.warnings() };
     for shelf in shelves {
         if before.is_some_and(|before| shelf.no.0 >= before) || !sees(&caller, &shelf) {
             continue;
@@ -323,7 +324,10 @@ pub(super) async fn deliveries(State(edge): State<Edge>, who: Who, Path(id): Pat
 pub(super) async fn calls(State(edge): State<Edge>, who: Who, Path(id): Path<String>, Query(words): Words) -> Answer<Json<Value>> {
     let caller = who.may(Action::Look)?;
     let details = details(&edge, &caller, &id).await?;
-    let items = edge.gateway.calls(&details, area(&words, &caller)?, caller.may(Action::SeePhones));
+    let mut items = edge.gateway.calls(&details, area(&words, &caller)?, caller.may(Action::SeePhones));
+    if let Some(state) = words.get("state").filter(|state| !state.is_empty()) {
+        items.retain(|call| call.state == state);
+    }
     Ok(Json(json!({ "items": items, "next": null })))
 }
 

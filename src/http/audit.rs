@@ -118,7 +118,11 @@ pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Query
     }
     let word = |name: &str| words.get(name).filter(|text| !text.is_empty());
     let number = |name: &str| word(name).map(|text| text.parse::<u64>()).transpose();
-    let limit = number("limit").map_err(|_| Problem::bad_request("limit is no number"))?.unwrap_or(LIMIT_DEFAULT as u64);
+    let out_of_range = || Problem::bad_request(format!("limit must be a number from 1 to {LIMIT_MAX}"));
+    let limit = match number("limit").map_err(|_| out_of_range())? {
+        None => LIMIT_DEFAULT,
+        Some(limit) => usize::try_from(limit).ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(out_of_range)?,
+    };
     let query = AuditQuery {
         since: word("since")
             .map(|text| text.parse::<Timestamp>())
@@ -127,7 +131,7 @@ pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Query
         by: word("by").cloned(),
         what: word("what").cloned(),
         before: number("cursor").map_err(|_| Problem::bad_request("not a cursor of this list"))?,
-        limit: usize::try_from(limit).unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX),
+        limit,
     };
     let _turn = READS.try_acquire().map_err(|_| Problem::busy("others are reading the audit"))?;
     let gateway = edge.gateway.clone();

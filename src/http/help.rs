@@ -11,7 +11,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Edge, auth::Who, body::Sent, problem::Problem};
+use super::{Edge, auth::Who, body::Sent, problem::Problem, query};
 use crate::{
     access::{Action, Caller},
     area::AreaCode,
@@ -31,11 +31,7 @@ pub(super) fn may_see(caller: &Caller, area: Option<AreaCode>) -> bool {
 
 pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Query<HashMap<String, String>>) -> Result<Json<Value>, Problem> {
     let caller = who.may(Action::Act)?;
-    let only_open = match words.get("open").map(String::as_str) {
-        None | Some("false" | "0") => false,
-        Some("" | "true" | "1") => true,
-        Some(other) => return Err(Problem::bad_request(format!("open is true or false, not {other:?}"))),
-    };
+    let only_open = query::is_set(words.get("open"));
     let alert = match words.get("alert").filter(|text| !text.is_empty()) {
         Some(id) => Some(super::alerts::find(&edge, &caller, id)?.no),
         None => None,

@@ -22,6 +22,7 @@ mod people;
 mod places;
 mod problem;
 mod proof;
+mod query;
 mod registry;
 mod report;
 mod serve;
@@ -171,7 +172,9 @@ fn router(edge: Edge) -> Router {
         .route("/page.css", get(page::style));
     let sign_in = Router::new().route("/sign-in", post(page::signed_in));
     let streams = Router::new().route("/v1/alerts/{id}/events", get(events::stream));
-    let written = |router: Router<Edge>| router.route_layer(middleware::from_fn_with_state(edge.clone(), audit::around));
+    let written = |router: Router<Edge>| {
+        router.route_layer(middleware::from_fn_with_state(edge.clone(), audit::around)).route_layer(middleware::from_fn(query::known))
+    };
     let bounded = limits::ours(written(alerts.merge(pages).merge(registry)), &edge)
         .merge(limits::sign_in(sign_in, &edge))
         .merge(limits::links(links, &edge))

@@ -193,11 +193,13 @@ fn described() -> Value {
     for (method, path, who, summary, answers) in OPERATIONS {
         let responses: Map<String, Value> =
             answers.iter().map(|(status, what)| (status.to_string(), json!({ "description": what }))).collect();
+        let asked = super::query::of(method, path).iter().map(super::query::Parameter::described);
         let parameters: Vec<Value> = path
             .split(['{', '}'])
             .skip(1)
             .step_by(2)
             .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+            .chain(asked)
             .collect();
         let mut operation =
             json!({ "summary": summary, "description": format!("For: {who}."), "parameters": parameters, "responses": responses });

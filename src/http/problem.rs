@@ -60,6 +60,12 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read", detail)
     }
 
+    /// What would have been ignored.
+    pub(super) fn wrong_query(faults: Vec<Fault>) -> Self {
+        let detail = "what the address does not know is refused, not ignored; nothing was read or changed";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-query", "The query is wrong", detail).with(faults)
+    }
+
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }

@@ -20,6 +20,7 @@ use super::{
     auth::Who,
     body::{Sent, cut_off},
     problem::Problem,
+    query,
 };
 use crate::{
     access::{Action, Caller},
@@ -173,9 +174,9 @@ pub(super) async fn import(
     if !caller.areas.is_empty() {
         return Err(Problem::forbidden("an import needs an account without limits of area"));
     }
-    let is_set = |name: &str| words.get(name).is_some_and(|value| matches!(value.as_str(), "1" | "true" | "yes"));
+    let is_set = |name: &str| query::is_set(words.get(name));
     let datum = match words.get("datum").map(String::as_str) {
-        None | Some("wgs84") => Datum::Wgs84,
+        None | Some("" | "wgs84") => Datum::Wgs84,
         Some("gcj02") => Datum::Gcj02,
         Some(other) => return Err(Problem::bad_request(format!("datum={other} is neither wgs84 nor gcj02"))),
     };

@@ -24,6 +24,7 @@ mod http_metrics;
 mod http_page;
 mod http_parts;
 mod http_proof;
+mod http_queries;
 mod http_references;
 mod http_report;
 mod http_standing;

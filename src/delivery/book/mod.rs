@@ -44,18 +44,10 @@ pub enum State {
 impl State {
     pub const ALL: [Self; 8] =
         [Self::Held, Self::Released, Self::Dispatching, Self::Completed, Self::Rejected, Self::Cancelled, Self::Superseded, Self::Expired];
+    pub const NAMES: [&'static str; 8] = ["held", "released", "dispatching", "completed", "rejected", "cancelled", "superseded", "expired"];
 
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Held => "held",
-            Self::Released => "released",
-            Self::Dispatching => "dispatching",
-            Self::Completed => "completed",
-            Self::Rejected => "rejected",
-            Self::Cancelled => "cancelled",
-            Self::Superseded => "superseded",
-            Self::Expired => "expired",
-        }
+        Self::NAMES[self as usize]
     }
 
     /// Nothing more is owed.

@@ -98,6 +98,11 @@ const WORDS: &[Words] = &[
         ["The alert breaks rules", "Every fault is listed with its place. Mend them all and send it again."],
     ),
     (
+        "invalid-query",
+        ["查询参数有误", "地址中的参数名或取值不被识别；请按所列可用的参数和取值改正。"],
+        ["The query is wrong", "Names or words of the address are not known here. Take those that are listed."],
+    ),
+    (
         "invalid-record",
         ["登记内容有误", "没有更改任何内容，请按所列各处改正。"],
         ["The record is wrong", "Nothing was changed. Mend what is listed."],
