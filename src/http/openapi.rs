@@ -1,6 +1,8 @@
 //! Owns the description of the interface (`/openapi.json`), kept as a table beside the routes it describes.
 //! Invariant: every route of the router stands in it; a test holds that.
 
+mod bodies;
+
 use axum::Json;
 use serde_json::{Map, Value, json};
 
@@ -157,7 +159,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("get", "/v1/devices", "viewer", "What loudspeakers last said of themselves; area", &[(200, "{items, next}")]),
     ("get", "/healthz", "anyone", "Alive", &[(200, "alive")]),
     ("get", "/readyz", "anyone", "Store open, planner caught up", &[(200, "ready"), (503, "why not")]),
-    ("get", "/metrics", "anyone", "Prometheus", &[(200, "text/plain")]),
+    ("get", "/metrics", "by address or key", "Prometheus; without a key from [server] metrics_from", &[(200, "text/plain")]),
     ("get", "/openapi.json", "anyone", "This document", &[(200, "application/json")]),
     ("get", "/", "whoever is signed in", "The web page: alerts, newest first", &[(200, "text/html"), (303, "sign in first")]),
     ("get", "/alerts", "whoever is signed in", "What changes of the first page, alone", &[(200, "text/html"), (401, "sign in first")]),
@@ -192,22 +194,29 @@ fn described() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for (method, path, who, summary, answers) in OPERATIONS {
         let responses: Map<String, Value> =
-            answers.iter().map(|(status, what)| (status.to_string(), json!({ "description": what }))).collect();
+            answers.iter().map(|(status, what)| (status.to_string(), response(method, path, *status, what))).collect();
         let asked = super::query::of(method, path).iter().map(super::query::Parameter::described);
         let parameters: Vec<Value> = path
             .split(['{', '}'])
             .skip(1)
             .step_by(2)
-            .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+            .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": path_schema(path, name) }))
             .chain(asked)
             .collect();
         let mut operation =
             json!({ "summary": summary, "description": format!("For: {who}."), "parameters": parameters, "responses": responses });
+        operation["operationId"] = operation_id(method, path).into();
+        if let Some(body) = bodies::body_of(method, path) {
+            operation["requestBody"] = body;
+        }
+        if let Some(security) = security(who) {
+            operation["security"] = security;
+        }
         operation["responses"]["default"] = json!({ "$ref": "#/components/responses/problem" });
         let item = paths.entry((*path).to_owned()).or_insert_with(|| json!({}));
         item[*method] = operation;
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": { "title": "lastmile", "version": env!("CARGO_PKG_VERSION"), "license": { "name": "Apache-2.0" } },
         "security": [{ "key": [] }, { "session": [] }],
@@ -231,5 +240,77 @@ fn described() -> Value {
                 }
             }
         }
-    })
+    });
+    if let (Some(schemas), Value::Object(more)) = (document["components"]["schemas"].as_object_mut(), bodies::schemas()) {
+        schemas.extend(more);
+    }
+    document
+}
+
+/// `post_v1_alerts_id_cancel`: generated clients name their functions so.
+fn operation_id(method: &str, path: &str) -> String {
+    let words: Vec<&str> = path.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() { format!("{method}_index") } else { format!("{method}_{}", words.join("_")) }
+}
+
+fn response(method: &str, path: &str, status: u16, what: &str) -> Value {
+    let mut response = json!({ "description": what });
+    if let Some(content) = bodies::answer_of(method, path, status, what) {
+        response["content"] = content;
+    }
+    if status >= 400 {
+        response["content"] = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/problem" } } });
+    }
+    response
+}
+
+fn path_schema(path: &str, name: &str) -> Value {
+    match bodies::words_of(path, name) {
+        Some(words) => json!({ "type": "string", "enum": words }),
+        None => json!({ "type": "string" }),
+    }
+}
+
+/// Who need not show a key or a session, or need not have a key; the rest is as the document says for all.
+fn security(who: &str) -> Option<Value> {
+    match who {
+        "anyone" | "whoever holds the link" | "far end" => Some(json!([])),
+        "public or key" | "by address or key" => Some(json!([{}, { "key": [] }, { "session": [] }])),
+        "whoever is signed in" => Some(json!([{ "session": [] }])),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_to_all_says_so_and_nothing_else_does() {
+        let document = described();
+        let open: Vec<&str> = OPERATIONS
+            .iter()
+            .filter(|(method, path, ..)| document["paths"][*path][*method]["security"] == json!([]))
+            .map(|(_, path, ..)| *path)
+            .collect();
+        let others = ["/healthz", "/readyz", "/openapi.json", "/sign-in", "/page.js", "/page.css"];
+        let is_open =
+            |path: &str| others.contains(&path) || ["/a/", "/v1/callbacks/", "/problems/"].iter().any(|start| path.starts_with(start));
+        assert!(open.iter().all(|path| is_open(path)), "{open:?}");
+        assert!(OPERATIONS.iter().all(|(_, path, ..)| is_open(path) == open.contains(path)), "{open:?}");
+    }
+
+    #[test]
+    fn operations_have_names_of_their_own_and_what_succeeds_says_in_which_form() {
+        let document = described();
+        let mut names = std::collections::BTreeSet::new();
+        for (method, path, _, _, answers) in OPERATIONS {
+            let operation = &document["paths"][*path][*method];
+            assert!(names.insert(operation["operationId"].to_string()), "{method} {path}");
+            for (status, _) in answers.iter().filter(|(status, _)| matches!(status, 200 | 202)) {
+                assert!(operation["responses"][status.to_string()]["content"].is_object(), "{method} {path} {status}");
+            }
+        }
+        assert_eq!(operation_id("get", "/"), "get_index");
+    }
 }
