@@ -51,6 +51,16 @@ impl Kind {
         }
     }
 
+    /// As people on duty read it, in Chinese and in English.
+    pub const fn title(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Sms => ("短信", "short message"),
+            Self::Email => ("邮件", "e-mail"),
+            Self::Speaker => ("喇叭", "loudspeaker"),
+            Self::Wechat => ("微信", "WeChat"),
+        }
+    }
+
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }

@@ -73,7 +73,8 @@ async fn one(place: Place, seed: u64) -> After {
     if rng.random_bool(0.5) {
         site.settle().await;
     }
-    if rng.random_bool(0.5) {
+    let is_killed = rng.random_bool(0.5);
+    if is_killed {
         site.gateway.kill().await;
     } else {
         assert_eq!(site.gateway.stop(STOP).await, Some(0));
@@ -100,7 +101,8 @@ async fn one(place: Place, seed: u64) -> After {
     let (_, metrics) = site.gateway.text(&site.duty, "/metrics").await;
     assert_eq!(metrics.contains("store-mended"), !alarms.is_empty(), "the metric tells it too: {damage:?}");
     site.settle().await;
-    let receipts_gone = site.judge(&damage, lost).await;
+    // After a kill, damage to the end of the database cannot be told from a write that the kill cut short.
+    let receipts_gone = site.judge(&damage, lost > 0 || (is_killed && may_lose)).await;
     assert_eq!(site.gateway.stop(STOP).await, Some(0));
     let verdict = json_of_verify(&data);
     assert_eq!(verdict["sound"], true, "{damage:?}: {verdict:#}");
@@ -138,8 +140,8 @@ impl Site {
         until("all reports are brought", DEADLINE, async || self.far.is_done()).await;
     }
 
-    /// Receipts that were answered 200 and are gone: none, unless the alarm said that entries are.
-    async fn judge(&self, damage: &Damage, lost: u64) -> usize {
+    /// Receipts that were answered 200 and are gone: none, unless entries may be.
+    async fn judge(&self, damage: &Damage, may_lose: bool) -> usize {
         let mut gone = self.far.promised();
         for (path, identifier) in &self.told {
             let view = self.gateway.get(&self.duty, path).await;
@@ -150,7 +152,7 @@ impl Site {
                 }
             }
         }
-        assert!(gone.is_empty() || lost > 0, "{damage:?}: receipts that were answered 200 are gone, and nobody says so: {gone:?}");
+        assert!(gone.is_empty() || may_lose, "{damage:?}: receipts that were answered 200 are gone, and nobody says so: {gone:?}");
         gone.len()
     }
 }

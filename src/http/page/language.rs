@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap};
 
 use axum::http::{HeaderMap, header};
 
-use crate::{access::Role, alert::Level, delivery::event::Choice, registry::role, time::Timestamp};
+use crate::{access::Role, alert::Level, channel::Kind, delivery::event::Choice, registry::role, time::Timestamp};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) struct Language {
@@ -122,11 +122,10 @@ impl Language {
             "visit" => ("上门", "visit"),
             "radio" => ("对讲机", "radio"),
             "link" => ("链接", "link"),
-            "sms" => ("短信", "short message"),
-            "email" => ("邮件", "e-mail"),
-            "speaker" => ("喇叭", "loudspeaker"),
-            "wechat" => ("微信", "WeChat"),
-            other => return other.into(),
+            other => match Kind::from_name(other) {
+                Some(kind) => kind.title(),
+                None => return other.into(),
+            },
         };
         self.say(chinese, english).into()
     }
