@@ -212,10 +212,10 @@ impl Gateway {
         let mut accepted = self.accepted(&part.alert, origin, part.targets.iter().map(|target| target.shelf.no).collect());
         // An all-clear goes to those who were told, whatever its areas are called.
         let doubts = if part.alert.is_all_clear() { &[][..] } else { part.doubts.as_slice() };
-        accepted.doubts = doubts.iter().map(|doubt| format!("{}: {}", doubt.path, doubt.message)).collect();
+        accepted.doubts = doubts.iter().map(|doubt| doubt.words.clone()).collect();
         let is_said = part.later.is_none() && !all_clear::only_withdraws(&part.alert, &part.shelves());
         accepted.needs_approval = is_said && (source.needs_approval(&part.alert) || !doubts.is_empty());
-        warnings.extend(doubts.iter().cloned());
+        warnings.extend(doubts.iter().map(|doubt| doubt.fault.clone()));
         accepted
     }
 

@@ -14,7 +14,7 @@ use crate::{
     alert::Alert,
     delivery::ledger::Shelf,
     fault::{FAULTS_MAX, Fault},
-    matching,
+    matching::{self, meant::Doubt},
     time::Timestamp,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Document {
 pub(super) struct Part {
     pub(super) alert: Alert,
     /// What only a person can settle.
-    pub(super) doubts: Vec<Fault>,
+    pub(super) doubts: Vec<Doubt>,
     pub(super) targets: Vec<Target>,
     pub(super) matched: Option<matching::Audience>,
     /// What has changed or ended it before it came.
@@ -68,7 +68,9 @@ impl Gateway {
                 Ok((named, matched)) => {
                     let fresh = named.warnings.into_iter().filter(|fault| !warnings.contains(fault)).collect::<Vec<_>>();
                     warnings.extend(fresh);
-                    parts.push(Part { alert, doubts: placed(meant.doubts, place), targets: named.targets, matched, later: None });
+                    let place_doubt = |doubt: Doubt| Doubt { fault: placed_one(doubt.fault, place), ..doubt };
+                    let doubts = meant.doubts.into_iter().map(place_doubt).collect();
+                    parts.push(Part { alert, doubts, targets: named.targets, matched, later: None });
                 }
                 // The all-clear of one thing waits for nothing when another thing is to be told now.
                 Err(faults) if faults.iter().all(|fault| fault.rule == UNKNOWN_REFERENCE) => unfounded.extend(placed(faults, place)),
@@ -151,12 +153,12 @@ fn named(mut parts: Vec<Part>) -> Vec<Part> {
 }
 
 fn placed(faults: Vec<Fault>, place: &str) -> Vec<Fault> {
-    let is_of_all =
-        |path: &str| OF_ALL.iter().any(|name| path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('[')));
-    let at = |fault: Fault| {
-        if place.is_empty() || is_of_all(&fault.path) { fault } else { Fault { path: format!("{place}.{}", fault.path), ..fault } }
-    };
-    faults.into_iter().map(at).collect()
+    faults.into_iter().map(|fault| placed_one(fault, place)).collect()
+}
+
+fn placed_one(fault: Fault, place: &str) -> Fault {
+    let is_of = |name: &&str| fault.path.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('['));
+    if place.is_empty() || OF_ALL.iter().any(is_of) { fault } else { Fault { path: format!("{place}.{}", fault.path), ..fault } }
 }
 
 fn once(faults: Vec<Fault>) -> Vec<Fault> {

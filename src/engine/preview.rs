@@ -1,7 +1,10 @@
 //! Owns the preview: who would be told by what, in which words, without storing or sending anything.
 //! Refuses to know the journal. Invariant: it plans and renders with the very code that sends.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use roaring::RoaringBitmap;
 use serde::Serialize;
@@ -18,9 +21,12 @@ use super::{
 };
 use crate::{
     alert::{self, Alert},
-    area::AreaCode,
+    area::{AreaCode, AreaLevel},
     channel::Reach,
-    delivery::plan::{PlanPart, RecipientKind},
+    delivery::{
+        ledger::Shelf,
+        plan::{PlanPart, RecipientKind},
+    },
     fault::{Fault, Faults},
     matching,
     message::{Form, render},
@@ -43,6 +49,8 @@ pub struct Preview {
     pub by_area: Vec<AreaCount>,
     pub by_role: BTreeMap<String, u32>,
     pub by_channel: BTreeMap<String, u32>,
+    /// In which somebody is told, or a loudspeaker speaks.
+    pub villages: u32,
     pub speakers: u32,
     pub hazard_points: u32,
     /// Each channel's text, as a person of the first village would read it.
@@ -112,6 +120,15 @@ impl Gateway {
         Ok(Preview { further, ..first })
     }
 
+    /// What approving it would send, of an alert that was taken in and waits.
+    pub async fn preview_held(&self, shelf: &Arc<Shelf>) -> Result<Preview, SubmitError> {
+        let targets = { shelf.read().accepted.targets.clone() };
+        let chains = self.chains_of(targets, shelf.alert.is_all_clear()).await?;
+        let (gateway, shelf) = (self.clone(), Arc::clone(shelf));
+        let made = self.apart(move || gateway.previewed(&shelf.alert, &chains.told(), &[], Vec::new(), Faults::default())).await;
+        made.map_err(|error| Unavailable::Failed(format!("the preview could not be made: {error}")))?
+    }
+
     async fn preview_of(&self, mut alert: Alert, mut warnings: Vec<Fault>, by: &Asking) -> Result<Preview, SubmitError> {
         let mut odd = Faults::default();
         let now = self.clock.now();
@@ -120,7 +137,7 @@ impl Gateway {
         let source = self.sources.iter().find(|known| Some(&known.name) == by.source.as_ref());
         if let Some(source) = source {
             let meant = source.understand(&mut alert, &snapshot);
-            warnings.extend(meant.warnings.into_iter().chain(meant.doubts));
+            warnings.extend(meant.warnings.into_iter().chain(meant.doubts.into_iter().map(|doubt| doubt.fault)));
         }
         let mut named = self.judge_references(&alert, &mut odd);
         self.judge_asking(source, &alert, &named, by)?;
@@ -196,6 +213,7 @@ impl Gateway {
             further: Vec::new(),
             by_role: BTreeMap::new(),
             by_channel: BTreeMap::new(),
+            villages: 0,
             speakers: 0,
             hazard_points: 0,
             messages: Vec::new(),
@@ -204,6 +222,7 @@ impl Gateway {
             warnings,
         };
         let mut areas: BTreeMap<AreaCode, u32> = BTreeMap::new();
+        let mut villages: BTreeSet<AreaCode> = BTreeSet::new();
         let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         let (mut recipients, mut seen) = (0_u32, RoaringBitmap::new());
         for part in &plan.parts {
@@ -214,13 +233,16 @@ impl Gateway {
                     continue;
                 }
                 seen.insert_range(first..recipients);
+                if run.kind != RecipientKind::Endpoint && !run.keys.is_empty() && run.area.level() >= AreaLevel::Village {
+                    villages.insert(run.area.at_level(AreaLevel::Village));
+                }
             }
             match part {
                 PlanPart::Run(run) if run.kind == RecipientKind::Person => {
                     preview.unreachable += length(run.unreachable.len());
                     preview.people += length(run.keys.len());
                     *preview.by_role.entry(run.role.clone()).or_default() += length(run.keys.len());
-                    *areas.entry(run.area.at_level(crate::area::AreaLevel::Township)).or_default() += length(run.keys.len());
+                    *areas.entry(run.area.at_level(AreaLevel::Township)).or_default() += length(run.keys.len());
                     let room = UNREACHABLE_SHOWN.saturating_sub(preview.without_channel.len());
                     let named = run.unreachable.iter().take(room).filter_map(|&place| {
                         let person = snapshot.subscriber(crate::registry::SubscriberKey(run.keys[place as usize]))?;
@@ -248,6 +270,7 @@ impl Gateway {
             }
         }
         let name = |code: AreaCode| snapshot.areas().name(code).map_or_else(|| code.to_string(), str::to_owned);
+        preview.villages = length(villages.len());
         preview.by_area = areas.into_iter().map(|(code, people)| AreaCount { code, name: name(code), people }).collect();
         preview.estimated_minutes = preview.by_channel.iter().map(|(kind, &count)| (kind.clone(), self.minutes(kind, count))).collect();
         preview

@@ -85,6 +85,7 @@ pub(crate) struct Shared {
     parts: Parts,
     limits: Limits,
     known_addresses: KnownAddresses,
+    previews: page::Previews,
 }
 
 impl Deref for Shared {
@@ -101,7 +102,12 @@ pub(crate) struct Edge(Arc<Shared>);
 
 impl Edge {
     fn new(parts: Parts) -> Self {
-        Self(Arc::new(Shared { parts, limits: Limits::default(), known_addresses: KnownAddresses::default() }))
+        Self(Arc::new(Shared {
+            parts,
+            limits: Limits::default(),
+            known_addresses: KnownAddresses::default(),
+            previews: page::Previews::default(),
+        }))
     }
 }
 

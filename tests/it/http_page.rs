@@ -256,3 +256,66 @@ async fn an_alarm_is_acknowledged_on_the_page_by_who_may_act_and_from_our_own_pa
     assert_eq!(press(&site, &path, &duty, &json!({ "note": "" })).await, StatusCode::CONFLICT);
     site.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_approves_reads_first_what_is_sent_to_whom() {
+    let site = Site::with_approval("red").await;
+    let (met, key) = (site.bureau(), site.role(Role::Duty));
+    let id = site.accepted(&rainstorm(1, &[LEIGU]), &met).await;
+    let preview = site.call(Method::POST, "/v1/alerts/preview", &key).json(&rainstorm(2, &[LEIGU])).send().await.expect("an answer");
+    let preview: Value = preview.json().await.expect("json");
+    assert!(preview["people"].as_u64() > Some(0) && preview["villages"].as_u64() > Some(1), "{preview}");
+    let of_town = preview["by_area"].as_array().expect("a list").iter().find(|area| area["name"] == "擂鼓镇").expect("the township");
+    let text = preview["messages"][0]["text"].as_str().expect("a text");
+    let chief = cookie_of(&site, "chief", Role::Approver, &[]).await;
+    let duty = cookie_of(&site, "duty", Role::Duty, &[]).await;
+    let viewer = cookie_of(&site, "viewer", Role::Viewer, &[]).await;
+    let other = cookie_of(&site, "other", Role::Approver, &[QUSHAN]).await;
+    let path = format!("/alerts/{id}");
+    for (who, decides) in [(&chief, true), (&duty, false)] {
+        let (_, shown) = page(&site, &path, who).await;
+        let (people, villages) = (&preview["people"], &preview["villages"]);
+        let numbers = [
+            format!("人员 <b>{people}</b>"),
+            format!("村（社区） <b>{villages}</b>"),
+            "短信 · ".into(),
+            text.into(),
+            format!("擂鼓镇 {}", of_town["people"]),
+        ];
+        for wanted in numbers.iter().map(String::as_str).chain([
+            "按明白卡路线转移到避险地点。",
+            "过去3小时累积雨量已达100毫米以上。",
+            "<h2>范围</h2><p>擂鼓镇</p>",
+        ]) {
+            assert!(shown.contains(wanted), "{wanted} is missing: {shown}");
+        }
+        assert_eq!(shown.contains("data-decide=\"approve\""), decides, "{shown}");
+        assert!(shown.find("批准后将这样发布") < shown.find("data-decide=\"approve\"").or(Some(usize::MAX)), "{shown}");
+    }
+    // Numbers of the whole are for those who may decide over it.
+    let (_, looked) = page(&site, &path, &viewer).await;
+    assert!(looked.contains("按明白卡路线转移到避险地点。") && !looked.contains("data-decide"), "{looked}");
+    assert!(!looked.contains("批准后将这样发布"), "{looked}");
+    assert_eq!(page(&site, &path, &other).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(press(&site, &format!("/v1/alerts/{id}/approve"), &chief, &json!({})).await, StatusCode::OK);
+    site.wait_until_told(&id, &key).await;
+    assert_eq!(press(&site, &format!("/v1/alerts/{id}/cancel"), &duty, &json!({ "reason": "误报" })).await, StatusCode::OK);
+    let (_, shown) = page(&site, &path, &chief).await;
+    assert!(shown.contains("批准人 chief") && shown.contains("解除人 duty") && !shown.contains("批准后将这样发布"), "{shown}");
+    let view = site.get(&format!("/v1{path}"), &key).await;
+    assert_eq!((&view["approved_by"], &view["cancelled_by"]), (&json!("chief"), &json!("duty")), "{view}");
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doubt_is_told_in_the_words_of_whoever_settles_it() {
+    let site = Site::start().await;
+    let mut odd = rainstorm(1, &["510726104"]);
+    odd["areas"][0]["name"] = "永安镇".into();
+    let id = site.accepted(&odd, &site.bureau()).await;
+    let chief = cookie_of(&site, "chief", Role::Approver, &[]).await;
+    let (_, shown) = page(&site, &format!("/alerts/{id}"), &chief).await;
+    let doubt = "区划代码510726104在本县是“通泉镇”，来文写的地名是“永安镇”：请核实要发给哪里";
+    assert!(shown.contains(doubt) && !shown.contains("areas[0]"), "{shown}");
+    site.stop().await;
+}

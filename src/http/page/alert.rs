@@ -13,6 +13,7 @@ use axum::{
 use super::{
     Words,
     bar::Bar,
+    held::Plan,
     language::Language,
     list::{Look, may_look},
     rendered,
@@ -39,6 +40,8 @@ const CALLS_SHOWN: usize = 300;
 const HELP_SHOWN: usize = 200;
 /// The newest notes of one call that stand in its row; the interface lists all.
 const RECORDS_SHOWN: usize = 3;
+/// Areas of an alert that are named; of more nobody reads all.
+const AREAS_SHOWN: usize = 100;
 /// More blind villages than this mean that sending has failed as a whole.
 const BLIND_SHOWN: usize = 200;
 
@@ -67,6 +70,14 @@ struct Live {
     every: u8,
     first_sent: Option<String>,
     look: Look,
+    /// What it says, for everybody who looks.
+    description: String,
+    measures: String,
+    areas: Vec<String>,
+    more_areas: usize,
+    shapes: usize,
+    /// Whom approving would tell and how, for those who decide or may.
+    plan: Option<Plan>,
     bar: Bar,
     blind: Vec<String>,
     calls: Vec<CallLine>,
@@ -162,6 +173,10 @@ async fn live(edge: &Edge, caller: &Caller, shelf: &Arc<Shelf>, area: AreaCode, 
     let mut help =
         if caller.may(Action::Act) { edge.gateway.help(true, Some(shelf.no), |area| http_help::may_see(caller, area)) } else { Vec::new() };
     help.truncate(HELP_SHOWN);
+    let is_shown_plan = alert.state == "held" && may_decide && (caller.may(Action::Approve) || caller.may(Action::Act));
+    let plan = if is_shown_plan { Some(edge.previews.of(&edge.gateway, shelf, language).await) } else { None };
+    let meant = &shelf.alert.areas;
+    let areas: Vec<String> = meant.iter().flat_map(|area| &area.codes).take(AREAS_SHOWN).map(|&code| name(code)).collect();
     let live = Live {
         help,
         language,
@@ -171,6 +186,12 @@ async fn live(edge: &Edge, caller: &Caller, shelf: &Arc<Shelf>, area: AreaCode, 
         sees_phones,
         every: if details.is_filed() { 60 } else { 2 },
         first_sent: alert.timeline.first_sent.map(|at| language.at(&at)),
+        description: shelf.alert.description.clone(),
+        measures: shelf.alert.instruction.clone(),
+        more_areas: meant.iter().map(|area| area.codes.len()).sum::<usize>() - areas.len(),
+        areas,
+        shapes: meant.iter().map(|area| area.polygons.len() + area.circles.len()).sum(),
+        plan,
         look: Look::of(&alert, language, edge.gateway.clock().now()),
         bar: Bar::of(coverage.people),
         blind: blind.map(|&village| name(village)).collect(),

@@ -3,6 +3,7 @@
 
 mod alert;
 mod bar;
+mod held;
 mod language;
 mod list;
 mod problems;
@@ -17,6 +18,7 @@ use std::collections::HashMap;
 use crate::{delivery::event::Choice, engine::look::Report};
 
 pub(super) use alert::{alert, alert_live};
+pub(super) use held::Previews;
 pub(super) use list::{index, index_live};
 pub(super) use problems::{explained, kinds, of_problem, reader};
 pub(super) use sign_in::{sign_in, sign_out, signed_in};

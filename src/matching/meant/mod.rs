@@ -21,7 +21,14 @@ use crate::{
 pub struct Meant {
     pub warnings: Vec<Fault>,
     /// What only a person can settle; the alert is held until one does.
-    pub doubts: Vec<Fault>,
+    pub doubts: Vec<Doubt>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Doubt {
+    pub fault: Fault,
+    /// For whoever must settle it, who reads neither paths nor English.
+    pub words: String,
 }
 
 /// Brings every code to the registry's table.
@@ -89,12 +96,14 @@ fn by_name(code: AreaCode, theirs: &str, path: &str, book: &CodeBook, snapshot: 
             Some(only.code)
         }
         (first, _) => {
-            let why = if first.is_some() { "several areas here have this name" } else { "no area here has this name" };
-            meant.doubts.push(Fault::new(
-                path,
-                "code-without-area",
-                format!("{code} is {theirs} in the source's table, but {why}: left out"),
-            ));
+            let (why, words) = match first {
+                Some(_) => ("several areas here have this name", "本县有几处同名"),
+                None => ("no area here has this name", "本县没有这个地名"),
+            };
+            meant.doubts.push(Doubt {
+                fault: Fault::new(path, "code-without-area", format!("{code} is {theirs} in the source's table, but {why}: left out")),
+                words: format!("区划代码{code}在发布单位的表中是“{theirs}”，{words}：这一处未列入发布范围"),
+            });
             None
         }
     }
@@ -115,7 +124,10 @@ fn hold_against_name(code: AreaCode, words: &str, path: &str, snapshot: &Snapsho
         Verdict::Another => {
             let words: String = words.chars().take(60).collect();
             let message = format!("{code} is {name} here, but the area is named {words:?}");
-            meant.doubts.push(Fault::new(path, "area-name-mismatch", message));
+            meant.doubts.push(Doubt {
+                fault: Fault::new(path, "area-name-mismatch", message),
+                words: format!("区划代码{code}在本县是“{name}”，来文写的地名是“{words}”：请核实要发给哪里"),
+            });
         }
     }
 }
@@ -137,7 +149,8 @@ mod tests {
         let mut areas = [area];
         let meant = meant(&mut areas, &book, &beichuan_snapshot(10, 1));
         let rules = |faults: &[Fault]| faults.iter().map(|fault| fault.rule).collect();
-        (areas[0].codes.iter().map(ToString::to_string).collect(), rules(&meant.warnings), rules(&meant.doubts))
+        let doubts: Vec<Fault> = meant.doubts.into_iter().map(|doubt| doubt.fault).collect();
+        (areas[0].codes.iter().map(ToString::to_string).collect(), rules(&meant.warnings), rules(&doubts))
     }
 
     #[test]
