@@ -7,14 +7,14 @@
 # Run: bash findings/kannel-percent-a-ucs2.sh    (Debian 12, network for apt; fails when the behaviour is another)
 set -euo pipefail
 version=1.4.5-12
-work=$(mktemp -d); pids=()
-trap 'kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
-cd "$work"; mkdir -p debs/partial root; touch calls
-chmod 755 "$work" debs debs/partial
-apt-get -qq -o Dir::Cache::archives="$work/debs" install --download-only --no-install-recommends -y "kannel=$version" >/dev/null 2>&1 || true
+place=$(mktemp -d); pids=()
+trap 'kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$place"' EXIT
+cd "$place"; mkdir -p debs/partial root; touch calls
+chmod 755 "$place" debs debs/partial
+apt-get -qq -o Dir::Cache::archives="$place/debs" install --download-only --no-install-recommends -y "kannel=$version" >/dev/null 2>&1 || true
 [ -n "$(find debs -name 'kannel_*.deb')" ] || (cd debs && apt-get -qq -o APT::Sandbox::User=root download "kannel=$version")
 for deb in debs/*.deb; do dpkg-deb -x "$deb" root; done
-export LD_LIBRARY_PATH="$work/root/usr/lib/x86_64-linux-gnu:$work/root/lib/x86_64-linux-gnu"
+export LD_LIBRARY_PATH="$PWD/root/usr/lib/x86_64-linux-gnu:$PWD/root/lib/x86_64-linux-gnu"
 
 cat > peers.py <<'PY'
 """A message centre of SMPP 3.4 that brings three replies, and a web service that writes down what it is called with."""

@@ -15,6 +15,8 @@ const CONCURRENCY: u64 = 8;
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Whoever gets warnings from a far end whose answers are lost gets five copies in a warning of six hours, and two in the first minutes.
 const UNKNOWN_RETRY: Duration = Duration::from_secs(180);
+/// Five times as long at each doubt, it is an hour at the seventh.
+const UNKNOWN_RETRY_MIN: Duration = Duration::from_secs(1);
 
 /// The account's table, with the keys that chose its driver already read.
 pub(super) fn keys<'a>(account: &str, table: &'a Table) -> Keys<'a> {
@@ -31,6 +33,14 @@ pub(super) fn common(keys: &mut Keys<'_>) -> Common {
         concurrency: usize::try_from(keys.number("concurrency", 1..=1_024, CONCURRENCY)).unwrap_or(1),
         timeout: keys.duration("timeout", TIMEOUT),
         retry: keys.durations("retry", &RETRY),
-        unknown_retry: keys.duration("unknown_retry", UNKNOWN_RETRY),
+        unknown_retry: unknown_retry(keys),
     }
+}
+
+fn unknown_retry(keys: &mut Keys<'_>) -> Duration {
+    let pause = keys.duration("unknown_retry", UNKNOWN_RETRY);
+    if pause < UNKNOWN_RETRY_MIN {
+        keys.fault("unknown_retry", "out-of-range", "must be at least 1s: shorter pauses make copies while the first answer is on its way");
+    }
+    pause
 }

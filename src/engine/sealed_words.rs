@@ -48,7 +48,8 @@ impl SealedWords {
     /// The event as it goes into the journal.
     pub(super) fn sealed<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
         let Event::Told(told) = event else { return Cow::Borrowed(event) };
-        if !self.seals() {
+        // An alert's document may be megabytes: what holds no words of people is not copied.
+        if !self.seals() || !has_words(told) {
             return Cow::Borrowed(event);
         }
         let mut told = told.clone();
@@ -60,6 +61,10 @@ impl SealedWords {
     pub(super) fn opened(&self, told: &mut Told) {
         each(told, |words| *words = self.open(words));
     }
+}
+
+fn has_words(told: &Told) -> bool {
+    matches!(told, Told::Answered { .. } | Told::CalledInVain { .. } | Told::HelpAsked(_) | Told::HelpTaken(_) | Told::Stray { .. })
 }
 
 /// What people said, by which telephone, and what was noted of them.

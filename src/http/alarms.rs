@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Edge, auth::Who, problem::Problem, query};
+use super::{Edge, auth::Who, paging, problem::Problem, query};
 use crate::{
     access::Action,
     telemetry::{
@@ -26,7 +26,7 @@ pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Query
     who.may(Action::Act)?;
     let only_open = query::is_set(words.get("open"));
     let alarms = if only_open { edge.gateway.alarms().open() } else { edge.gateway.alarms().all() };
-    Ok(Json(json!({ "items": alarms.iter().map(view).collect::<Vec<_>>(), "next": null })))
+    paging::page(alarms.iter().map(view).collect(), &words)
 }
 
 pub(super) async fn acknowledge(

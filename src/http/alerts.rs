@@ -17,6 +17,7 @@ use super::{
     Edge,
     auth::Who,
     body::{Sent, SentAlert, WORDS_MAX},
+    paging,
     problem::Problem,
     proof::{Connection, prove},
     query,
@@ -193,7 +194,7 @@ pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Words
 }
 
 /// Updates and Cancels that came before what they refer to.
-pub(super) async fn waiting(State(edge): State<Edge>, who: Who) -> Answer<Json<Value>> {
+pub(super) async fn waiting(State(edge): State<Edge>, who: Who, Query(words): Words) -> Answer<Json<Value>> {
     let caller = who.may(Action::Look)?;
     let own = |one: &Waiting| caller.role != Role::Bureau || caller.source.as_deref() == Some(one.source.as_str());
     let meant = |one: &Waiting| {
@@ -210,11 +211,15 @@ pub(super) async fn waiting(State(edge): State<Edge>, who: Who) -> Answer<Json<V
         })
     };
     let items: Vec<Value> = waiting.iter().filter(|one| own(one) && meant(one)).map(view).collect();
-    Ok(Json(json!({ "items": items, "next": null })))
+    paging::page(items, &words)
 }
 
 fn limit(words: &HashMap<String, String>) -> Answer<usize> {
-    let Some(text) = words.get("limit") else { return Ok(LIMIT_DEFAULT) };
+    words.get("limit").map_or(Ok(LIMIT_DEFAULT), |text| limit_of(text))
+}
+
+/// How many rows a page is to have.
+pub(super) fn limit_of(text: &str) -> Answer<usize> {
     let limit = text.parse::<usize>().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
     limit.ok_or_else(|| Problem::bad_request(format!("limit must be a number from 1 to {LIMIT_MAX}")))
 }
@@ -328,7 +333,7 @@ pub(super) async fn calls(State(edge): State<Edge>, who: Who, Path(id): Path<Str
     if let Some(state) = words.get("state").filter(|state| !state.is_empty()) {
         items.retain(|call| call.state == state);
     }
-    Ok(Json(json!({ "items": items, "next": null })))
+    paging::page(items, &words)
 }
 
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Edge, auth::Who, body::Sent, problem::Problem, query};
+use super::{Edge, auth::Who, body::Sent, paging, problem::Problem, query};
 use crate::{
     access::{Action, Caller},
     area::AreaCode,
@@ -38,7 +38,7 @@ pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Query
     };
     let mut items = edge.gateway.help(only_open, alert, |area| may_see(&caller, area));
     items.truncate(SHOWN_MAX);
-    Ok(Json(json!({ "items": items, "next": null })))
+    paging::page(items, &words)
 }
 
 #[derive(Deserialize)]

@@ -18,6 +18,7 @@ mod limits;
 mod openapi;
 mod operating;
 mod page;
+mod paging;
 mod people;
 mod places;
 mod problem;

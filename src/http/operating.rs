@@ -15,6 +15,7 @@ use tokio_util::io::ReaderStream;
 use super::{
     Edge, address,
     auth::{Asker, Who},
+    paging,
     problem::Problem,
 };
 use crate::{
@@ -46,22 +47,20 @@ pub(super) async fn metrics(State(edge): State<Edge>, extensions: Extensions, wh
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], meter::render()).into_response())
 }
 
-pub(super) async fn accounts(State(edge): State<Edge>, who: Who) -> Result<Json<Value>, Problem> {
+type Words = Query<HashMap<String, String>>;
+
+pub(super) async fn accounts(State(edge): State<Edge>, who: Who, Query(words): Words) -> Result<Json<Value>, Problem> {
     who.may(Action::Operate)?;
-    Ok(Json(json!({ "items": edge.gateway.accounts(), "next": null })))
+    paging::page(edge.gateway.accounts(), &words)
 }
 
 /// How the platforms above are told of alerts: one item for each `[relay.NAME]`.
-pub(super) async fn relays(State(edge): State<Edge>, who: Who) -> Result<Json<Value>, Problem> {
+pub(super) async fn relays(State(edge): State<Edge>, who: Who, Query(words): Words) -> Result<Json<Value>, Problem> {
     who.may(Action::Operate)?;
-    Ok(Json(json!({ "items": edge.relays.views(), "next": null })))
+    paging::page(edge.relays.views(), &words)
 }
 
-pub(super) async fn devices(
-    State(edge): State<Edge>,
-    who: Who,
-    Query(words): Query<HashMap<String, String>>,
-) -> Result<Json<Value>, Problem> {
+pub(super) async fn devices(State(edge): State<Edge>, who: Who, Query(words): Words) -> Result<Json<Value>, Problem> {
     let caller = who.may(Action::Operate)?;
     let area: AreaCode = match words.get("area") {
         Some(text) => text.parse().map_err(|_| Problem::bad_request("area is not a division code"))?,
@@ -70,7 +69,7 @@ pub(super) async fn devices(
     if !caller.may_see(area) {
         return Err(Problem::forbidden(format!("{area} is outside the areas of this account")));
     }
-    Ok(Json(json!({ "items": edge.gateway.speakers(area), "next": null })))
+    paging::page(edge.gateway.speakers(area), &words)
 }
 
 /// Gives back the space of one month of the journal; what of it is still needed is refused.

@@ -50,6 +50,10 @@ const AREA: Parameter = parameter("area", Form::Text, "A division code; the rows
 const LIMIT: Parameter = parameter("limit", Form::Limit, "How many rows at most");
 const CURSOR: Parameter = parameter("cursor", Form::Text, "`next` of the page before");
 const OPEN: Parameter = parameter("open", Form::Flag, "Those alone that nobody has dealt with");
+/// Of texts for people, whatever the address (contract, Language).
+const LANG: Parameter = parameter("lang", Form::Text, "zh or en; Chinese unless the caller's Accept-Language says otherwise");
+const REASON: Parameter = parameter("reason", Form::Text, "Why; it stands in the audit, so without names");
+const ALLOW_ERASED: Parameter = parameter("allow_erased", Form::Switch, "Takes in whoever was erased");
 const SINCE: Parameter = parameter("since", Form::Time, "Not older than this");
 
 /// By method and pattern of the path; a reading address of `/v1` that is not here takes no query.
@@ -58,7 +62,7 @@ const QUERIES: &[(&str, &str, &[Parameter])] = &[
         "get",
         "/v1/alerts",
         &[
-            parameter("state", Form::Word(|| State::NAMES.to_vec()), "In this state"),
+            parameter("state", Form::Word(|| State::ALL.map(State::name).to_vec()), "In this state"),
             parameter("level", Form::Word(|| Level::ALL.map(Level::name).to_vec()), "Of this level"),
             parameter("event", Form::Text, "Of this event code"),
             SINCE,
@@ -84,7 +88,8 @@ const QUERIES: &[(&str, &str, &[Parameter])] = &[
             CURSOR,
         ],
     ),
-    ("get", "/v1/alerts/{id}/calls", &[AREA, parameter("state", Form::Word(|| Call::STATES.to_vec()), "In this state")]),
+    ("get", "/v1/alerts/waiting", &[LIMIT, CURSOR]),
+    ("get", "/v1/alerts/{id}/calls", &[AREA, parameter("state", Form::Word(|| Call::STATES.to_vec()), "In this state"), LIMIT, CURSOR]),
     ("get", "/v1/registry/gaps", &[AREA]),
     (
         "post",
@@ -93,17 +98,24 @@ const QUERIES: &[(&str, &str, &[Parameter])] = &[
             parameter("dry_run", Form::Switch, "Judges the files and changes nothing"),
             parameter("replace", Form::Switch, "The kinds in the files are replaced whole"),
             parameter("datum", Form::Word(|| vec!["wgs84", "gcj02"]), "What the coordinates of the files are on"),
+            ALLOW_ERASED,
         ],
     ),
     ("get", "/v1/{kind}", &[AREA, parameter("q", Form::Text, "In name, id or number"), LIMIT, CURSOR]),
-    ("get", "/v1/help", &[OPEN, parameter("alert", Form::Text, "Of this alert")]),
-    ("get", "/v1/alarms", &[OPEN]),
+    ("put", "/v1/{kind}/{id}", &[ALLOW_ERASED]),
+    ("get", "/v1/people/{id}/export", &[REASON]),
+    ("delete", "/v1/people/{id}", &[REASON]),
+    ("get", "/v1/help", &[OPEN, parameter("alert", Form::Text, "Of this alert"), LIMIT, CURSOR]),
+    ("get", "/v1/alarms", &[OPEN, LIMIT, CURSOR]),
+    ("get", "/v1/accounts", &[LIMIT, CURSOR]),
+    ("get", "/v1/relays", &[LIMIT, CURSOR]),
+    ("get", "/v1/sessions", &[LIMIT, CURSOR]),
     (
         "get",
         "/v1/audit",
         &[SINCE, parameter("by", Form::Text, "Who did it"), parameter("what", Form::Text, "What was done"), LIMIT, CURSOR],
     ),
-    ("get", "/v1/devices", &[AREA]),
+    ("get", "/v1/devices", &[AREA, LIMIT, CURSOR]),
 ];
 
 /// What an address may be asked.
@@ -122,7 +134,10 @@ fn faults_of(request: &Request) -> Vec<Fault> {
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let method = match *request.method() {
         Method::GET | Method::HEAD => "get",
+        // Others are judged where they take anything at all: what is sent there stands in the body.
         Method::POST if !of("post", route).is_empty() => "post",
+        Method::PUT if !of("put", route).is_empty() => "put",
+        Method::DELETE if !of("delete", route).is_empty() => "delete",
         _ => return Vec::new(),
     };
     if !route.starts_with("/v1/") || route.starts_with("/v1/callbacks/") {
@@ -136,7 +151,7 @@ fn judge(known: &[Parameter], query: &str) -> Vec<Fault> {
     let mut seen = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
-        let Some(parameter) = known.iter().find(|parameter| parameter.name == name) else {
+        let Some(parameter) = known.iter().chain([&LANG]).find(|parameter| parameter.name == name) else {
             let names: Vec<&str> = known.iter().map(|parameter| parameter.name).collect();
             let takes =
                 if names.is_empty() { "nothing is asked here in a query".to_owned() } else { format!("known here: {}", names.join(", ")) };

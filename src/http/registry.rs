@@ -124,7 +124,7 @@ pub(super) async fn put(
     };
     registry::unmasked(&edge.gateway.snapshot(), kind, &id, &mut value).map_err(refuse)?;
     let change = registry::change_from_json(kind, &id, &value).map_err(refuse)?;
-    let allow = words.get("allow_erased").is_some_and(|word| word == "1");
+    let allow = query::is_set(words.get("allow_erased"));
     let snapshot = edge.gateway.edit_registry_allowing(vec![change], allow).await?;
     let view = registry::view(&snapshot, kind, &id, shown(&caller));
     view.map(Json).ok_or_else(|| Problem::not_found(format!("{id:?} is not there after the change")))

@@ -1,20 +1,22 @@
 //! Owns who is signed in, over HTTP: for the admin of the whole county, to see and to end.
 //! Invariant: no session's id is ever shown.
 
+use std::collections::HashMap;
+
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
 };
 use serde_json::{Value, json};
 
-use super::{Edge, auth::Who, problem::Problem};
+use super::{Edge, auth::Who, paging, problem::Problem};
 use crate::access::Action;
 
-pub(super) async fn list(State(edge): State<Edge>, who: Who) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(edge): State<Edge>, who: Who, Query(words): Query<HashMap<String, String>>) -> Result<Json<Value>, Problem> {
     who.may_everywhere(Action::ManageAccess)?;
     // Who was removed or disabled, or has a new password, is out already, though nobody has asked with that session since.
     let stands = |user: &str, mark| edge.access.caller_of_session(user, mark).is_some();
-    Ok(Json(json!({ "items": edge.sessions.list(edge.gateway.clock().now(), stands), "next": null })))
+    paging::page(edge.sessions.list(edge.gateway.clock().now(), stands), &words)
 }
 
 /// Ends every session of one user; the password stays good.

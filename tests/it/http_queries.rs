@@ -62,10 +62,19 @@ async fn what_an_address_does_not_know_is_refused_with_what_it_knows() {
         let page = site.get(&format!("{path}?{query}"), &admin).await;
         assert_eq!(page["items"].as_array().is_some_and(|items| !items.is_empty()), rows, "{path}?{query}: {page}");
     }
-    // A limit that a list does not keep is refused, not forgotten.
-    for path in [format!("/v1/alerts/{id}/calls"), "/v1/devices".to_owned(), "/v1/accounts".to_owned()] {
-        refused(&path, "limit=1", "limit", "unknown-parameter", "").await;
+    // Every list is had page by page, with nothing left out.
+    let calls = format!("/v1/alerts/{id}/calls");
+    let whole = site.get(&calls, &admin).await["items"].as_array().expect("a list").len();
+    let first = site.get(&format!("{calls}?limit=1"), &admin).await;
+    assert_eq!((first["items"].as_array().map(Vec::len), &first["next"]), (Some(1), &Value::from("1")), "{first}");
+    let rest = site.get(&format!("{calls}?limit=1000&cursor=1"), &admin).await;
+    assert_eq!((rest["items"].as_array().map(Vec::len), &rest["next"]), (Some(whole - 1), &Value::Null), "{rest}");
+    for path in ["/v1/devices", "/v1/accounts", "/v1/relays", "/v1/help", "/v1/alarms", "/v1/sessions", "/v1/alerts/waiting"] {
+        assert_eq!(ask(path, "limit=1&lang=en").await.status(), StatusCode::OK, "{path}");
+        assert_eq!(ask(path, "limit=1001").await.status(), StatusCode::BAD_REQUEST, "{path}");
     }
+    // Reports are in the language that is asked for.
+    assert_eq!(ask(&format!("/v1/alerts/{id}/report.html"), "lang=en").await.status(), StatusCode::OK);
     assert_eq!(ask("/v1/audit", "limit=5000").await.status(), StatusCode::BAD_REQUEST);
     // Far ends add what they like.
     let open = site.plain(Method::GET, "/v1/callbacks/sms/line/status?no_such_name=1").send().await.expect("an answer");

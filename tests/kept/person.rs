@@ -43,6 +43,9 @@ async fn somebody_erased_while_an_alert_goes_out_is_not_told_and_is_left_out_of_
     assert_eq!(shown["alerts"][0]["deliveries"][0]["channel"], "sms");
     assert_eq!(gateway.text(&admin, "/v1/people/p3/export").await.0, 400, "without a reason nothing is taken out");
     assert_eq!(gateway.text(&admin, "/v1/people/nobody").await.0, 404);
+    let (status, taken_out) = gateway.text(&admin, "/v1/people/p3/export?reason=asked").await;
+    assert!(status == 200 && taken_out.contains(PLANTED[2].2), "{status} {taken_out}");
+    assert_eq!(gateway.delete(&admin, "/v1/people/p3?raison=asked").await, 422);
     assert_eq!(gateway.delete(&admin, "/v1/people/p3").await, 400);
     assert_eq!(gateway.delete(&admin, "/v1/people/p3?reason=moved%20away").await, 200);
     until("the others are told", DEADLINE, async || {
@@ -59,6 +62,14 @@ async fn somebody_erased_while_an_alert_goes_out_is_not_told_and_is_left_out_of_
 
     let person = json!({ "area": VILLAGE, "name": PLANTED[2].1, "role": "household", "phone": PLANTED[2].2 });
     assert_eq!(gateway.put(&admin, "/v1/subscribers/p9", &person).await, 422);
+    assert_eq!(gateway.put(&admin, "/v1/subscribers/p9?allow_erased=1", &person).await, 200);
+    assert_eq!(gateway.delete(&admin, "/v1/people/p9?reason=moved%20away").await, 200);
+    let file = county.home.path().join("remote.csv");
+    fs::write(&file, format!("id,area,name,role,phone\n{}", row("p9", PLANTED[2].1, PLANTED[2].2))).unwrap();
+    let remote = ["registry", "import", file.to_str().unwrap(), "--url", &gateway.url, "--key", &admin];
+    assert_eq!(left_out(&program::json(&remote, 0)), 1);
+    assert_eq!(left_out(&program::json(&[&remote[..], &["--allow-erased"]].concat(), 0)), 0);
+    assert_eq!(gateway.delete(&admin, "/v1/people/p9?reason=moved%20away").await, 200);
     let audit = gateway.get(&admin, "/v1/audit?what=person").await;
     let lines: Vec<_> = audit["items"].as_array().unwrap().iter().map(|line| (line["what"].clone(), line["object"].clone())).collect();
     assert_eq!(lines.iter().filter(|line| **line == (json!("person-erase"), json!("p3"))).count(), 1, "{audit}");

@@ -44,10 +44,18 @@ pub enum State {
 impl State {
     pub const ALL: [Self; 8] =
         [Self::Held, Self::Released, Self::Dispatching, Self::Completed, Self::Rejected, Self::Cancelled, Self::Superseded, Self::Expired];
-    pub const NAMES: [&'static str; 8] = ["held", "released", "dispatching", "completed", "rejected", "cancelled", "superseded", "expired"];
 
     pub const fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
+        match self {
+            Self::Held => "held",
+            Self::Released => "released",
+            Self::Dispatching => "dispatching",
+            Self::Completed => "completed",
+            Self::Rejected => "rejected",
+            Self::Cancelled => "cancelled",
+            Self::Superseded => "superseded",
+            Self::Expired => "expired",
+        }
     }
 
     /// Nothing more is owed.

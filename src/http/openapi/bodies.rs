@@ -126,7 +126,7 @@ pub(super) fn words_of(path: &str, name: &str) -> Option<Vec<String>> {
 
 /// The schemas that others point to.
 pub(super) fn schemas() -> Value {
-    let state = json!({ "type": "string", "enum": State::NAMES });
+    let state = json!({ "type": "string", "enum": State::ALL.map(State::name) });
     json!({
         "alert": alert(),
         "reason": closed(&["reason"], json!({ "reason": { "type": "string", "minLength": 1, "maxLength": 500 } })),
