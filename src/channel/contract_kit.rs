@@ -505,7 +505,8 @@ Each driver decides by these tables, line by line from above; the first that fit
 | request | whoever describes the account: the request is not as the provider wants it, or nobody knows whom it means |
 
 Whatever the table says, an account that refuses ten different recipients in a row and takes none is passed over with the alarm `account-refuses-all`;
-those that it refused are asked of the next account and are not closed.
+those that it refused are asked of the next account and are not closed. An account without a next one is not passed over: what it refuses at once
+is tried again by `retry` and then closed, and the alarm stands until it takes something.
 ";
 
 #[test]

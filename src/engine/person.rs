@@ -32,9 +32,10 @@ use crate::{
 static LOOKS: Semaphore = Semaphore::const_new(1);
 
 /// What nobody can take out of what is chained and filed, in words for whoever answers to the person.
-const BEYOND: [&str; 3] = [
+const BEYOND: [&str; 4] = [
     "the journal of each month holds what was answered and noted until the month is given back; the audit trail holds it for good",
     "details of alerts that were filed before hold what was noted of calls",
+    "an alarm about a cry for help holds the name and a masked telephone until newer alarms take its place",
     "backups hold everything that they held when they were made: the list of the erased goes into later ones",
 ];
 
@@ -69,7 +70,7 @@ pub struct Erasure {
     pub help_redacted: usize,
     /// Alerts under way, or not yet filed, in which notes about the person were emptied.
     pub alerts_redacted: usize,
-    pub kept_elsewhere: [&'static str; 3],
+    pub kept_elsewhere: [&'static str; 4],
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! Owns what a refusal, a failure and a message that was taken mean for an account: whether it is believed, parked or acquitted, and who is told.
-//! Refuses to know providers. Invariant: nobody's address is closed as refused while nothing shows that it is not the account's fault.
+//! Refuses to know providers. Invariant: nobody's address is closed as refused while another
+//! account could show that it is this one's fault; where there is none, not before the schedule is over.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -93,14 +94,19 @@ pub(super) fn trust(
     // What goes on to another account, or is tried again whoever is right, is not closed by what comes later.
     let may_close = failure.class == Class::Reject && (failure.concerns == Concerns::Recipient || !has_next_account);
     let held = may_close.then_some(Held { alert: shelf.no, index, reason: failure.reason });
-    // Where nobody else can be asked, a number that is called dead is asked by the schedule and then believed, and the account goes on: what is
-    // left of an alert after a restart may well be its dead numbers alone. Duty is told of the account all the same.
+    // Where nobody else can be asked the account goes on: what is left of an alert after a restart may well be its dead numbers alone.
     let is_alone = !has_next_account && failure.concerns == Concerns::Recipient;
     let (trust, is_new) = account.refuses(case.heard, who, held, failure, !is_alone);
     if is_new {
         tell(inner, account, failure, has_next_account);
     }
-    if is_alone { Trust::Believed } else { trust }
+    match (is_alone, case.heard) {
+        // Sent again under the same id it would bring no second report.
+        (true, Heard::ByReport) => Trust::Believed,
+        // Asked again by the schedule, so that duty has time to mend the account.
+        (true, Heard::AtOnce) if trust == Trust::Suspect => Trust::Held,
+        _ => trust,
+    }
 }
 
 fn tell(inner: &Inner, account: &Account, failure: &Failure, has_next_account: bool) {

@@ -235,6 +235,7 @@ pub(crate) fn after_failure(
     let next_account = route.next_account(account);
     let common = inner.routes.account(account).map(|account| &account.common);
     let schedule = common.map_or(&[][..], |common| &common.retry);
+    // An account that is no longer configured is asked nothing; what is left of it waits as for one that is parked.
     let unknown_retry = common.map_or(retry::PARKED, |common| common.unknown_retry);
     let by_report = case.heard == Heard::ByReport && taken > 0;
     let doubts = if failure.class == Class::Unknown { running.past(index, Past::doubt) } else { 0 };

@@ -187,6 +187,28 @@ async fn an_account_that_refuses_everyone_is_passed_over_with_an_alarm_and_nobod
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_only_account_that_refuses_everyone_tells_all_of_them_once_it_is_mended() {
+    let (home, far) = (TempDir::new().unwrap(), Moody::start().await);
+    // It is mended long before anybody has been asked three times.
+    let patient = RETRY.replace("\"300ms\", \"500ms\", \"1s\", \"2s\", \"5s\"", "\"5s\", \"5s\", \"5s\", \"5s\"");
+    let table = gateway_table("mas", &far.url, &format!("concurrency = {AT_ONCE}\n{TIMEOUT}{patient}{OF_NUMBERS}"));
+    let gateway = started(&home, table, SMS).await;
+    far.is(Mood::Refuses(200, None));
+    let alert = gateway.accepted_for(1, VILLAGE).await;
+    gateway.until_alarm("account-refuses-all").await;
+    far.is(Mood::Takes);
+    let rows = until_closed(&gateway, &alert).await;
+    assert!(rows.len() > 10 && count(&rows, "accepted") == rows.len(), "nobody was blamed for the account: {rows:#?}");
+    // What is dead all the same is closed, and holds up nobody.
+    far.refuses_numbers_that_end_in('7');
+    let after = gateway.accepted(2).await;
+    let rows = until_closed(&gateway, &after).await;
+    let failed = count(&rows, "failed");
+    assert!(failed > 0 && count(&rows, "accepted") == rows.len() - failed, "{failed} of {}", rows.len());
+    gateway.stop_and_verify(&home.path().join("data")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_village_of_dead_numbers_is_closed_and_blames_no_account_for_longer_than_a_moment() {
     let (home, first, second) = (TempDir::new().unwrap(), Moody::start().await, Moody::start().await);
     let channels = account("first", &first, 1) + OF_NUMBERS + &account("second", &second, 2) + OF_NUMBERS;
